@@ -1,0 +1,185 @@
+// Package driver is the contract between an agent and the database it looks after.
+// Every method has a deadline from its context, is safe to repeat (ensure, not do) and says what a successor finds
+// when it was cut short. The conformance suite in drivertest is the contract's other half: the fake and the real driver pass it.
+package driver
+
+import (
+	"context"
+	"time"
+
+	"perdure/internal/estate"
+)
+
+// Directory is what lies in the data directory.
+type Directory string
+
+// The states of a data directory.
+const (
+	Empty   Directory = "empty"   // nothing, or not a database
+	Standby Directory = "standby" // starts as a follower
+	Primary Directory = "primary" // would start as a writable server: only its agent may start it, closed (I6)
+)
+
+// Observation is one look at a database: local reads only, never a write, never a wait for a copy (I16).
+type Observation struct {
+	Directory Directory
+	// Running: the postmaster lives. Answering: a local read came back within its deadline.
+	Running, Answering bool
+	// StartTime is pg_postmaster_start_time of the running server: one life of one server (I1).
+	StartTime  time.Time
+	InRecovery bool
+	Timeline   uint32
+	SystemID   string
+	// Gates are the guard rows that are open in this very life of the server.
+	Gates []Gate
+	// HighestSeen is the highest ownership in the logged table perdure.seen (zero where the schema is not installed).
+	HighestSeen estate.Ownership
+	// SyncNames are the lives listed in synchronous_standby_names as it is in force; nil where it is empty.
+	SyncNames []string
+	// Flushed is the newest locally durable position; Replayed equals it on a primary.
+	Flushed, Replayed estate.LSN
+	// Upstream is the conninfo's application name and host in force ("" where severed or primary); Streaming: the WAL receiver is connected.
+	Upstream  Upstream
+	Streaming bool
+	// LastContact is how long ago the WAL receiver last heard from upstream; 0 where not streaming.
+	LastContact time.Duration
+	Followers   []Follower
+	// WaitingCommits are sessions in wait event SyncRep and the age of the oldest; exact names of who they wait for are in Followers.
+	WaitingCommits   int
+	OldestWait       time.Duration
+	LongestTxn       time.Duration
+	FreeBytes        uint64 // on the file system of the directory
+	ConnectionsInUse int
+	MaxConnections   int
+}
+
+// Gate is an open guard row.
+type Gate struct {
+	Unit      estate.UnitID
+	Ownership estate.Ownership
+	Open      bool // false: marked closed, drained or draining
+}
+
+// Follower is one walsender of a primary or of a cascading standby.
+type Follower struct {
+	Name          string // application_name, a life such as "u1-b.4"
+	Streaming     bool   // state = streaming (not catchup, not backup)
+	Sent, Flushed estate.LSN
+	Replayed      estate.LSN
+	SlotOK        bool // it holds the replication slot of its member
+	Duplicate     bool // another walsender has the same name (H6)
+	Silent        time.Duration
+}
+
+// Upstream says whom a standby follows.
+type Upstream struct {
+	Member estate.MemberID `json:"member"`
+	Host   string          `json:"host"` // name or address; the driver resolves it and writes the address
+	Port   int             `json:"port"`
+}
+
+// Grown is the outcome of a proven growth of the in-sync set.
+type Grown struct {
+	Mark   estate.LSN    // the candidate has flushed this; everything acknowledged after the proof is on it
+	Frozen time.Duration // how long commits stood still for the proof
+}
+
+// Progress reports long work; total is 0 where it is not known.
+type Progress func(what string, done, total int64)
+
+// Diverged is what a returned owner has and its successor has not (I6).
+type Diverged struct {
+	From         estate.LSN            `json:"from"` // where the successor's history forks off
+	Until        estate.LSN            `json:"until"`
+	Transactions []DivergedTransaction `json:"transactions"`
+	// Unkeyed counts committed transactions that left no idempotency record.
+	Unkeyed int `json:"unkeyed"`
+}
+
+// DivergedTransaction is one committed transaction with its idempotency record.
+type DivergedTransaction struct {
+	Xid        uint32        `json:"xid"`
+	Commit     estate.LSN    `json:"commit"`
+	Unit       estate.UnitID `json:"unit"`
+	Caller     string        `json:"caller"`
+	RoutingKey string        `json:"routingKey"`
+	Key        string        `json:"key"`
+	Hash       string        `json:"hash"` // payload hash, hex
+	Accounts   []string      `json:"accounts"`
+	Amount     string        `json:"amount"`
+	At         time.Time     `json:"at"`
+	// Settled: the same key is recorded at the successor (the client retried); otherwise the effect exists nowhere.
+	Settled bool `json:"settled"`
+}
+
+// Tally is a running total of what units have recorded, for loss estimates (I10): transactions and amount up to a position.
+type Tally struct {
+	Unit         estate.UnitID `json:"unit"`
+	Transactions int64         `json:"transactions"`
+	Amount       string        `json:"amount"`
+	Position     estate.LSN    `json:"position"`
+	At           time.Time     `json:"at"`
+}
+
+// Finding is one failed installation check (I17).
+type Finding struct {
+	Check   string `json:"check"`
+	Problem string `json:"problem"`
+	Fix     string `json:"fix"`
+	Fatal   bool   `json:"fatal"` // the member must not own anything until it is mended
+}
+
+// Database is one database directory and the server on it. Only one agent holds it at a time (flock, I15).
+type Database interface {
+	// Observe looks; it returns within its deadline even when the server hangs, with Answering false.
+	Observe(ctx context.Context) (Observation, error)
+
+	// Create makes a new closed primary directory from nothing (initdb with checksums, roles, schema perdure). It does not leave a half-made directory behind.
+	Create(ctx context.Context) error
+	// Start starts the server as the directory says: a primary starts without sync names, closed. life becomes the replication name of a standby.
+	Start(ctx context.Context, life estate.Life) error
+	// Stop ends the server; immediate does not wait for clients or a checkpoint.
+	Stop(ctx context.Context, immediate bool) error
+
+	// Open inserts the guard rows of the units at the ownership, after writing it to the logged table of highest ownerships.
+	Open(ctx context.Context, ownership estate.Ownership, member estate.MemberID, units []estate.UnitID) error
+	// Close marks the guard rows closed; nothing that begins afterwards can write. It never waits for a copy.
+	Close(ctx context.Context, units []estate.UnitID) error
+	// Drain waits for exactly the transactions in flight, ends blockers in bounded tries, and gives the fence position:
+	// every effect of the closed ownership lies before it (I9).
+	Drain(ctx context.Context, units []estate.UnitID) (estate.LSN, error)
+	// Lease lets plain reads pass for the duration; 0 ends it at once. It never waits for a copy (I8).
+	Lease(ctx context.Context, units []estate.UnitID, duration time.Duration) error
+
+	// Shrink puts the smaller set in force after the store has it (I2): reload, nudge.
+	Shrink(ctx context.Context, names []string) error
+	// Grow puts the larger set in force and proves the wait with a member that cannot answer (I2). On error the former set is in force again.
+	Grow(ctx context.Context, names []string, candidate string) (Grown, error)
+
+	// Sever cuts the WAL source durably and gives the flushed position; it survives a restart (I4).
+	Sever(ctx context.Context) (estate.LSN, error)
+	// WaitReplayed returns when the standby has replayed up to the position.
+	WaitReplayed(ctx context.Context, lsn estate.LSN) error
+	// Promote makes a severed standby writable, closed, without sync names.
+	Promote(ctx context.Context) error
+
+	// Follow makes the directory a standby of the upstream under the life's name, restarting the server only if it must.
+	// It refuses a Primary directory: that has to be rewound or made anew first.
+	Follow(ctx context.Context, upstream Upstream, life estate.Life) error
+	// Diverged lists what this stopped former owner has beyond its successor; it opens the directory without listeners (I6).
+	Diverged(ctx context.Context, successor Upstream) (Diverged, error)
+	// Rewind turns a stopped former owner into a standby of the successor; an error says whether Reinitialise is needed.
+	Rewind(ctx context.Context, successor Upstream, progress Progress) error
+	// Reinitialise replaces the directory by a base backup of the upstream; the old one is kept aside until the new one is complete.
+	Reinitialise(ctx context.Context, upstream Upstream, progress Progress) error
+
+	// Tally sums what the units have recorded since the last call.
+	Tally(ctx context.Context, units []estate.UnitID) ([]Tally, error)
+	// Check runs the installation checks of I17.
+	Check(ctx context.Context) ([]Finding, error)
+	// EnsureFollower makes the replication slot and access for a follower, so that it can stream; ForgetFollower drops the slot.
+	EnsureFollower(ctx context.Context, member estate.MemberID) error
+	ForgetFollower(ctx context.Context, member estate.MemberID) error
+	// Release closes the driver's own sessions; the server goes on.
+	Release()
+}

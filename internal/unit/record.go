@@ -1,0 +1,234 @@
+package unit
+
+import (
+	"slices"
+	"time"
+
+	"perdure/internal/estate"
+)
+
+// State says what the owner of a record may do.
+type State string
+
+// The closed list of states of a replication group.
+const (
+	// Closed: nobody may open; the owner (if any) has to take a new epoch first.
+	Closed State = "closed"
+	// Promoting: the decision is made, the owner has to sever, promote and report before it may open (I4).
+	Promoting State = "promoting"
+	// Open: the owner's agent may keep its guard rows open.
+	Open State = "open"
+)
+
+// Mode is the kind of a switch.
+type Mode string
+
+// The closed list of modes.
+const (
+	Takeover   Mode = "takeover"    // planned, loses nothing
+	SwitchBack Mode = "switch-back" // planned, the way home
+	Failover   Mode = "failover"    // automatic, inside the in-sync set
+	Emergency  Mode = "emergency"   // a person's decision; lossy where the target is outside the in-sync set
+)
+
+// Phase is how far a switch has come. A planned switch walks closing, closed, promoting, growing, done;
+// a failover starts at promoting; a lossy emergency starts at accepting.
+type Phase string
+
+// The closed list of phases.
+const (
+	Accepting Phase = "accepting" // the estimated loss is shown, two people have to accept it (I11)
+	Closing   Phase = "closing"   // gateways hold, the owner marks its guard closed and drains
+	Drained   Phase = "drained"   // closed at the fence position; the target has to replay up to it
+	Promotion Phase = "promoting" // decided: the target severs and promotes
+	Growing   Phase = "growing"   // open at the target; the in-sync set has to be grown again
+	Done      Phase = "done"
+	Failed    Phase = "failed"
+)
+
+// FailoverPolicy says whether a failover inside the in-sync set waits for a person.
+type FailoverPolicy string
+
+// The failover policies.
+const (
+	Auto    FailoverPolicy = "auto"
+	Confirm FailoverPolicy = "confirm"
+)
+
+// Policy is what people decided about a group.
+type Policy struct {
+	Failover  FailoverPolicy `json:"failover"`
+	MinInSync int            `json:"minInSync"` // 0: go on unprotected, 1: hold, then refuse (I2)
+	// Damping is the least time between two automatic switches of the group (I16).
+	Damping time.Duration `json:"damping"`
+}
+
+// Role says what a member is meant to become.
+type Role string
+
+// The roles of a member.
+const (
+	SyncRole   Role = "sync"   // candidate of the in-sync set
+	PinnedRole Role = "pinned" // in the in-sync set and never shrunk automatically (I2)
+	AsyncRole  Role = "async"  // follows a member of the in-sync set (I12)
+)
+
+// Member is one database directory of the group as the store knows it.
+type Member struct {
+	ID   estate.MemberID `json:"id"`
+	Site estate.SiteID   `json:"site"`
+	Role Role            `json:"role"`
+	// Life is the newest start its agent reported.
+	Life uint64 `json:"life"`
+	// Following is the ownership whose history the member streams; zero while it returns or is not running.
+	Following estate.Ownership `json:"following"`
+	// Ahead marks a copy that has more than the in-sync set: it serves nothing and is rewound (I12).
+	Ahead bool `json:"ahead,omitempty"`
+}
+
+// Record is what the store holds for a replication group. It changes only through Apply, one conditional transaction each.
+type Record struct {
+	Group   estate.GroupID  `json:"group"`
+	System  estate.SystemID `json:"system"`
+	Units   []estate.UnitID `json:"units"`
+	Policy  Policy          `json:"policy"`
+	Members []Member        `json:"members"`
+
+	Ownership estate.Ownership `json:"ownership"`
+	Owner     estate.Life      `json:"owner"`
+	State     State            `json:"state"`
+	// InSync are the lives that have to acknowledge beside the owner: all of them (I2).
+	InSync []estate.Life `json:"inSync"`
+	// Down is the owner life whose agent saw its database process dead; its promises are released (I8).
+	Down *estate.Life `json:"down,omitempty"`
+	// Closes counts how often the gates were closed under the present ownership; a closed gate needs a new epoch (I1).
+	Switch *Switch `json:"switch,omitempty"`
+	// Lost is set by recover and restore: what the store of the old incarnation said, never a proof (I10).
+	Lost *LostSet `json:"lost,omitempty"`
+	// Opened is when the present ownership opened, in Unix milliseconds; shown to people, compared by nothing.
+	Opened int64 `json:"opened,omitempty"`
+	// LastAutomatic is when the last automatic switch was decided, in Unix milliseconds of the deciding node (I16).
+	LastAutomatic int64 `json:"lastAutomatic,omitempty"`
+	// Past are the newest ownerships before the present one, newest last, at most 32.
+	Past []Past `json:"past,omitempty"`
+}
+
+// Past is an ownership that was.
+type Past struct {
+	Ownership estate.Ownership `json:"ownership"`
+	Owner     estate.Life      `json:"owner"`
+	InSync    []estate.Life    `json:"inSync,omitempty"`
+	Mode      Mode             `json:"mode,omitempty"`
+	// Fence is where a planned switch closed it; Severed is what its successor had flushed when it cut itself off.
+	Fence   estate.LSN `json:"fence,omitempty"`
+	Severed estate.LSN `json:"severed,omitempty"`
+	Opened  int64      `json:"opened,omitempty"`
+	Ended   int64      `json:"ended,omitempty"`
+	// ExpectedLoss is set when people accepted a loss to leave this ownership (I11).
+	ExpectedLoss bool `json:"expectedLoss,omitempty"`
+}
+
+// Switch is the one running or last switch of a group.
+type Switch struct {
+	ID    string      `json:"id"`
+	Mode  Mode        `json:"mode"`
+	From  estate.Life `json:"from"`
+	To    estate.Life `json:"to"`
+	By    string      `json:"by"` // a person's name, or "auto"
+	Phase Phase       `json:"phase"`
+	// Ownership is the one the switch leaves.
+	Ownership estate.Ownership `json:"ownership"`
+	// Budget is how long the phases before the decision may take; then it is undone (I9, I15).
+	Budget  time.Duration `json:"budget"`
+	Fence   estate.LSN    `json:"fence,omitempty"`
+	Severed estate.LSN    `json:"severed,omitempty"`
+	Reason  string        `json:"reason,omitempty"`
+	// At holds when each phase began, Unix milliseconds of whoever wrote it: shown, never compared.
+	At map[Phase]int64 `json:"at"`
+	// Loss and Approvals belong to a lossy switch.
+	Loss      *Loss      `json:"loss,omitempty"`
+	Approvals []Approval `json:"approvals,omitempty"`
+	// Lossy says the target was outside the in-sync set.
+	Lossy bool `json:"lossy,omitempty"`
+}
+
+// Active reports whether the switch still has something to do.
+func (s *Switch) Active() bool { return s != nil && s.Phase != Done && s.Phase != Failed }
+
+// Loss is the estimate shown to the people who decide (I10, I11). Unknown figures are -1, never 0.
+type Loss struct {
+	Transactions int64  `json:"transactions"`
+	Accounts     int64  `json:"accounts"`
+	Amount       string `json:"amount"` // decimal text, "" where unknown
+	// Source says in words where the figures come from; Statement is the sentence of I10.
+	Source    string `json:"source"`
+	Statement string `json:"statement"`
+	// NoneIfHeld: no loss if the in-sync set of the old store still held; not provable without the lost sites.
+	NoneIfHeld bool `json:"noneIfHeld"`
+}
+
+// Approval is one person's acceptance of a loss.
+type Approval struct {
+	By     string `json:"by"`
+	At     int64  `json:"at"`
+	Reason string `json:"reason"`
+}
+
+// LostSet is what a recovered store remembers of the set it had to empty.
+type LostSet struct {
+	Ownership estate.Ownership `json:"ownership"`
+	Owner     estate.Life      `json:"owner"`
+	InSync    []estate.Life    `json:"inSync"`
+	Revision  int64            `json:"revision"`
+}
+
+// Member gives the member with the name.
+func (r *Record) Member(id estate.MemberID) (Member, bool) {
+	for _, m := range r.Members {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
+// InSyncLife reports whether exactly this life is in the in-sync set.
+func (r *Record) InSyncLife(l estate.Life) bool { return slices.Contains(r.InSync, l) }
+
+// OwnerSite is the site of the owner, "" where there is none.
+func (r *Record) OwnerSite() estate.SiteID {
+	m, _ := r.Member(r.Owner.Member)
+	return m.Site
+}
+
+// Clone copies the record deeply, so that Apply never changes what its caller holds.
+func (r *Record) Clone() Record {
+	c := *r
+	c.Units = slices.Clone(r.Units)
+	c.Members = slices.Clone(r.Members)
+	c.InSync = slices.Clone(r.InSync)
+	c.Past = slices.Clone(r.Past)
+	if r.Down != nil {
+		d := *r.Down
+		c.Down = &d
+	}
+	if r.Lost != nil {
+		l := *r.Lost
+		l.InSync = slices.Clone(r.Lost.InSync)
+		c.Lost = &l
+	}
+	if r.Switch != nil {
+		s := *r.Switch
+		s.Approvals = slices.Clone(r.Switch.Approvals)
+		s.At = make(map[Phase]int64, len(r.Switch.At))
+		for k, v := range r.Switch.At {
+			s.At[k] = v
+		}
+		if r.Switch.Loss != nil {
+			l := *r.Switch.Loss
+			s.Loss = &l
+		}
+		c.Switch = &s
+	}
+	return c
+}
