@@ -101,8 +101,12 @@ type Record struct {
 	InSync []estate.Life `json:"inSync"`
 	// Down is the owner life whose agent saw its database process dead; its promises are released (I8).
 	Down *estate.Life `json:"down,omitempty"`
-	// Closes counts how often the gates were closed under the present ownership; a closed gate needs a new epoch (I1).
-	Switch *Switch `json:"switch,omitempty"`
+	// Heirs are set while promoting: the in-sync set at the last open ownership. Each holds everything that was acknowledged,
+	// and nobody has opened since, so the decision may pass from one to another.
+	Heirs []estate.Life `json:"heirs,omitempty"`
+	// Before is the last open owner while promoting: it holds everything too, and may be taken back in place.
+	Before estate.Life `json:"before"`
+	Switch *Switch     `json:"switch,omitempty"`
 	// Lost is set by recover and restore: what the store of the old incarnation said, never a proof (I10).
 	Lost *LostSet `json:"lost,omitempty"`
 	// Opened is when the present ownership opened, in Unix milliseconds; shown to people, compared by nothing.
@@ -207,6 +211,7 @@ func (r *Record) Clone() Record {
 	c.Units = slices.Clone(r.Units)
 	c.Members = slices.Clone(r.Members)
 	c.InSync = slices.Clone(r.InSync)
+	c.Heirs = slices.Clone(r.Heirs)
 	c.Past = slices.Clone(r.Past)
 	if r.Down != nil {
 		d := *r.Down

@@ -35,6 +35,8 @@ const (
 	Accept  Kind = "accept"
 	// Recover starts a new incarnation of the record. (a person through a node, recover and restore only)
 	Recover Kind = "recover"
+	// Amend takes over what the manifest says of members, units and policy. (a person through a node)
+	Amend Kind = "amend"
 	// Settle ends the growing phase by a person's word where the set cannot be grown again. (a person through a node)
 	Settle Kind = "settle"
 )
@@ -66,6 +68,10 @@ type Transition struct {
 	// Incarnation and Revision belong to Recover.
 	Incarnation estate.Incarnation `json:"incarnation"`
 	Revision    int64              `json:"revision,omitempty"`
+	// Members, Units and Policy belong to Amend.
+	Members []Member        `json:"members,omitempty"`
+	Units   []estate.UnitID `json:"units,omitempty"`
+	Policy  *Policy         `json:"policy,omitempty"`
 	// Now is the asking node's wall clock in Unix milliseconds: for display and damping only (I8).
 	Now int64 `json:"now"`
 }

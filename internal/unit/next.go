@@ -1,0 +1,387 @@
+package unit
+
+import (
+	"slices"
+	"time"
+
+	"perdure/internal/estate"
+)
+
+// Do is what an agent does.
+type Do string
+
+// The closed list of actions.
+const (
+	Wait         Do = "wait"
+	Create       Do = "create"       // make a new primary directory
+	Start        Do = "start"        // raise the life, start the server as the directory says
+	Stop         Do = "stop"         // stop the server
+	CloseGates   Do = "close-gates"  // mark the guard rows closed; end the lease
+	Drain        Do = "drain"        // wait for the transactions in flight, then post Close with the fence
+	OpenGates    Do = "open-gates"   // insert the guard rows at Action.Ownership
+	Sever        Do = "sever"        // cut the source durably, keep the position in Self.Severed
+	Replay       Do = "replay"       // wait until replayed up to Action.LSN
+	Promote      Do = "promote"      // keep Self.Owned, then promote
+	Follow       Do = "follow"       // follow Action.Upstream, starting the server in a new life if it does not run
+	Compare      Do = "compare"      // list the divergence from Action.Upstream, keep Self.Compared
+	Rewind       Do = "rewind"       // rewind onto Action.Upstream, forget Self.Owned
+	Reinitialise Do = "reinitialise" // replace the directory by a copy of Action.Upstream, forget Self.Owned
+	ShrinkTo     Do = "shrink-to"    // put the names of Action.Lives in force: never more than the record has
+	GrowBy       Do = "grow-by"      // put Action.Lives in force, prove the wait, then post Grow for Action.Candidate
+	Post         Do = "post"         // post Action.Transition
+	Alarm        Do = "alarm"        // nothing can be done without a person
+)
+
+// Action is the next thing an agent does; Why is for people.
+type Action struct {
+	Do         Do
+	Why        string
+	Ownership  estate.Ownership
+	Upstream   estate.MemberID
+	LSN        estate.LSN
+	Lives      []estate.Life
+	Candidate  estate.Life
+	Immediate  bool
+	Transition Transition
+}
+
+// Next says what the agent of a member does next, from the record as read under the directory's lock.
+// now is the agent's wall clock in Unix milliseconds, used for damping only.
+func Next(rec Record, self Self, v View, timing Timing, now int64) Action {
+	if rec.Ownership.Less(self.Seen) || rec.Ownership.Conflicts(self.Seen) {
+		if anyOpen(v.Gates) && !rec.Ownership.Less(self.Seen) {
+			return Action{Do: CloseGates, Why: "two recoveries of one store: both sides close [I10]"}
+		}
+		return Action{Do: Alarm, Why: "the record is at " + rec.Ownership.String() + ", this directory has met " + self.Seen.String() + ": nothing lower is obeyed [I1]"}
+	}
+	n := agentView{rec: rec, self: self, view: v, timing: timing, now: now}
+	if rec.Owner.Member != self.Member {
+		return n.copy()
+	}
+	switch rec.State {
+	case Promoting:
+		return n.decided()
+	case Open:
+		return n.owner()
+	}
+	return n.closedOwner()
+}
+
+type agentView struct {
+	rec    Record
+	self   Self
+	view   View
+	timing Timing
+	now    int64
+}
+
+func (n agentView) post(t Transition) Action {
+	t.By, t.Ownership, t.Now = n.self.Now(), n.rec.Ownership, n.now
+	return Action{Do: Post, Why: string(t.Kind), Transition: t}
+}
+
+func anyOpen(gates []Gate) bool {
+	return slices.ContainsFunc(gates, func(g Gate) bool { return g.Open })
+}
+
+func upTo(gates []Gate, units []estate.UnitID, o estate.Ownership) bool {
+	for _, u := range units {
+		if !slices.Contains(gates, Gate{Unit: u, Ownership: o, Open: true}) {
+			return false
+		}
+	}
+	return true
+}
+
+func closedAt(gates []Gate, o estate.Ownership) bool {
+	return slices.ContainsFunc(gates, func(g Gate) bool { return !g.Open && g.Ownership == o })
+}
+
+// closedOwner: the group was made just now, or its store was recovered.
+func (n agentView) closedOwner() Action {
+	if anyOpen(n.view.Gates) {
+		return Action{Do: CloseGates, Why: "the group is closed"}
+	}
+	if n.rec.Lost != nil {
+		if a, ok := n.accepted(); ok {
+			return a
+		}
+		if !n.view.Running && n.view.Directory != EmptyDir {
+			return Action{Do: Start, Why: "wait, closed, for a person's decision"}
+		}
+		return Action{Do: Wait, Why: "the store was recovered: people decide who goes on [I10]"}
+	}
+	switch {
+	case n.view.Directory == EmptyDir:
+		return Action{Do: Create, Why: "a new group begins here"}
+	case !n.view.Running:
+		return Action{Do: Start, Why: "the owner's database is not running"}
+	case !n.view.Answering:
+		return Action{Do: Wait, Why: "the database does not answer yet"}
+	case n.view.InRecovery:
+		return Action{Do: Alarm, Why: "the record names a standby as first owner: propose it as an emergency"}
+	}
+	return n.post(Transition{Kind: Reopen, Reason: "first opening"})
+}
+
+// accepted: people accepted a loss and this member is the one they chose.
+func (n agentView) accepted() (Action, bool) {
+	s := n.rec.Switch
+	if s.Active() && s.Phase == Accepting && s.accepted() && s.To == n.self.Now() {
+		return n.post(Transition{Kind: Decide, Member: s.To, SwitchID: s.ID}), true
+	}
+	return Action{}, false
+}
+
+// decided: sever, promote, report. A successor that finds it half done goes forward (I15).
+func (n agentView) decided() Action {
+	if n.rec.Owner.N < n.self.FirstLife {
+		return Action{Do: Alarm, Why: "the decision meant life " + n.rec.Owner.String() + ", which lay in another directory than the present one"}
+	}
+	switch {
+	case n.view.Directory == EmptyDir:
+		return Action{Do: Alarm, Why: "the decided member has no directory"}
+	case !n.view.Running:
+		return Action{Do: Start, Why: "the decided member is not running"}
+	case !n.view.Answering:
+		return Action{Do: Wait, Why: "the database does not answer"}
+	case anyOpen(n.view.Gates):
+		return Action{Do: CloseGates, Why: "decided, not yet open"}
+	case !n.view.InRecovery:
+		lsn := n.view.Flushed
+		if s := n.self.Severed; s != nil && s.Ownership == n.rec.Ownership {
+			lsn = s.LSN
+		}
+		return n.post(Transition{Kind: Opened, LSN: lsn})
+	case n.self.Severed == nil || n.self.Severed.Ownership != n.rec.Ownership:
+		return Action{Do: Sever, Why: "sever, then promote [I4]", Ownership: n.rec.Ownership}
+	}
+	return Action{Do: Promote, Why: "severed", Ownership: n.rec.Ownership}
+}
+
+func (n agentView) owner() Action {
+	mine := n.self.Now() == n.rec.Owner
+	if !n.view.Running {
+		return n.ownerDown(mine)
+	}
+	if !n.view.Answering {
+		return Action{Do: Wait, Why: "the database does not answer"}
+	}
+	if n.view.InRecovery {
+		return Action{Do: Alarm, Why: "the record says owner, the directory is a standby"}
+	}
+	if a, ok := n.accepted(); ok {
+		return a
+	}
+	if !mine {
+		return n.post(Transition{Kind: Reopen, Reason: "the owner's database was restarted"})
+	}
+	if s := n.rec.Switch; s.Active() && s.Ownership == n.rec.Ownership {
+		switch s.Phase {
+		case Closing:
+			if anyOpen(n.view.Gates) {
+				return Action{Do: CloseGates, Why: "planned switch " + s.ID}
+			}
+			return Action{Do: Drain, Why: "planned switch " + s.ID, Ownership: n.rec.Ownership}
+		case Drained:
+			return Action{Do: Wait, Why: "closed and drained, the target takes over"}
+		}
+	}
+	if closedAt(n.view.Gates, n.rec.Ownership) {
+		return n.post(Transition{Kind: Reopen, Reason: "closed without a decision: reopen at a new epoch"})
+	}
+	if a, ok := n.keepSet(); ok {
+		return a
+	}
+	if n.rec.MayOpen() && !upTo(n.view.Gates, n.rec.Units, n.rec.Ownership) {
+		return Action{Do: OpenGates, Why: "owner of " + n.rec.Ownership.String(), Ownership: n.rec.Ownership}
+	}
+	if a, ok := n.growSet(); ok {
+		return a
+	}
+	return Action{Do: Wait, Why: "open"}
+}
+
+func (n agentView) ownerDown(mine bool) Action {
+	if mine && n.rec.Down == nil {
+		return n.post(Transition{Kind: OwnerDown, Reason: "the database process is dead"})
+	}
+	if len(n.rec.InSync) > 0 && n.view.DownFor < n.timing.Restart {
+		return Action{Do: Wait, Why: "the in-sync set may take over"}
+	}
+	return Action{Do: Start, Why: "nobody took over"}
+}
+
+// keepSet brings the names in force to the record's set and takes out copies that hold commits up.
+func (n agentView) keepSet() (Action, bool) {
+	want := n.rec.InSync
+	for _, name := range n.view.SyncNames {
+		if !slices.ContainsFunc(want, func(l estate.Life) bool { return l.String() == name }) {
+			return Action{Do: ShrinkTo, Why: "in force is more than the record has", Lives: want}, true
+		}
+	}
+	for _, l := range want {
+		m, _ := n.rec.Member(l.Member)
+		if !slices.Contains(n.view.SyncNames, l.String()) {
+			if m.Role == PinnedRole || len(want)-1 < n.rec.Policy.MinInSync {
+				return Action{Do: GrowBy, Why: "the set in force lost a member that policy keeps", Lives: want, Candidate: l}, true
+			}
+			return n.post(Transition{Kind: Shrink, Member: l, Reason: "it is not in force"}), true
+		}
+		c, ok := n.view.copyOf(l)
+		gone := !ok || !c.Streaming || !c.Usable
+		late := gone && c.MissingFor >= n.timing.Missing || c.StalledFor >= n.timing.Stall && n.view.WaitingFor >= n.timing.Stall
+		if late && m.Role != PinnedRole && len(want)-1 >= n.rec.Policy.MinInSync {
+			return n.post(Transition{Kind: Shrink, Member: l, Reason: "it holds commits up"}), true
+		}
+	}
+	return Action{}, false
+}
+
+// growSet proves one more copy into the set, after a pause that grows with every failure (I16).
+func (n agentView) growSet() (Action, bool) {
+	if n.view.SinceShrink < n.timing.GrowAfter<<min(n.view.GrowFailures, 5) {
+		return Action{}, false
+	}
+	if s := n.rec.Switch; s.Active() && s.Phase != Growing && s.Phase != Accepting {
+		return Action{}, false
+	}
+	for _, m := range n.rec.Members {
+		l := estate.Life{Member: m.ID, N: m.Life}
+		if m.ID == n.self.Member || m.Role == AsyncRole || n.rec.InSyncLife(l) {
+			continue
+		}
+		c, ok := n.view.copyOf(l)
+		if !ok || !c.Streaming || !c.Usable || c.Flushed+n.timing.GrowWithin < n.view.Flushed {
+			continue
+		}
+		lives := slices.DeleteFunc(slices.Clone(n.rec.InSync), func(o estate.Life) bool { return o.Member == m.ID })
+		return Action{Do: GrowBy, Why: "a copy caught up", Lives: append(lives, l), Candidate: l}, true
+	}
+	return Action{}, false
+}
+
+// copy: somebody else owns the group.
+func (n agentView) copy() Action {
+	if anyOpen(n.view.Gates) {
+		return Action{Do: CloseGates, Why: n.rec.Owner.String() + " owns it"}
+	}
+	if a, ok := n.accepted(); ok && n.view.Running && n.view.Answering {
+		return a
+	}
+	if a, ok := n.takeOver(); ok {
+		return a
+	}
+	switch n.view.Directory {
+	case EmptyDir:
+		return n.makeCopy("the directory is empty")
+	case PrimaryDir:
+		return n.returning()
+	}
+	return n.follower()
+}
+
+// takeOver: this member is the one that decides, because the owner drained for it or reported itself down.
+func (n agentView) takeOver() (Action, bool) {
+	me := n.self.Now()
+	if n.rec.State != Open || !n.rec.InSyncLife(me) || !n.view.Running || !n.view.Answering {
+		return Action{}, false
+	}
+	if s := n.rec.Switch; s.Active() && s.Phase == Drained && s.To == me && n.rec.Down == nil {
+		if n.view.Replayed < s.Fence {
+			return Action{Do: Replay, Why: "replay up to the fence", LSN: s.Fence}, true
+		}
+		return n.post(Transition{Kind: Decide, Member: me, LSN: n.view.Replayed, SwitchID: s.ID}), true
+	}
+	if n.rec.Down == nil || *n.rec.Down != n.rec.Owner || n.rec.Policy.Failover != Auto {
+		return Action{}, false
+	}
+	if damped(n.rec, n.now) {
+		return Action{}, false
+	}
+	turn := time.Duration(slices.Index(n.rec.InSync, me)) * n.timing.Turn
+	if n.view.DownSeenFor(n.rec) < turn {
+		return Action{Do: Wait, Why: "another in-sync member comes first"}, true
+	}
+	return n.post(Transition{Kind: Decide, Mode: Failover, Member: me, Reason: "the owner's database process is dead"}), true
+}
+
+func damped(rec Record, now int64) bool {
+	return rec.LastAutomatic != 0 && now-rec.LastAutomatic < rec.Policy.Damping.Milliseconds()
+}
+
+// returning: the directory was an owner, or would start as one (I6).
+func (n agentView) returning() Action {
+	if n.rec.State != Open {
+		return Action{Do: Wait, Why: "closed; the new owner is not open yet"}
+	}
+	if n.view.Running {
+		return Action{Do: Stop, Why: n.rec.Owner.String() + " owns it now", Immediate: true}
+	}
+	if n.self.MustCopy {
+		return n.makeCopy("the directory cannot be rewound")
+	}
+	if n.self.Compared != n.rec.Ownership {
+		return Action{Do: Compare, Why: "list what the successor does not have", Ownership: n.rec.Ownership, Upstream: n.rec.Owner.Member}
+	}
+	return Action{Do: Rewind, Why: "become a copy of the successor", Ownership: n.rec.Ownership, Upstream: n.rec.Owner.Member}
+}
+
+func (n agentView) makeCopy(why string) Action {
+	up, ok := Upstream(n.rec, n.self.Member)
+	if !ok {
+		return Action{Do: Wait, Why: "nobody to copy from yet"}
+	}
+	return Action{Do: Reinitialise, Why: why, Ownership: n.rec.Ownership, Upstream: up}
+}
+
+func (n agentView) follower() Action {
+	if n.self.MustCopy {
+		return n.makeCopy("the directory cannot be rewound")
+	}
+	up, ok := Upstream(n.rec, n.self.Member)
+	if !ok {
+		if !n.view.Running {
+			return Action{Do: Start, Why: "ready to take over"}
+		}
+		return Action{Do: Wait, Why: "no upstream while the group is " + string(n.rec.State)}
+	}
+	if !n.view.Running || n.view.Upstream != up {
+		return Action{Do: Follow, Why: "follow " + string(up), Upstream: up}
+	}
+	if !n.view.Answering {
+		return Action{Do: Wait, Why: "the database does not answer"}
+	}
+	if n.view.StuckFor >= n.timing.Stuck {
+		return Action{Do: Rewind, Why: "it cannot stream from its upstream: it has more than the in-sync set, or another history [I12]", Ownership: n.rec.Ownership, Upstream: n.rec.Owner.Member}
+	}
+	m, _ := n.rec.Member(n.self.Member)
+	if n.view.Streaming && (m.Life != n.self.Life || m.Following != n.rec.Ownership || m.Ahead) {
+		return n.post(Transition{Kind: Enrol, Following: n.rec.Ownership})
+	}
+	if m.Life != n.self.Life {
+		return n.post(Transition{Kind: Enrol})
+	}
+	return Action{Do: Wait, Why: "following " + string(up)}
+}
+
+// Upstream says whom a member follows: synchronous and pinned members the owner, asynchronous ones a living member of the
+// synchronous kind, so that they are never ahead of it (I12), or the owner where there is none. It is pure topology.
+func Upstream(rec Record, id estate.MemberID) (estate.MemberID, bool) {
+	if rec.State != Open {
+		return "", false
+	}
+	me, ok := rec.Member(id)
+	if !ok || id == rec.Owner.Member {
+		return "", false
+	}
+	if me.Role != AsyncRole {
+		return rec.Owner.Member, true
+	}
+	for _, m := range rec.Members {
+		if m.ID != id && m.Role == SyncRole && rec.InSyncLife(estate.Life{Member: m.ID, N: m.Life}) {
+			return m.ID, true
+		}
+	}
+	return rec.Owner.Member, true
+}

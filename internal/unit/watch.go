@@ -1,0 +1,71 @@
+package unit
+
+import (
+	"slices"
+	"time"
+
+	"perdure/internal/estate"
+)
+
+// Sight is what one node knows of a group: how long its owner has been silent to each node that answered, this one included,
+// and how long the record has stood in its present phase on this node's monotonic clock.
+type Sight struct {
+	// Silences has one entry per node that said something; Nodes is how many are configured.
+	Silences []time.Duration
+	Nodes    int
+	// PhaseFor is how long the record has had its present state and switch phase.
+	PhaseFor time.Duration
+}
+
+// SilentToMajority reports whether a majority of the configured nodes has not heard the owner for the bound.
+func (s Sight) SilentToMajority(bound time.Duration) bool {
+	silent := 0
+	for _, d := range s.Silences {
+		if d >= bound {
+			silent++
+		}
+	}
+	return silent > s.Nodes/2
+}
+
+// Order is what a node does about a group.
+type Order struct {
+	// Candidates are asked, in order, to consent; the first one that does is decided for with Silent set (I16).
+	Candidates []estate.Life
+	// Abort: the running switch has used up its budget before the decision (I9).
+	Abort bool
+	Why   string
+}
+
+// Watch says what a node does about a group now; the zero Order is nothing. Every node asks, none is special (I16).
+func Watch(rec Record, sight Sight, timing Timing, now int64) Order {
+	if s := rec.Switch; s.Active() && (s.Phase == Closing || s.Phase == Drained) && sight.PhaseFor > s.Budget {
+		return Order{Abort: true, Why: "the switch used up its budget of " + s.Budget.String() + " in phase " + string(s.Phase)}
+	}
+	switch rec.State {
+	case Open:
+		if !sight.SilentToMajority(timing.Silence) || rec.Policy.Failover != Auto || damped(rec, now) {
+			return Order{}
+		}
+		var heirs []estate.Life
+		for _, l := range rec.InSync {
+			if m, ok := rec.Member(l.Member); ok && m.Life == l.N && !m.Ahead && m.Role == SyncRole {
+				heirs = append(heirs, l)
+			}
+		}
+		return Order{Candidates: heirs, Why: "the owner " + rec.Owner.String() + " is silent to a majority of the nodes"}
+	case Promoting:
+		if sight.PhaseFor < timing.Promotion {
+			return Order{}
+		}
+		heirs := slices.DeleteFunc(slices.Clone(rec.Heirs), func(l estate.Life) bool {
+			m, ok := rec.Member(l.Member)
+			return l == rec.Owner || !ok || m.Life != l.N
+		})
+		if m, ok := rec.Member(rec.Before.Member); ok && rec.Before.Member != rec.Owner.Member {
+			heirs = append(heirs, estate.Life{Member: m.ID, N: m.Life})
+		}
+		return Order{Candidates: heirs, Why: "the decided " + rec.Owner.String() + " did not open within " + timing.Promotion.String()}
+	}
+	return Order{}
+}
