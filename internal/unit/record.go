@@ -78,6 +78,9 @@ type Member struct {
 	ID   estate.MemberID `json:"id"`
 	Site estate.SiteID   `json:"site"`
 	Role Role            `json:"role"`
+	// Agent and Database are host:port of its agent and of its database server, as the manifest names them.
+	Agent    string `json:"agent"`
+	Database string `json:"database"`
 	// Life is the newest start its agent reported.
 	Life uint64 `json:"life"`
 	// Following is the ownership whose history the member streams; zero while it returns or is not running.

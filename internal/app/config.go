@@ -1,0 +1,129 @@
+// Package app assembles the product's processes from their parts: a node, an agent, a gateway.
+// Wiring stands here in reading order; nothing is decided here.
+package app
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"perdure/internal/errs"
+)
+
+// TLS names the files of a process's identity. The certificate's common name says who it is: "node:a", "agent:u1-a", "gateway:a".
+type TLS struct {
+	CA   string `yaml:"ca"`
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// Peer is a node or a gateway as others reach it.
+type Peer struct {
+	Name string `yaml:"name"`
+	Site string `yaml:"site"`
+	// URL is the API of a node, or the administration port of a gateway: https://host:port.
+	URL string `yaml:"url"`
+}
+
+// Common is what every process has.
+type Common struct {
+	Name string `yaml:"name"`
+	Site string `yaml:"site"`
+	// DataDir belongs to this process alone.
+	DataDir string `yaml:"dataDir"`
+	// Hosts is a file of lines "address name", asked before any other resolver; empty for none.
+	Hosts string `yaml:"hosts,omitempty"`
+	TLS   TLS    `yaml:"tls"`
+	// Nodes are all nodes of the estate, the nearest first.
+	Nodes []Peer `yaml:"nodes"`
+	// LogLevel is debug, info, warn or error; info where empty.
+	LogLevel string `yaml:"logLevel,omitempty"`
+}
+
+// NodeConfig is the configuration of a control-plane node.
+type NodeConfig struct {
+	Common `yaml:",inline"`
+	// Listen is the address of the API, host:port.
+	Listen string `yaml:"listen"`
+	Store  Store  `yaml:"store"`
+	// AdminToken is the file, mode 0600, into which the first node of a new estate writes its first admin token.
+	AdminToken string `yaml:"adminToken,omitempty"`
+}
+
+// Store is the control store of a node: its own member, or an etcd that runs elsewhere.
+type Store struct {
+	// External are endpoints of an etcd that runs elsewhere; then nothing else here is read.
+	External []string `yaml:"external,omitempty"`
+	// Members are all members of the embedded store, name → peer URL: 1, 3 or 5 of them. A witness is a member like the others.
+	Members map[string]string `yaml:"members,omitempty"`
+	// ListenPeer and ListenClient are host:port.
+	ListenPeer   string `yaml:"listenPeer,omitempty"`
+	ListenClient string `yaml:"listenClient,omitempty"`
+	// Heartbeat and Election time the store's own leader election; 50 ms and 600 ms where zero.
+	Heartbeat time.Duration `yaml:"heartbeat,omitempty"`
+	Election  time.Duration `yaml:"election,omitempty"`
+	// QuotaBytes bounds the store's size; 256 MiB where zero.
+	QuotaBytes int64 `yaml:"quotaBytes,omitempty"`
+}
+
+// AgentConfig is the configuration of the agent of one database directory. Name is the member's.
+type AgentConfig struct {
+	Common `yaml:",inline"`
+	Group  string `yaml:"group"`
+	// Listen is the address for nodes and other agents, host:port.
+	Listen   string   `yaml:"listen"`
+	Postgres Postgres `yaml:"postgres"`
+}
+
+// Postgres is the server an agent looks after. Its data directory is DataDir/data unless Directory says otherwise.
+type Postgres struct {
+	// Bin holds initdb, pg_ctl, postgres; the newest under /usr/lib/postgresql where empty.
+	Bin       string `yaml:"bin,omitempty"`
+	Directory string `yaml:"directory,omitempty"`
+	// User runs the server when the agent is root; "postgres" where empty.
+	User   string `yaml:"user,omitempty"`
+	Listen string `yaml:"listen"` // address
+	Port   int    `yaml:"port"`
+	// Database is the business database; "perdure" where empty.
+	Database string `yaml:"database,omitempty"`
+	// ReplicationSecret is a file whose content replication passwords are derived from: the same on all members of a group.
+	ReplicationSecret string `yaml:"replicationSecret"`
+	// AppPasswordFile holds the password of role perdure_app that applications use.
+	AppPasswordFile string `yaml:"appPasswordFile,omitempty"`
+	// InitSQL are files run once as superuser when the directory is created from nothing.
+	InitSQL []string `yaml:"initSQL,omitempty"`
+	// Settings are further server settings; those the protocol depends on are refused.
+	Settings map[string]string `yaml:"settings,omitempty"`
+}
+
+// GatewayConfig is the configuration of a gateway.
+type GatewayConfig struct {
+	Common `yaml:",inline"`
+	// Listen takes business traffic, Admin metrics, table and ledger (mutual TLS); host:port.
+	Listen string `yaml:"listen"`
+	Admin  string `yaml:"admin"`
+	// TrafficCert and TrafficKey serve TLS to clients; plain HTTP where empty.
+	TrafficCert string `yaml:"trafficCert,omitempty"`
+	TrafficKey  string `yaml:"trafficKey,omitempty"`
+	// Gateways are the other gateways, to which receipts are shipped.
+	Gateways []Peer `yaml:"gateways,omitempty"`
+	// AccessLog is "off", "errors" or "all"; errors where empty.
+	AccessLog string `yaml:"accessLog,omitempty"`
+}
+
+// LoadConfig reads a YAML file into config; unknown fields are errors that name file and line.
+func LoadConfig(file string, config any) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return errs.New(errs.Invalid, "cannot read configuration: %w", err)
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(config); err != nil {
+		return errs.New(errs.Invalid, "%s: %w", filepath.Clean(file), err)
+	}
+	return nil
+}
