@@ -352,10 +352,16 @@ func (n agentView) follower() Action {
 	if !n.view.Answering {
 		return Action{Do: Wait, Why: "the database does not answer"}
 	}
-	if n.view.StuckFor >= n.timing.Stuck {
-		return Action{Do: Rewind, Why: "it cannot stream from its upstream: it has more than the in-sync set, or another history [I12]", Ownership: n.rec.Ownership, Upstream: n.rec.Owner.Member}
-	}
 	m, _ := n.rec.Member(n.self.Member)
+	if n.view.StuckFor >= n.timing.Stuck && aheadOf(n.rec, m, n.view.Flushed) {
+		if !m.Ahead {
+			return n.post(Transition{Kind: Enrol, Following: m.Following, Ahead: true})
+		}
+		return Action{Do: Rewind, Why: "it has more than the in-sync set had [I12]", Ownership: n.rec.Ownership, Upstream: n.rec.Owner.Member}
+	}
+	if n.view.StuckFor >= n.timing.Stuck*lostFactor {
+		return n.makeCopy("it cannot stream from " + string(up) + " although that answers")
+	}
 	if n.view.Streaming && (m.Life != n.self.Life || m.Following != n.rec.Ownership || m.Ahead) {
 		return n.post(Transition{Kind: Enrol, Following: n.rec.Ownership})
 	}
@@ -363,6 +369,19 @@ func (n agentView) follower() Action {
 		return n.post(Transition{Kind: Enrol})
 	}
 	return Action{Do: Wait, Why: "following " + string(up)}
+}
+
+// lostFactor times Timing.Stuck is how long a follower fails to stream before it is copied anew.
+const lostFactor = 15
+
+// aheadOf reports whether a follower has flushed more than a successor had when it was severed: then it can never follow it (I12).
+func aheadOf(rec Record, m Member, flushed estate.LSN) bool {
+	for _, p := range rec.Past {
+		if p.Severed > 0 && !p.Ownership.Less(m.Following) && flushed > p.Severed {
+			return true
+		}
+	}
+	return false
 }
 
 // Upstream says whom a member follows: synchronous and pinned members the owner, asynchronous ones a living member of the
