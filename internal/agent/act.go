@@ -1,0 +1,273 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"strconv"
+	"time"
+
+	"perdure/internal/driver"
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/unit"
+	"perdure/internal/wire"
+)
+
+// do carries out one action. What it learns is on disk before anything depends on it.
+func (a *Agent) do(ctx context.Context, action unit.Action, group wire.Group) error {
+	rec := group.Record
+	switch action.Do {
+	case unit.Create:
+		if err := a.db.Create(ctx); err != nil {
+			return err
+		}
+		return a.remember(func(s *unit.Self) { s.FirstLife = s.Life + 1 })
+	case unit.Start:
+		if err := a.remember(func(s *unit.Self) { s.Life++ }); err != nil {
+			return err
+		}
+		return a.db.Start(ctx, a.me())
+	case unit.Stop:
+		return a.db.Stop(ctx, action.Immediate)
+	case unit.CloseGates:
+		a.endLease()
+		return a.db.Close(ctx, rec.Units)
+	case unit.Drain:
+		fence, err := a.db.Drain(ctx, rec.Units)
+		if err != nil {
+			return err
+		}
+		return a.post(ctx, group, unit.Transition{Kind: unit.Close, By: a.me(), Ownership: rec.Ownership, LSN: fence, Now: time.Now().UnixMilli()})
+	case unit.OpenGates:
+		return a.openGates(ctx, action, rec)
+	case unit.Sever:
+		lsn, err := a.db.Sever(ctx)
+		if err != nil {
+			return err
+		}
+		return a.remember(func(s *unit.Self) { s.Severed = &unit.Severed{Ownership: action.Ownership, LSN: lsn} })
+	case unit.Replay:
+		return a.db.WaitReplayed(ctx, action.LSN)
+	case unit.Promote:
+		if err := a.remember(func(s *unit.Self) { s.Owned = action.Ownership }); err != nil {
+			return err
+		}
+		return a.db.Promote(ctx)
+	case unit.Follow:
+		return a.follow(ctx, action, rec)
+	case unit.Compare:
+		return a.compare(ctx, action, rec)
+	case unit.Rewind:
+		return a.rewind(ctx, action, rec)
+	case unit.Reinitialise:
+		return a.reinitialise(ctx, action, rec)
+	case unit.ShrinkTo:
+		return a.db.Shrink(ctx, lifeNames(action.Lives))
+	case unit.GrowBy:
+		return a.growBy(ctx, action, group)
+	case unit.Post:
+		return a.post(ctx, group, action.Transition)
+	}
+	return errs.New(errs.Internal, "no way to %s", action.Do)
+}
+
+func (a *Agent) me() estate.Life {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.self.Now()
+}
+
+func lifeNames(lives []estate.Life) []string {
+	names := make([]string, len(lives))
+	for i, l := range lives {
+		names[i] = l.String()
+	}
+	return names
+}
+
+// post sends a transition conditionally on the revision it was decided on, and learns the outcome either way.
+func (a *Agent) post(ctx context.Context, group wire.Group, t unit.Transition) error {
+	after, err := a.store.Transition(ctx, a.opts.Group, group.Revision, t)
+	if err != nil {
+		if errs.KindOf(err) == errs.Conflict {
+			if fresh, ferr := a.store.Group(ctx, a.opts.Group); ferr == nil {
+				a.learn(fresh)
+			}
+		}
+		return err
+	}
+	a.learn(after)
+	return nil
+}
+
+// openGates writes that this directory is an owner before it becomes one (I6), then opens and serves the followers.
+func (a *Agent) openGates(ctx context.Context, action unit.Action, rec unit.Record) error {
+	if err := a.remember(func(s *unit.Self) { s.Owned = action.Ownership }); err != nil {
+		return err
+	}
+	if err := a.db.Open(ctx, action.Ownership, a.opts.Member, rec.Units); err != nil {
+		return err
+	}
+	a.renewLease(ctx)
+	return a.ensureFollowers(ctx, rec)
+}
+
+func (a *Agent) ensureFollowers(ctx context.Context, rec unit.Record) error {
+	for _, m := range rec.Members {
+		if m.ID == a.opts.Member {
+			continue
+		}
+		if err := a.db.EnsureFollower(ctx, m.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *Agent) upstream(rec unit.Record, id estate.MemberID) (driver.Upstream, error) {
+	m, ok := rec.Member(id)
+	if !ok {
+		return driver.Upstream{}, errs.New(errs.NotFound, "%s has no member %q", rec.Group, id)
+	}
+	host, port, err := net.SplitHostPort(m.Database)
+	if err != nil {
+		return driver.Upstream{}, errs.New(errs.Invalid, "member %s: database address %q is not host:port", id, m.Database)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return driver.Upstream{}, errs.New(errs.Invalid, "member %s: database port %q is not a number", id, port)
+	}
+	return driver.Upstream{Member: id, Host: host, Port: n}, nil
+}
+
+func (a *Agent) follow(ctx context.Context, action unit.Action, rec unit.Record) error {
+	up, err := a.upstream(rec, action.Upstream)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	running := a.seen.Running
+	a.mu.Unlock()
+	if err := a.remember(func(s *unit.Self) {
+		s.Severed = nil
+		if !running {
+			s.Life++
+		}
+	}); err != nil {
+		return err
+	}
+	if err := a.db.Follow(ctx, up, a.me()); err != nil {
+		return err
+	}
+	// Asynchronous copies cascade from this one (I12).
+	return a.ensureFollowers(ctx, rec)
+}
+
+// compare lists what this former owner has and its successor has not, before anything is thrown away (I6).
+func (a *Agent) compare(ctx context.Context, action unit.Action, rec unit.Record) error {
+	up, err := a.upstream(rec, action.Upstream)
+	if err != nil {
+		return err
+	}
+	diverged, err := a.db.Diverged(ctx, up)
+	if err != nil {
+		return err
+	}
+	report, err := json.Marshal(diverged)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	owned := a.self.Owned
+	a.mu.Unlock()
+	d := wire.Divergence{
+		Group: a.opts.Group, ID: string(a.opts.Member) + "-" + owned.String(), Reporter: string(a.opts.Member),
+		At: time.Now().UnixMilli(), Report: report,
+	}
+	if err := a.store.PutDivergence(ctx, d); err != nil {
+		return err
+	}
+	a.log.Info("divergence listed", "transactions", len(diverged.Transactions), "unkeyed", diverged.Unkeyed, "from", diverged.From, "until", diverged.Until)
+	return a.remember(func(s *unit.Self) { s.Compared = action.Ownership })
+}
+
+func (a *Agent) progress(what string, done, total int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.status.Why, a.status.Done, a.status.Total = what, done, total
+}
+
+// forget is what is left of a directory's past once it is a copy of somebody else.
+func forget(s *unit.Self) {
+	s.Owned, s.Compared = estate.Ownership{}, estate.Ownership{}
+	s.Severed, s.MustCopy = nil, false
+	s.FirstLife = s.Life + 1
+}
+
+func (a *Agent) rewind(ctx context.Context, action unit.Action, rec unit.Record) error {
+	up, err := a.upstream(rec, action.Upstream)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	running := a.seen.Running
+	a.mu.Unlock()
+	if running {
+		if err := a.db.Stop(ctx, false); err != nil {
+			return err
+		}
+	}
+	if err := a.db.Rewind(ctx, up, a.progress); err != nil {
+		if errs.KindOf(err) == errs.Refused {
+			a.log.Warn("the directory cannot be rewound: it is copied anew", "err", err)
+			return a.remember(func(s *unit.Self) { s.MustCopy = true })
+		}
+		return err
+	}
+	return a.remember(forget)
+}
+
+func (a *Agent) reinitialise(ctx context.Context, action unit.Action, rec unit.Record) error {
+	up, err := a.upstream(rec, action.Upstream)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	running := a.seen.Running
+	a.mu.Unlock()
+	if running {
+		if err := a.db.Stop(ctx, true); err != nil {
+			return err
+		}
+	}
+	if err := a.db.Reinitialise(ctx, up, a.progress); err != nil {
+		return err
+	}
+	return a.remember(forget)
+}
+
+// growBy proves the wait, then tells the store; where the store does not take it, the former set is put back (I2).
+func (a *Agent) growBy(ctx context.Context, action unit.Action, group wire.Group) error {
+	grown, err := a.db.Grow(ctx, lifeNames(action.Lives), action.Candidate.String())
+	if err != nil {
+		a.mu.Lock()
+		a.watch.growFailures++
+		a.watch.shrunk = a.now()
+		a.mu.Unlock()
+		return err
+	}
+	a.log.Info("wait proven", "candidate", action.Candidate, "mark", grown.Mark, "frozen", grown.Frozen)
+	if group.Record.InSyncLife(action.Candidate) {
+		return nil // it was in the record all the time, and is in force again
+	}
+	err = a.post(ctx, group, unit.Transition{
+		Kind: unit.Grow, By: a.me(), Ownership: group.Record.Ownership, Member: action.Candidate, LSN: grown.Mark, Now: time.Now().UnixMilli(),
+	})
+	a.mu.Lock()
+	if err == nil {
+		a.watch.growFailures = 0
+	}
+	a.mu.Unlock()
+	return err
+}

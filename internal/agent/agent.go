@@ -1,0 +1,350 @@
+// Package agent looks after one database directory: it is the only one that changes it (I15).
+//
+// It reads the group's record, looks at the database, asks unit.Next what to do and does that, one action at a time.
+// Beside that it keeps the owner's lease alive by asking the in-sync members for their promise (I8) and answers nodes
+// and other agents. When it dies the database goes on; its successor reads the same record and the same file and goes on too.
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"perdure/internal/driver"
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/unit"
+	"perdure/internal/wire"
+)
+
+// Store is what an agent needs of the control plane. Every call has its own deadline and may fail: the owner goes on without it.
+type Store interface {
+	// Group reads the record linearizably.
+	Group(ctx context.Context, group estate.GroupID) (wire.Group, error)
+	// Transition posts a transition on the given revision and gives the record after it.
+	Transition(ctx context.Context, group estate.GroupID, revision int64, t unit.Transition) (wire.Group, error)
+	// WatchGroup hands on every record it learns of, newest last, until ctx ends.
+	WatchGroup(ctx context.Context, group estate.GroupID, on func(wire.Group)) error
+	PutMemberStatus(ctx context.Context, member estate.MemberID, status json.RawMessage) error
+	PutDivergence(ctx context.Context, d wire.Divergence) error
+}
+
+// Options say which directory an agent looks after.
+type Options struct {
+	Group  estate.GroupID
+	Member estate.MemberID
+	Site   estate.SiteID
+	// StateDir holds the agent's own fsynced file and its lock; it must not lie in the data directory.
+	StateDir string
+	Timing   unit.Timing
+	// Listener serves nodes and other agents over mutual TLS.
+	Listener net.Listener
+	// Client calls other agents.
+	Client *http.Client
+	Logger *slog.Logger
+}
+
+// Agent is the agent of one member.
+type Agent struct {
+	opts  Options
+	store Store
+	db    driver.Database
+	log   *slog.Logger
+	start time.Time // the zero of the agent's monotonic clock
+
+	wake chan struct{}
+
+	mu      sync.Mutex
+	group   wire.Group // newest record known
+	known   bool
+	self    unit.Self
+	seen    driver.Observation
+	looked  bool
+	watch   trackers
+	promise unit.Promise
+	lease   unit.Lease
+	leased  time.Duration // until when the database answers plain reads, on the monotonic clock
+	status  wire.AgentState
+	looking sync.Mutex // one observation at a time
+}
+
+// New takes the lock of the directory; another agent that holds it is an error (I15).
+func New(store Store, db driver.Database, opts Options) (*Agent, error) {
+	a := &Agent{
+		opts: opts, store: store, db: db, start: time.Now(), wake: make(chan struct{}, 1),
+		log: opts.Logger.With("group", opts.Group, "member", opts.Member),
+	}
+	self, err := loadSelf(filepath.Join(opts.StateDir, selfFile), opts.Member)
+	if err != nil {
+		return nil, err
+	}
+	a.self = self
+	a.promise = unit.Restarted(0, opts.Timing)
+	a.watch.init()
+	return a, nil
+}
+
+// now reads the agent's monotonic clock.
+func (a *Agent) now() time.Duration { return time.Since(a.start) }
+
+// Run works until ctx ends. The database goes on: an agent's end never stops or closes it.
+func (a *Agent) Run(ctx context.Context) error {
+	unlock, err := lock(filepath.Join(a.opts.StateDir, "agent.lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	defer a.db.Release()
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.serve(ctx) })
+	group.Go(func() error {
+		return a.store.WatchGroup(ctx, a.opts.Group, func(g wire.Group) {
+			if a.learn(g) {
+				a.poke()
+			}
+		})
+	})
+	group.Go(func() error { return a.keepLooking(ctx) })
+	group.Go(func() error { return a.keepLease(ctx) })
+	group.Go(func() error { return a.keepReporting(ctx) })
+	group.Go(func() error { return a.keepActing(ctx) })
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (a *Agent) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// learn takes a record over unless a newer one is known; it reports whether it was news.
+func (a *Agent) learn(g wire.Group) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	old := a.group
+	if a.known {
+		if c := g.Record.Ownership.Incarnation.Counter; c < old.Record.Ownership.Incarnation.Counter ||
+			c == old.Record.Ownership.Incarnation.Counter && g.Revision <= old.Revision {
+			return false
+		}
+	}
+	a.group, a.known = g, true
+	a.watch.record(old.Record, g.Record, a.now())
+	return true
+}
+
+// remember changes the agent's own file, on disk before it returns.
+func (a *Agent) remember(change func(*unit.Self)) error {
+	a.mu.Lock()
+	next := a.self
+	a.mu.Unlock()
+	change(&next)
+	if err := saveSelf(filepath.Join(a.opts.StateDir, selfFile), next); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.self = next
+	a.mu.Unlock()
+	return nil
+}
+
+// keepActing carries out one action after another.
+func (a *Agent) keepActing(ctx context.Context) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	var patience backoff
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-a.wake:
+		}
+		for ctx.Err() == nil {
+			action, group, ok := a.next()
+			if !ok || patience.waits(action, group.Revision, a.now()) {
+				break
+			}
+			a.tell(action, nil)
+			if action.Do == unit.Wait || action.Do == unit.Alarm {
+				break
+			}
+			began := time.Now()
+			err := a.carryOut(ctx, action, group)
+			a.tell(action, err)
+			if err != nil {
+				if ctx.Err() == nil {
+					a.log.Warn("action failed", "do", action.Do, "why", action.Why, "err", err, "took", time.Since(began))
+				}
+				patience.failed(action, group.Revision, a.now())
+			} else {
+				a.log.Info("action done", "do", action.Do, "what", what(action), "why", action.Why, "ownership", group.Record.Ownership, "took", time.Since(began))
+				patience = backoff{}
+			}
+			a.look(ctx)
+		}
+	}
+}
+
+func what(action unit.Action) string {
+	if action.Do == unit.Post {
+		return string(action.Transition.Kind)
+	}
+	if action.Upstream != "" {
+		return string(action.Upstream)
+	}
+	return ""
+}
+
+// next asks the protocol what to do, after the highest ownership met is on disk (I1).
+func (a *Agent) next() (unit.Action, wire.Group, bool) {
+	a.mu.Lock()
+	known, group, self := a.known && a.looked, a.group, a.self
+	a.mu.Unlock()
+	if !known {
+		return unit.Action{}, group, false
+	}
+	if self.Seen.Less(group.Record.Ownership) {
+		if err := a.remember(func(s *unit.Self) { s.Seen = group.Record.Ownership }); err != nil {
+			a.log.Error("cannot keep the highest ownership on disk", "err", err)
+			return unit.Action{}, group, false
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	view := a.watch.view(a.seen, group.Record, a.self, a.now())
+	view.Promised = a.promise.Over(a.now())
+	return unit.Next(group.Record, a.self, view, a.opts.Timing, time.Now().UnixMilli()), group, true
+}
+
+// tell keeps what the agent is at for those who ask.
+func (a *Agent) tell(action unit.Action, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.status.Doing, a.status.Why = string(action.Do), action.Why
+	a.status.Done, a.status.Total = 0, 0
+	if err != nil {
+		a.status.Error = fmt.Sprintf("%s: %v", action.Do, err)
+	} else if action.Do != unit.Wait {
+		a.status.Error = ""
+	}
+}
+
+// backoff keeps an action that failed from being repeated at once, unless the record changed.
+type backoff struct {
+	do       unit.Do
+	revision int64
+	fails    int
+	until    time.Duration
+}
+
+func (b *backoff) waits(action unit.Action, revision int64, now time.Duration) bool {
+	return b.fails > 0 && action.Do == b.do && revision == b.revision && now < b.until
+}
+
+func (b *backoff) failed(action unit.Action, revision int64, now time.Duration) {
+	if action.Do != b.do || revision != b.revision {
+		*b = backoff{do: action.Do, revision: revision}
+	}
+	b.fails++
+	b.until = now + min(50*time.Millisecond<<min(b.fails, 6), 2*time.Second)
+}
+
+// interruptible actions are given up when the record changes what is wanted.
+var interruptible = map[unit.Do]bool{unit.Replay: true, unit.GrowBy: true, unit.Rewind: true, unit.Reinitialise: true, unit.Compare: true, unit.Drain: true}
+
+// bound is the longest an action may take.
+func bound(do unit.Do) time.Duration {
+	switch do {
+	case unit.Reinitialise, unit.Rewind, unit.Compare:
+		return 24 * time.Hour // bounded by its own progress, shown, and interrupted by the record
+	case unit.Create, unit.Start, unit.Stop, unit.Follow:
+		return 2 * time.Minute
+	case unit.Promote:
+		return time.Minute
+	}
+	return 10 * time.Second
+}
+
+// checked actions destroy or revive something: the record is read again, linearizably, before them (I15).
+func checked(do unit.Do) bool {
+	switch do {
+	case unit.Create, unit.Start, unit.Stop, unit.Follow, unit.Compare, unit.Rewind, unit.Reinitialise:
+		return true
+	}
+	return false
+}
+
+func (a *Agent) carryOut(ctx context.Context, action unit.Action, group wire.Group) error {
+	ctx, cancel := context.WithTimeout(ctx, bound(action.Do))
+	defer cancel()
+	if checked(action.Do) {
+		fresh, err := a.store.Group(ctx, a.opts.Group)
+		if err != nil {
+			return fmt.Errorf("cannot read the record again: %w", err)
+		}
+		if a.learn(fresh) {
+			return errs.New(errs.Conflict, "the record changed meanwhile")
+		}
+	}
+	if interruptible[action.Do] {
+		done := make(chan struct{})
+		defer func() { <-done }()
+		defer cancel()
+		go func() {
+			defer close(done)
+			a.cancelOnChange(ctx, cancel, group.Record)
+		}()
+	}
+	return a.do(ctx, action, group)
+}
+
+// cancelOnChange ends an action whose ownership or switch phase is no longer the record's.
+func (a *Agent) cancelOnChange(ctx context.Context, cancel context.CancelFunc, rec unit.Record) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			a.mu.Lock()
+			now := a.group.Record
+			a.mu.Unlock()
+			if now.Ownership != rec.Ownership || now.State != rec.State || phase(now) != phase(rec) || now.Switch.Active() != rec.Switch.Active() {
+				cancel()
+				return
+			}
+		}
+	}
+}
+
+func phase(rec unit.Record) unit.Phase {
+	if rec.Switch == nil {
+		return ""
+	}
+	return rec.Switch.Phase
+}
+
+// tlsIdentity gives the name in the caller's verified certificate.
+func tlsIdentity(state *tls.ConnectionState) string {
+	if state == nil || len(state.VerifiedChains) == 0 {
+		return ""
+	}
+	return state.VerifiedChains[0][0].Subject.CommonName
+}
