@@ -107,19 +107,7 @@ const (
 	Unreachable Ending = "unreachable" // no connection: the request was not sent
 	Reset       Ending = "reset"       // the connection broke after the request may have been sent
 	TimedOut    Ending = "timed-out"   // no answer in the attempt's time
-	// NoRoom: the generator had no connection left; never the product's fault and never counted against it.
-	NoRoom Ending = "no-room"
 )
-
-// Unsure reports whether the attempt may have had an effect that its client knows nothing of.
-func (a Attempt) Unsure() bool {
-	return a.Ending == Reset || a.Ending == TimedOut || a.Ending == Answered && (a.Status >= 500 || a.Status == 409)
-}
-
-// Reconnect reports whether the attempt made the client go to another gateway with the same key.
-func (a Attempt) Reconnect() bool {
-	return a.Ending == Unreachable || a.Ending == Reset || a.Ending == TimedOut
-}
 
 // Attempt is one sending of a call's request. From and Until count from the beginning of the history.
 type Attempt struct {
@@ -161,6 +149,30 @@ type Call struct {
 	// Held is how long the gateway says it held the request, Replays how often it replayed it.
 	Held    time.Duration `json:"held,omitempty"`
 	Replays int           `json:"replays,omitempty"`
+}
+
+// Patience is how long a client waits for success, counted from the first sending of a request.
+const Patience = 10 * time.Second
+
+// Unsure reports whether the attempt may have had an effect that its client knows nothing of.
+func (a Attempt) Unsure() bool {
+	return a.Ending == Reset || a.Ending == TimedOut || a.Ending == Answered && (a.Status >= 500 || a.Status == 409)
+}
+
+// Reconnected reports whether the gateway was reset, unreachable or silent, so that the client went on with the same key at the next one.
+func (a Attempt) Reconnected() bool { return a.Ending != Answered }
+
+// Erred reports whether the client saw an error: a 5xx answer, a wrong 4xx, or no proper answer within its patience.
+func (c *Call) Erred() bool {
+	if c.Outcome == Wrong || c.Outcome == Unresolved || c.Done-c.Sent.Mono > Patience {
+		return true
+	}
+	for _, a := range c.Attempts {
+		if a.Ending == Answered && a.Status >= 500 {
+			return true
+		}
+	}
+	return false
 }
 
 // Load says that the load began, ended, or was not able to keep its rate.
