@@ -483,6 +483,9 @@ func (r *Record) opened(t Transition) error {
 	m.Life, m.Following, m.Ahead = t.By.N, r.Ownership, false
 	if n := len(r.Past); n > 0 {
 		r.Past[n-1].Severed = t.LSN
+		if s := r.Switch; s.Active() && s.At[Closing] != 0 {
+			r.Past[n-1].Pause = t.Now - s.At[Closing]
+		}
 	}
 	if s := r.Switch; s.Active() {
 		s.To, s.Severed, s.Phase = t.By, t.LSN, Growing

@@ -131,6 +131,8 @@ type Past struct {
 	Severed estate.LSN `json:"severed,omitempty"`
 	Opened  int64      `json:"opened,omitempty"`
 	Ended   int64      `json:"ended,omitempty"`
+	// Pause is how long the planned switch that ended it stopped writes, from closing to open, in milliseconds.
+	Pause int64 `json:"pause,omitempty"`
 	// ExpectedLoss is set when people accepted a loss to leave this ownership (I11).
 	ExpectedLoss bool `json:"expectedLoss,omitempty"`
 }
