@@ -1,0 +1,263 @@
+// Package controller is what a node does about ownership: it sees owners fall silent and lets an in-sync member take over,
+// undoes switches that are stuck, and carries people's switches into the store (I16).
+//
+// No node is special: each probes, each asks the others, each may write the conditional transition, and the store lets one win.
+package controller
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/unit"
+	"perdure/internal/wire"
+)
+
+// Store is what the controller needs of the control store.
+type Store interface {
+	Group(ctx context.Context, group estate.GroupID) (wire.Group, error)
+	Groups(ctx context.Context) ([]wire.Group, error)
+	Transition(ctx context.Context, who string, group estate.GroupID, revision int64, t unit.Transition) (wire.Group, error)
+	// CreateGroup stores the first record of a group; an existing one is left alone and is no error.
+	CreateGroup(ctx context.Context, who string, rec unit.Record) error
+	MemberStatuses(ctx context.Context) ([]wire.MemberStatus, error)
+	// WatchGroups hands on every record it learns of, and nil for one that is gone, until ctx ends.
+	WatchGroups(ctx context.Context, on func(wire.Group)) error
+}
+
+// Peers are the other nodes.
+type Peers interface {
+	// Silences asks every other configured node how long the owner of the group has been silent to it; those that do not answer are left out.
+	Silences(ctx context.Context, group estate.GroupID) []wire.Silence
+	// Count is how many nodes are configured, this one included.
+	Count() int
+}
+
+// Receipts are the acknowledgements that gateways outside a lost site have kept.
+type Receipts interface {
+	// After sums the receipts of a unit beyond the given sequence number of its records.
+	After(ctx context.Context, unit estate.UnitID, seq int64) (ReceiptSum, error)
+}
+
+// ReceiptSum is what receipts say was acknowledged.
+type ReceiptSum struct {
+	Transactions int64
+	Accounts     []string
+	Amount       string
+	Until        time.Time // newest receipt
+	Source       string
+}
+
+// Options configure a controller.
+type Options struct {
+	Node   string
+	Timing unit.Timing
+	// Client calls agents over mutual TLS.
+	Client *http.Client
+	// MayAct says why this node must not decide anything now, nil where it may (I10).
+	MayAct func() error
+	Logger *slog.Logger
+}
+
+// Controller is the controller of one node.
+type Controller struct {
+	opts     Options
+	store    Store
+	peers    Peers
+	receipts Receipts
+	log      *slog.Logger
+	start    time.Time
+
+	mu     sync.Mutex
+	groups map[estate.GroupID]*watched
+}
+
+// watched is what this node knows of a group.
+type watched struct {
+	group  wire.Group
+	heard  time.Duration // when the owner was last heard, on this node's monotonic clock
+	detail string
+	phase  string
+	since  time.Duration // when the record got into its present phase
+	wake   chan struct{}
+	stop   context.CancelFunc
+}
+
+// New makes a controller; receipts may be nil where no gateway keeps any.
+func New(store Store, peers Peers, receipts Receipts, opts Options) *Controller {
+	return &Controller{
+		opts: opts, store: store, peers: peers, receipts: receipts, start: time.Now(),
+		log: opts.Logger.With("node", opts.Node), groups: map[estate.GroupID]*watched{},
+	}
+}
+
+func (c *Controller) now() time.Duration { return time.Since(c.start) }
+
+// Run works until ctx ends.
+func (c *Controller) Run(ctx context.Context) error {
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() error {
+		return c.store.WatchGroups(ctx, func(g wire.Group) {
+			if w := c.learn(g); w != nil {
+				groupCtx, stop := context.WithCancel(ctx)
+				w.stop = stop
+				work.Go(func() error { c.probe(groupCtx, g.Record.Group); return nil })
+				work.Go(func() error { c.guard(groupCtx, g.Record.Group); return nil })
+			}
+		})
+	})
+	if err := work.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func phaseOf(rec unit.Record) string {
+	p := rec.Ownership.String() + " " + string(rec.State)
+	if rec.Switch.Active() {
+		p += " " + rec.Switch.ID + " " + string(rec.Switch.Phase)
+	}
+	return p
+}
+
+// learn takes a record over; it gives the group's entry where the group is new to this node.
+func (c *Controller) learn(g wire.Group) *watched {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	w := c.groups[g.Record.Group]
+	isNew := w == nil
+	if isNew {
+		w = &watched{wake: make(chan struct{}, 1), heard: now}
+		c.groups[g.Record.Group] = w
+	} else if g.Record.Ownership.Incarnation == w.group.Record.Ownership.Incarnation && g.Revision <= w.group.Revision {
+		return nil
+	}
+	if w.group.Record.Owner != g.Record.Owner || w.group.Record.State != g.Record.State {
+		w.heard = now // a new owner gets its full time
+	}
+	if p := phaseOf(g.Record); p != w.phase {
+		w.phase, w.since = p, now
+	}
+	w.group = g
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+	if isNew {
+		return w
+	}
+	return nil
+}
+
+func (c *Controller) look(group estate.GroupID) (wire.Group, time.Duration, time.Duration, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.groups[group]
+	if w == nil {
+		return wire.Group{}, 0, 0, false
+	}
+	now := c.now()
+	return w.group, now - w.heard, now - w.since, true
+}
+
+// Silence says how long the owner of the group has been silent to this node.
+func (c *Controller) Silence(group estate.GroupID) (wire.Silence, error) {
+	g, silent, _, ok := c.look(group)
+	if !ok {
+		return wire.Silence{}, errs.New(errs.NotFound, "no group %q", group)
+	}
+	c.mu.Lock()
+	detail := c.groups[group].detail
+	c.mu.Unlock()
+	return wire.Silence{
+		Node: c.opts.Node, Group: group, Owner: g.Record.Owner, Ownership: g.Record.Ownership,
+		Silent: silent >= c.opts.Timing.Silence, ForMillis: silent.Milliseconds(), Detail: detail,
+	}, nil
+}
+
+// guard acts on what unit.Watch says, ten times a second and at every change.
+func (c *Controller) guard(ctx context.Context, group estate.GroupID) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	c.mu.Lock()
+	wake := c.groups[group].wake
+	c.mu.Unlock()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-wake:
+		}
+		if c.opts.MayAct() != nil {
+			continue
+		}
+		g, silent, phaseFor, ok := c.look(group)
+		if !ok {
+			return
+		}
+		sight := unit.Sight{Nodes: c.peers.Count(), PhaseFor: phaseFor, Silences: []time.Duration{silent}}
+		if silent >= c.opts.Timing.Silence {
+			asking, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+			for _, s := range c.peers.Silences(asking, group) {
+				if s.Owner == g.Record.Owner && s.Ownership == g.Record.Ownership {
+					sight.Silences = append(sight.Silences, time.Duration(s.ForMillis)*time.Millisecond)
+				}
+			}
+			cancel()
+		}
+		order := unit.Watch(g.Record, sight, c.opts.Timing, time.Now().UnixMilli())
+		if err := c.obey(ctx, g, order); err != nil && ctx.Err() == nil {
+			c.log.Warn("cannot act on a group", "group", group, "why", order.Why, "err", err)
+			select { // not in a hurry to repeat what was just refused
+			case <-ctx.Done():
+				return
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}
+}
+
+func (c *Controller) obey(ctx context.Context, g wire.Group, order unit.Order) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	rec := g.Record
+	t := unit.Transition{Ownership: rec.Ownership, Reason: order.Why, Now: time.Now().UnixMilli()}
+	if order.Abort {
+		t.Kind, t.SwitchID = unit.Abort, rec.Switch.ID
+		return c.transition(ctx, g, t)
+	}
+	var last error
+	for _, candidate := range order.Candidates {
+		if err := c.consent(ctx, rec, candidate); err != nil {
+			last = err
+			continue
+		}
+		t.Kind, t.Mode, t.Member, t.Silent = unit.Decide, unit.Failover, candidate, true
+		t.SwitchID = switchID("auto", time.Now())
+		c.log.Info("owner replaced", "group", rec.Group, "owner", rec.Owner, "by", candidate, "why", order.Why)
+		return c.transition(ctx, g, t)
+	}
+	return last
+}
+
+func switchID(by string, at time.Time) string {
+	return at.UTC().Format("20060102T150405.000") + "-" + by
+}
+
+func (c *Controller) transition(ctx context.Context, g wire.Group, t unit.Transition) error {
+	after, err := c.store.Transition(ctx, "node:"+c.opts.Node, g.Record.Group, g.Revision, t)
+	if err != nil {
+		return err
+	}
+	c.learn(after)
+	return nil
+}

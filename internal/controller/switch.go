@@ -1,0 +1,307 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"perdure/internal/driver"
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/unit"
+	"perdure/internal/wire"
+)
+
+// forecastFloor is what a planned switch is expected to pause writes for where there is no history, in milliseconds.
+const (
+	forecastFloorP50 = 300
+	forecastFloorP95 = 500
+	// longTransaction is the age from which an open transaction is worth a word before a switch.
+	longTransaction = time.Second
+)
+
+// find gives the group that carries the unit and its member at the site.
+func (c *Controller) find(ctx context.Context, id estate.UnitID) (wire.Group, error) {
+	groups, err := c.store.Groups(ctx)
+	if err != nil {
+		return wire.Group{}, err
+	}
+	var known []string
+	for _, g := range groups {
+		for _, u := range g.Record.Units {
+			if u == id {
+				return g, nil
+			}
+			known = append(known, string(u))
+		}
+	}
+	slices.Sort(known)
+	return wire.Group{}, errs.New(errs.NotFound, "no unit %q; there are: %s", id, strings.Join(known, ", "))
+}
+
+func memberAt(rec unit.Record, site estate.SiteID) (unit.Member, error) {
+	var sites []string
+	for _, m := range rec.Members {
+		if m.Site == site {
+			return m, nil
+		}
+		sites = append(sites, string(m.Site))
+	}
+	return unit.Member{}, errs.New(errs.NotFound, "%s has no copy at site %q; it has copies at: %s", rec.Group, site, strings.Join(sites, ", "))
+}
+
+// Switch makes a unit current at another site, or says what that would take. The person is authenticated.
+func (c *Controller) Switch(ctx context.Context, person string, id estate.UnitID, request wire.SwitchRequest) (wire.SwitchAnswer, error) {
+	g, err := c.find(ctx, id)
+	if err != nil {
+		return wire.SwitchAnswer{}, err
+	}
+	if err := c.opts.MayAct(); err != nil && !request.DryRun {
+		return wire.SwitchAnswer{}, err
+	}
+	target, err := memberAt(g.Record, request.To)
+	if err != nil {
+		return wire.SwitchAnswer{}, err
+	}
+	if request.Mode == "" {
+		request.Mode = unit.Takeover
+	}
+	if request.ID == "" {
+		request.ID = switchID(person, time.Now())
+	}
+	answer := wire.SwitchAnswer{Unit: id, Group: g.Record.Group, DryRun: request.DryRun, Revision: g.Revision}
+	if s := g.Record.Switch; s != nil && s.ID == request.ID {
+		answer.Switch = s // the same request again
+		return answer, nil
+	}
+	t := unit.Transition{
+		Person: person, Ownership: g.Record.Ownership, Mode: request.Mode, SwitchID: request.ID, Reason: request.Reason,
+		Member: estate.Life{Member: target.ID, N: target.Life}, Now: time.Now().UnixMilli(),
+	}
+	switch request.Mode {
+	case unit.Takeover, unit.SwitchBack:
+		t.Kind = unit.Begin
+		answer.Checks = c.preflight(ctx, g.Record, target)
+		answer.Forecast = forecast(g.Record)
+	case unit.Emergency:
+		if g.Record.State == unit.Open && g.Record.InSyncLife(t.Member) {
+			t.Kind = unit.Decide
+			answer.Checks = []wire.Check{{Name: "in-sync", OK: true, Detail: string(target.ID) + " holds everything that was acknowledged: nothing is lost"}}
+			break
+		}
+		t.Kind = unit.Propose
+		loss := c.estimate(ctx, g.Record, target)
+		t.Loss, answer.Loss = &loss, &loss
+		answer.Checks = []wire.Check{{Name: "in-sync", OK: false, Detail: loss.Statement}}
+	default:
+		return answer, errs.New(errs.Invalid, "mode %q is not known; allowed: takeover, switch-back, emergency", request.Mode)
+	}
+	if request.DryRun {
+		if _, err := unit.Apply(g.Record, t); err != nil {
+			answer.Checks = append(answer.Checks, wire.Check{Name: "rules", OK: false, Detail: err.Error()})
+		}
+		return answer, nil
+	}
+	if t.Kind == unit.Decide {
+		bounded, cancel := context.WithTimeout(ctx, 2*c.opts.Timing.Promise)
+		err := c.consent(bounded, g.Record, t.Member)
+		cancel()
+		if err != nil {
+			return answer, err
+		}
+	}
+	after, err := c.store.Transition(ctx, "person:"+person, g.Record.Group, g.Revision, t)
+	if err != nil {
+		return answer, err
+	}
+	c.learn(after)
+	answer.Switch, answer.Revision = after.Record.Switch, after.Revision
+	return answer, nil
+}
+
+// Abort undoes a switch that is not decided.
+func (c *Controller) Abort(ctx context.Context, person string, id estate.UnitID, request wire.AbortRequest) (wire.SwitchAnswer, error) {
+	return c.act(ctx, person, id, unit.Transition{Kind: unit.Abort, Reason: request.Reason})
+}
+
+// Accept is one person's acceptance of the loss shown; the second one sets the switch going (I11).
+func (c *Controller) Accept(ctx context.Context, person string, id estate.UnitID, request wire.AcceptRequest) (wire.SwitchAnswer, error) {
+	return c.act(ctx, person, id, unit.Transition{Kind: unit.Accept, SwitchID: request.Switch, Reason: request.Reason})
+}
+
+func (c *Controller) act(ctx context.Context, person string, id estate.UnitID, t unit.Transition) (wire.SwitchAnswer, error) {
+	g, err := c.find(ctx, id)
+	if err != nil {
+		return wire.SwitchAnswer{}, err
+	}
+	answer := wire.SwitchAnswer{Unit: id, Group: g.Record.Group, Revision: g.Revision}
+	if err := c.opts.MayAct(); err != nil {
+		return answer, err
+	}
+	t.Person, t.Ownership, t.Now = person, g.Record.Ownership, time.Now().UnixMilli()
+	after, err := c.store.Transition(ctx, "person:"+person, g.Record.Group, g.Revision, t)
+	if err != nil {
+		return answer, err
+	}
+	c.learn(after)
+	answer.Switch, answer.Revision = after.Record.Switch, after.Revision
+	return answer, nil
+}
+
+// preflight looks at what could make a planned switch fail or long. It never forbids: Apply does.
+func (c *Controller) preflight(ctx context.Context, rec unit.Record, target unit.Member) []wire.Check {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	life := estate.Life{Member: target.ID, N: target.Life}
+	checks := []wire.Check{
+		{Name: "open", OK: rec.State == unit.Open, Detail: "the group is " + string(rec.State)},
+		{Name: "in-sync", OK: rec.InSyncLife(life), Detail: life.String() + " must hold everything that is acknowledged"},
+		{Name: "no other switch", OK: !rec.Switch.Active(), Detail: "one switch at a time"},
+	}
+	owner, _ := rec.Member(rec.Owner.Member)
+	if state, err := c.agentState(ctx, owner); err != nil {
+		checks = append(checks, wire.Check{Name: "owner's agent", OK: false, Detail: err.Error()})
+	} else {
+		longest := time.Duration(state.LongestMillis) * time.Millisecond
+		checks = append(checks,
+			wire.Check{Name: "owner's agent", OK: state.Running && state.Answering, Detail: "its database runs and answers"},
+			wire.Check{Name: "longest transaction", OK: longest < longTransaction, Detail: longest.String() + " open; transactions still open when the guard closes are ended"})
+	}
+	if state, err := c.agentState(ctx, target); err != nil {
+		checks = append(checks, wire.Check{Name: "target's agent", OK: false, Detail: err.Error()})
+	} else {
+		lag := state.Flushed - min(state.Flushed, state.Replayed)
+		checks = append(checks,
+			wire.Check{Name: "target's agent", OK: state.Running && state.Answering, Detail: "its database runs and answers"},
+			wire.Check{Name: "replay lag", OK: lag < 16<<20, Detail: fmt.Sprintf("%d bytes to replay", lag)})
+	}
+	return checks
+}
+
+// forecast takes the pauses of the group's earlier planned switches.
+func forecast(rec unit.Record) *wire.Forecast {
+	var pauses []int64
+	for _, p := range rec.Past {
+		if p.Pause > 0 {
+			pauses = append(pauses, p.Pause)
+		}
+	}
+	if len(pauses) == 0 {
+		return &wire.Forecast{PauseP50Millis: forecastFloorP50, PauseP95Millis: forecastFloorP95, Basis: "no earlier planned switch of this group: the product's target figures"}
+	}
+	slices.Sort(pauses)
+	return &wire.Forecast{
+		PauseP50Millis: pauses[len(pauses)/2], PauseP95Millis: pauses[(len(pauses)*95-1)/100],
+		Basis: fmt.Sprintf("%d earlier planned switches of this group", len(pauses)),
+	}
+}
+
+// estimate says what a takeover outside the in-sync set would lose, with its sources; what is not known is said to be unknown (I10).
+func (c *Controller) estimate(ctx context.Context, rec unit.Record, target unit.Member) unit.Loss {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	loss := unit.Loss{Transactions: -1, Accounts: -1}
+	life := estate.Life{Member: target.ID, N: target.Life}
+	set, owner, revision := rec.InSync, rec.Owner, int64(0)
+	if rec.Lost != nil {
+		set, owner, revision = rec.Lost.InSync, rec.Lost.Owner, rec.Lost.Revision
+	}
+	switch {
+	case target.ID == owner.Member:
+		loss.NoneIfHeld = true
+		loss.Statement = "it was the owner itself: it holds everything it acknowledged"
+	case slices.ContainsFunc(set, func(l estate.Life) bool { return l.Member == target.ID }):
+		loss.NoneIfHeld = true
+		loss.Statement = fmt.Sprintf("no loss if the in-sync set of store revision %d still held; not provable without the lost sites [I10]", revision)
+	default:
+		loss.Statement = life.String() + " was not in the in-sync set: acknowledged transactions are lost"
+	}
+	var sources []string
+	state, err := c.agentState(ctx, target)
+	if err != nil {
+		loss.Source = "the target does not answer: " + err.Error()
+		return loss
+	}
+	if t, from, ok := c.tallyDifference(ctx, owner.Member, state.Tally); ok {
+		loss.Transactions, loss.Amount = t.Transactions, t.Amount
+		sources = append(sources, from)
+	}
+	if c.receipts != nil {
+		accounts := map[string]bool{}
+		total, amount := int64(0), new(big.Rat)
+		for _, u := range rec.Units {
+			sum, err := c.receipts.After(ctx, u, seqOf(state.Tally, u))
+			if err != nil {
+				sources = append(sources, "receipts of "+string(u)+": "+err.Error())
+				continue
+			}
+			total += sum.Transactions
+			if r, ok := new(big.Rat).SetString(sum.Amount); ok {
+				amount.Add(amount, r)
+			}
+			for _, a := range sum.Accounts {
+				accounts[a] = true
+			}
+			sources = append(sources, fmt.Sprintf("%s up to %s: %d acknowledged beyond the target's copy", sum.Source, sum.Until.Format(time.RFC3339Nano), sum.Transactions))
+			// The larger figure is the safer one.
+			loss.Accounts = int64(len(accounts))
+			if total > loss.Transactions {
+				loss.Transactions, loss.Amount = total, amount.FloatString(2)
+			}
+		}
+	}
+	if len(sources) == 0 {
+		sources = []string{"no record outside the lost sites: UNKNOWN"}
+	}
+	loss.Source = strings.Join(sources, "; ")
+	return loss
+}
+
+func seqOf(tally []driver.Tally, u estate.UnitID) int64 {
+	for _, t := range tally {
+		if t.Unit == u {
+			return t.Transactions
+		}
+	}
+	return 0
+}
+
+// tallyDifference is what the owner last reported having recorded beyond what the target has.
+func (c *Controller) tallyDifference(ctx context.Context, owner estate.MemberID, has []driver.Tally) (driver.Tally, string, bool) {
+	statuses, err := c.store.MemberStatuses(ctx)
+	if err != nil {
+		return driver.Tally{}, "", false
+	}
+	for _, s := range statuses {
+		if s.Member != owner {
+			continue
+		}
+		state, err := decodeState(s.Status)
+		if err != nil || len(state.Tally) == 0 {
+			return driver.Tally{}, "", false
+		}
+		diff := driver.Tally{}
+		amount := new(big.Rat)
+		for _, t := range state.Tally {
+			i := slices.IndexFunc(has, func(h driver.Tally) bool { return h.Unit == t.Unit })
+			if i < 0 {
+				return driver.Tally{}, "", false
+			}
+			diff.Transactions += max(0, t.Transactions-has[i].Transactions)
+			a, ok1 := new(big.Rat).SetString(t.Amount)
+			b, ok2 := new(big.Rat).SetString(has[i].Amount)
+			if ok1 && ok2 {
+				amount.Add(amount, a.Sub(a, b))
+			}
+		}
+		if amount.Sign() < 0 {
+			amount.SetInt64(0)
+		}
+		diff.Amount = amount.FloatString(2)
+		return diff, fmt.Sprintf("what %s last reported, at %s", owner, time.UnixMilli(s.At).UTC().Format(time.RFC3339Nano)), true
+	}
+	return driver.Tally{}, "", false
+}
