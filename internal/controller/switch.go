@@ -263,7 +263,7 @@ func (c *Controller) estimate(ctx context.Context, rec unit.Record, target unit.
 func seqOf(tally []driver.Tally, u estate.UnitID) int64 {
 	for _, t := range tally {
 		if t.Unit == u {
-			return t.Transactions
+			return t.Seq
 		}
 	}
 	return 0

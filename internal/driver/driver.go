@@ -112,13 +112,15 @@ type DivergedTransaction struct {
 	Settled bool `json:"settled"`
 }
 
-// Tally is a running total of what units have recorded, for loss estimates (I10): transactions and amount up to a position.
+// Tally is a running total of what a unit has recorded, for loss estimates (I10): transactions and amount up to a position.
 type Tally struct {
 	Unit         estate.UnitID `json:"unit"`
 	Transactions int64         `json:"transactions"`
 	Amount       string        `json:"amount"`
-	Position     estate.LSN    `json:"position"`
-	At           time.Time     `json:"at"`
+	// Seq is the highest sequence number of a record counted.
+	Seq      int64      `json:"seq"`
+	Position estate.LSN `json:"position"`
+	At       time.Time  `json:"at"`
 }
 
 // Finding is one failed installation check (I17).
