@@ -1,0 +1,107 @@
+package manifest_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"perdure/internal/estate"
+	"perdure/internal/manifest"
+	"perdure/internal/route"
+	"perdure/internal/unit"
+)
+
+func TestUnitIsPlacedOnEveryMemberOfItsGroupHomeFirst(t *testing.T) {
+	set, err := manifest.Parse(exampleEstate(t)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	system, u2 := set.Unit("u2")
+	want := []manifest.Placement{
+		{Module: "ledger", Site: "b", Member: "u2-b", Home: true, Deployed: true},
+		{Module: "ledger", Site: "a", Member: "u2-a", Deployed: true},
+		{Module: "ledger", Site: "c", Member: "u2-c", Deployed: true},
+	}
+	if diff := cmp.Diff(want, system.Placements(u2)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTwoUnitsAtOneSiteAreOneDeployment(t *testing.T) {
+	set, err := manifest.Parse(exampleEstate(t)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	system, u1 := set.Unit("u1")
+	_, u2 := set.Unit("u2")
+	a, b := system.Placements(u1), system.Placements(u2)
+	if system.Deployment(a[1].Module, a[1].Site) != system.Deployment(b[0].Module, b[0].Site) {
+		t.Error("u1 and u2 at site b are served by different deployments")
+	}
+}
+
+func TestRelationOfSitesFollowsFromTheirCities(t *testing.T) {
+	set, err := manifest.Parse(exampleEstate(t)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		a, b estate.SiteID
+		want estate.Relation
+	}{{"a", "a", estate.SameSite}, {"a", "b", estate.SameCity}, {"b", "c", estate.Remote}, {"a", "nowhere", estate.Remote}} {
+		if got := set.Relation(c.a, c.b); got != c.want {
+			t.Errorf("%s and %s: %s, want %s", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+func TestRecordsStartClosedAndUnowned(t *testing.T) {
+	set, err := manifest.Parse(exampleEstate(t)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := set.Records()
+	if len(records) != 2 {
+		t.Fatalf("%d records", len(records))
+	}
+	member := func(id estate.MemberID, site estate.SiteID, role unit.Role) unit.Member {
+		host := "u1." + string(site) + ".perdure.internal"
+		return unit.Member{ID: id, Site: site, Role: role, Agent: host + ":7700", Database: host + ":7800"}
+	}
+	want := unit.Record{
+		Group: "u1", System: "corebank", Units: []estate.UnitID{"u1"}, State: unit.Closed, Owner: estate.Life{Member: "u1-a"},
+		Policy:  unit.Policy{Failover: unit.Auto, Damping: 30 * time.Second},
+		Members: []unit.Member{member("u1-a", "a", unit.SyncRole), member("u1-b", "b", unit.SyncRole), member("u1-c", "c", unit.AsyncRole)},
+	}
+	if diff := cmp.Diff(want, records[0]); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEveryAcceptedManifestCompilesToARouteTable(t *testing.T) {
+	sets := [][]manifest.File{exampleEstate(t)}
+	for _, text := range corpus(t) {
+		sets = append(sets, []manifest.File{{Name: "x.yaml", Text: text}})
+	}
+	compiled := 0
+	for _, files := range sets {
+		set, err := manifest.Parse(files...)
+		if err != nil {
+			continue
+		}
+		systems, instances := set.Routes()
+		table, err := route.Compile(route.Input{Version: 1, Systems: systems, Instances: instances})
+		if err != nil {
+			t.Errorf("%s: %v", files[0].Text, err)
+			continue
+		}
+		if len(table.Notes) > 0 {
+			t.Errorf("%s: %v", files[0].Text, table.Notes)
+		}
+		compiled += len(systems)
+	}
+	if compiled < 5 {
+		t.Errorf("only %d systems were compiled", compiled)
+	}
+}

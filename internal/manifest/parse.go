@@ -1,0 +1,295 @@
+package manifest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"perdure/internal/estate"
+)
+
+// File is a text with the name that problems are told under.
+type File struct {
+	Name string
+	Text []byte
+}
+
+// Parse reads the documents of all files as one set and checks it. The error, where there is one, is of kind invalid and
+// unwraps to Problems: everything that is wrong, in order. A set comes back only without error.
+func Parse(files ...File) (Set, error) {
+	set, _, problems := read(files)
+	if len(problems) > 0 {
+		return Set{}, problems.Err()
+	}
+	set.canonical()
+	return set, nil
+}
+
+// Doubts are what is allowed but hardly meant, or meant and worth saying aloud: wrong distances, shared fault domains of remote sites,
+// copies that protect from nothing. It expects files that Parse accepts.
+func Doubts(files ...File) Problems {
+	set, docs, problems := read(files)
+	if len(problems) > 0 {
+		return nil
+	}
+	return doubt(&set, docs)
+}
+
+// Check holds a set that does not come from text against the rules between documents. Its problems have no file and no line.
+func Check(set Set) error {
+	c := newChecker(&set, documents{})
+	for _, s := range set.Sites {
+		c.docs.sites = append(c.docs.sites, &document{kind: "Site", name: string(s.Name)})
+	}
+	for _, s := range set.Systems {
+		c.docs.systems = append(c.docs.systems, &document{kind: "System", name: string(s.Name)})
+	}
+	c.checkSet()
+	return c.problems.sorted().Err()
+}
+
+// document is where a document came from.
+type document struct {
+	file   string
+	line   int
+	kind   string
+	name   string
+	lines  map[string]int
+	broken []string // fields with structural problems: what follows from them is not told again
+}
+
+// documents stand in the order of the set's sites and systems.
+type documents struct {
+	sites, systems []*document
+	// partial: some document could not be told at all, so a missing name proves nothing.
+	partial bool
+}
+
+// lineOf gives the line of the field, or of the nearest thing around it.
+func (d *document) lineOf(path string) int {
+	for path != "" {
+		if line, ok := d.lines[path]; ok {
+			return line
+		}
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+	}
+	return d.line
+}
+
+// brokenAt reports whether the field, something around it or something in it is broken.
+func (d *document) brokenAt(path string) bool {
+	return slices.ContainsFunc(d.broken, func(b string) bool { return within(b, path) || within(path, b) })
+}
+
+// within reports whether the path is the field or lies in it.
+func within(path, field string) bool {
+	return field == "" || path == field || strings.HasPrefix(path, field+".") || strings.HasPrefix(path, field+"[")
+}
+
+// where writes file and line of a field for use in another field's problem.
+func (d *document) where(path string) string {
+	if d.file == "" {
+		return d.kind + " " + d.name
+	}
+	return fmt.Sprintf("%s:%d", d.file, d.lineOf(path))
+}
+
+func (d *document) String() string {
+	if d.name == "" {
+		return d.kind
+	}
+	return d.kind + " " + d.name
+}
+
+func read(files []File) (Set, documents, Problems) {
+	var (
+		set      = Set{Sites: []Site{}, Systems: []System{}}
+		docs     documents
+		problems Problems
+		count    int
+	)
+	shapes := kinds()
+	for _, f := range files {
+		trees, problem := trees(f)
+		if problem != nil {
+			problems, docs.partial = append(problems, *problem), true
+		}
+		for _, tree := range trees {
+			count++
+			d := &document{file: f.Name, line: tree.Line, lines: map[string]int{}}
+			known := readDocument(tree, d, shapes, &set, &docs, &problems)
+			docs.partial = docs.partial || !known || d.brokenAt("name")
+		}
+	}
+	if count == 0 && len(problems) == 0 {
+		p := Problem{Reason: "there is no document", Allowed: "documents of the kinds " + strings.Join(kindNames(shapes), ", ")}
+		if len(files) > 0 {
+			p.File = files[0].Name
+		}
+		return set, docs, Problems{p}
+	}
+	for i := range set.Systems {
+		set.Systems[i].complete()
+	}
+	for i := range set.Sites {
+		set.Sites[i].complete()
+	}
+	c := newChecker(&set, docs)
+	c.checkSet()
+	return set, docs, append(problems, c.problems...).sorted()
+}
+
+// readDocument reports whether kind and version were known.
+func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *documents, problems *Problems) bool {
+	tell := func(line int, path, allowed string, structural bool, reason string) {
+		*problems = append(*problems, Problem{File: d.file, Line: line, Document: d.String(), Field: path, Reason: reason, Allowed: allowed, Structural: structural})
+		d.broken = append(d.broken, path)
+	}
+	d.kind = "document"
+	if tree.Kind != yaml.MappingNode {
+		tell(tree.Line, "", "an object with apiVersion and kind", true, "a document is an object")
+		return false
+	}
+	kindNode := find(tree, "kind")
+	if kindNode == nil {
+		tell(tree.Line, "kind", strings.Join(kindNames(shapes), ", "), true, "missing")
+		return false
+	}
+	for _, k := range shapes {
+		if kindNode.Kind != yaml.ScalarNode || kindNode.Value != k.name {
+			continue
+		}
+		d.kind = k.name
+		if n := find(tree, "name"); n != nil && n.Kind == yaml.ScalarNode {
+			d.name = n.Value
+		}
+		w := walker{tell: tell, lines: d.lines}
+		w.check(tree, &k.shape, "")
+		var err error
+		switch k.name {
+		case "Site":
+			var s Site
+			err = tree.Decode(&s)
+			set.Sites, docs.sites = append(set.Sites, s), append(docs.sites, d)
+		case "System":
+			var s System
+			err = tree.Decode(&s)
+			set.Systems, docs.systems = append(set.Systems, s), append(docs.systems, d)
+		}
+		if err != nil {
+			panic("manifest: the shape of " + k.name + " let through what cannot be decoded: " + err.Error())
+		}
+		return true
+	}
+	reason := fmt.Sprintf("unknown kind %s", told(kindNode, &shape{}))
+	if near := nearest(kindNode.Value, kindNames(shapes)); near != "" {
+		reason += fmt.Sprintf("; did you mean %q?", near)
+	}
+	tell(kindNode.Line, "kind", strings.Join(kindNames(shapes), ", "), true, reason)
+	return false
+}
+
+func kindNames(shapes []kind) []string {
+	names := make([]string, len(shapes))
+	for i, k := range shapes {
+		names[i] = k.name
+	}
+	return names
+}
+
+var (
+	syntaxForm = regexp.MustCompile(`^(?:yaml: )+(?:line (\d+): )?(.*)`)
+	// countedFromZero are the errors of the library's parser, as opposed to its scanner: it counts their lines from 0 and leaves out line 0.
+	countedFromZero = regexp.MustCompile(`^(did not find expected (',' or|key|'-' indicator|node content|<)|found undefined tag handle|found duplicate %|found incompatible YAML)`)
+)
+
+// trees reads the documents of a file; after an error of the text nothing more can be read of it.
+func trees(f File) ([]*yaml.Node, *Problem) {
+	var out []*yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(f.Text))
+	for {
+		var doc yaml.Node
+		err := decoder.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			p := Problem{File: f.Name, Reason: "this is not YAML: " + err.Error()}
+			if m := syntaxForm.FindStringSubmatch(err.Error()); m != nil {
+				p.Line, _ = strconv.Atoi(m[1])
+				if countedFromZero.MatchString(m[2]) {
+					p.Line++
+				}
+				p.Reason = "this is not YAML: " + m[2]
+			}
+			return out, &p
+		}
+		if len(doc.Content) == 1 && doc.Content[0].ShortTag() != "!!null" {
+			out = append(out, doc.Content[0])
+		}
+	}
+}
+
+// complete fills in what follows from other fields.
+func (s *Site) complete() {
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		if n.Name == "" && len(s.Nodes) == 1 {
+			n.Name = string(s.Name)
+		}
+		if n.Host == "" {
+			n.Host = "node." + string(s.Name) + ".perdure.internal"
+		}
+	}
+	for i := range s.Gateways {
+		g := &s.Gateways[i]
+		if g.Name == "" && len(s.Gateways) == 1 {
+			g.Name = string(s.Name)
+		}
+		if g.Host == "" {
+			g.Host = "gateway." + string(s.Name) + ".perdure.internal"
+		}
+	}
+}
+
+func (s *System) complete() {
+	if m := s.onlyModule(estate.Account); m != nil {
+		if !slices.ContainsFunc(s.Modules, func(m Module) bool { return len(m.Paths) > 0 }) {
+			m.Paths = []string{"/"}
+		}
+		for i := range s.Units {
+			if s.Units[i].Module == "" {
+				s.Units[i].Module = m.Name
+			}
+		}
+	}
+	if len(s.Modules) == 1 {
+		for i := range s.Deployments {
+			if s.Deployments[i].Module == "" {
+				s.Deployments[i].Module = s.Modules[0].Name
+			}
+		}
+	}
+}
+
+// onlyModule gives the module of the archetype where there is exactly one.
+func (s *System) onlyModule(a estate.Archetype) *Module {
+	var only *Module
+	for i := range s.Modules {
+		if s.Modules[i].Archetype != a {
+			continue
+		}
+		if only != nil {
+			return nil
+		}
+		only = &s.Modules[i]
+	}
+	return only
+}
