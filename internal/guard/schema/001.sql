@@ -1,0 +1,125 @@
+-- Tables of schema perdure, version 1. What stands here is never edited once released: a change is a further file.
+
+create schema perdure;
+
+create table perdure.version (
+  version int primary key,
+  at      timestamptz not null default clock_timestamp()
+);
+
+-- The gate. A database is open only by a row in this table (I1). It is unlogged on purpose: crash, promotion, restore and
+-- copy leave it empty, and a clean restart leaves rows of another start time, so every new life of a server is closed.
+create unlogged table perdure.gate (
+  unit               text        primary key,
+  incarnation        bigint      not null,
+  incarnation_id     text        not null,
+  epoch              bigint      not null,
+  ownership          text        not null, -- "counter.id.epoch", the form that travels
+  member             text        not null,
+  started            timestamptz not null, -- pg_postmaster_start_time() of the life that was opened
+  open               boolean     not null,
+  lease              regclass    not null, -- unlogged sequence: end of the read lease in Unix milliseconds (I8)
+  quarantined        boolean     not null, -- accounts are judged one by one (I7)
+  retention          interval    not null
+) with (fillfactor = 50);
+
+-- The highest ownership this database has heard of, and whether it was opened with it. Logged, so it travels with the data:
+-- nothing lower is obeyed, and nothing is opened twice (I1).
+create table perdure.seen (
+  unit           text        primary key,
+  incarnation    bigint      not null,
+  incarnation_id text        not null,
+  epoch          bigint      not null,
+  used           boolean     not null,
+  at             timestamptz not null default clock_timestamp()
+);
+
+-- What people decided about a unit; it travels with the data and is copied to the gate when that opens.
+create table perdure.policy (
+  unit        text     primary key,
+  retention   interval not null default interval '7 days' check (retention > interval '0'),
+  quarantined boolean  not null default false,
+  purging     boolean  not null default true -- false while a divergence waits to be reconciled (I5)
+);
+
+-- Idempotency records: one for each request that had its effect, written in the transaction of the effect (I5).
+create table perdure.record (
+  xid          xid8        not null default pg_current_xact_id(),
+  seq          bigint      not null generated always as identity,
+  recorded_at  timestamptz not null default clock_timestamp(),
+  slot         int         not null,
+  status       int         not null,
+  amount       numeric,
+  unit         text        collate "C" not null,
+  caller       text        collate "C" not null,
+  routing_key  text        collate "C" not null,
+  key          text        collate "C" not null,
+  ownership    text        collate "C" not null,
+  content_type text        collate "C" not null,
+  accounts     text[]      not null,
+  hash         bytea       not null,
+  result       bytea       not null,
+  primary key (caller, routing_key, key)
+) with (
+  -- A plan made while statistics say "one page" would scan the table in every session that keeps it: look late.
+  autovacuum_analyze_threshold = 20000, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_insert_threshold = 100000
+);
+create index record_xid on perdure.record (xid);
+
+-- Messages to other systems, written in the transaction of their cause and sent only behind a barrier (I3).
+create table perdure.outbox (
+  id           bigint      primary key generated always as identity,
+  unit         text        collate "C" not null,
+  destination  text        not null,
+  routing_key  text        not null,
+  key          text        not null, -- the Idempotency-Key at the destination: fixed here, so every attempt has the same
+  headers      jsonb       not null default '{}',
+  payload      bytea       not null,
+  ownership    text        not null,
+  created      timestamptz not null default clock_timestamp(),
+  due          timestamptz not null default clock_timestamp(),
+  attempts     int         not null default 0,
+  done         timestamptz,
+  outcome      text        check (outcome in ('delivered', 'refused', 'parked')),
+  answer       text,
+  unique (destination, routing_key, key),
+  check ((done is null) = (outcome is null))
+) with (autovacuum_analyze_threshold = 20000, autovacuum_vacuum_threshold = 5000);
+create index outbox_due on perdure.outbox (unit, due) where done is null;
+create index outbox_done on perdure.outbox (done) where done is not null;
+
+-- Accounts of a quarantined unit that were judged; an account without a row is unverified and blocked (I7).
+create table perdure.quarantine (
+  account text        collate "C" primary key,
+  state   text        not null check (state in ('verified', 'inconsistent')),
+  by      text        not null,
+  at      timestamptz not null default clock_timestamp()
+);
+
+-- Tables that are deliberately not behind the guard, with the reason a person gave.
+create table perdure.exempt (
+  relation text primary key, -- schema.table
+  reason   text not null check (reason <> '')
+);
+
+-- One request, as it goes into a business function.
+create type perdure.request as (
+  unit        text,
+  slot        int,
+  caller      text,
+  routing_key text,
+  key         text,
+  hash        bytea
+);
+
+-- One answer, as it comes out of a business function.
+create type perdure.answer as (
+  outcome      text, -- committed | replayed
+  status       int,
+  content_type text,
+  result       bytea,
+  ownership    text,
+  seq          bigint,
+  accounts     text[],
+  amount       numeric
+);

@@ -1,0 +1,467 @@
+-- Functions of schema perdure; replaced as a whole by every install and upgrade.
+--
+-- SQLSTATEs: PD001 not the owner · PD002 the guard was used wrongly · PD003 key used with another payload ·
+-- PD004 key outside the retention · PD005 a request with this key is running · PD006 read lease over · PD007 account in
+-- quarantine · PD008 already recorded · PD009 cannot be opened · PD010 refused by the business · PD011 transactions in flight.
+--
+-- What applications call runs with the rights of perdure_guard (SECURITY DEFINER, set by roles.sql). That role can do less
+-- than its callers can do through these functions, so the hot ones do without the cost of a search_path of their own.
+
+------------------------------------------------------------------------------------------------------------- applications
+
+-- require is the trigger of guarded tables. Its WHEN clause has judged already: whoever gets here is refused.
+create or replace function perdure.require() returns trigger
+language plpgsql volatile as $$
+begin
+  raise exception using errcode = 'PD002',
+    message = format('cannot change %I.%I: this transaction did not begin with perdure.enter or perdure.once', tg_table_schema, tg_table_name),
+    hint = 'Make perdure.once (or perdure.enter) the first statement of the transaction.';
+end $$;
+
+-- misused names what enter found wrong; it always raises.
+create or replace function perdure.misused() returns void
+language plpgsql volatile as $$
+begin
+  if pg_is_in_recovery() then
+    raise exception using errcode = 'PD001', message = 'not the owner: this server is a copy';
+  elsif current_setting('transaction_isolation') <> 'read committed' then
+    raise exception using errcode = 'PD002', message = 'the guard works at isolation level read committed only';
+  elsif current_setting('synchronous_commit') not in ('on', 'remote_apply') then
+    raise exception using errcode = 'PD002', message = 'synchronous_commit is lowered in this session', hint = 'Set it to on.';
+  end if;
+  raise exception using errcode = 'PD002', message = 'this transaction wrote or locked rows before the guard',
+    hint = 'Make perdure.once (or perdure.enter) the first statement of the transaction.';
+end $$;
+
+-- enter is the guard: the first statement of a writing transaction (I9). The shared lock comes first and the row is read by
+-- the NEXT statement, whose snapshot is younger than the lock; so this stays VOLATILE, and two statements.
+-- It leaves the transaction's own number for the triggers of guarded tables and gives the ownership.
+create or replace function perdure.enter(p_unit text) returns text
+language plpgsql volatile parallel unsafe security definer as $$
+declare
+  v_done text;
+  v_ownership text;
+  v_quarantined boolean;
+begin
+  if pg_is_in_recovery() or current_setting('transaction_isolation') <> 'read committed'
+     or current_setting('synchronous_commit') not in ('on', 'remote_apply')
+     or (pg_current_xact_id_if_assigned() is not null
+         and current_setting('perdure.entered', true) is distinct from pg_current_xact_id()::text) then
+    perform perdure.misused();
+  end if;
+  v_done := pg_advisory_xact_lock_shared(hashtextextended('perdure:' || p_unit, 0));
+  select g.ownership, g.quarantined into v_ownership, v_quarantined
+    from perdure.gate g where g.unit = p_unit and g.open and g.started = pg_postmaster_start_time();
+  if v_ownership is null then
+    raise exception using errcode = 'PD001', message = format('not the owner: unit %s is closed here', p_unit);
+  end if;
+  v_done := set_config('perdure.entered', pg_current_xact_id()::text, true);
+  if v_quarantined then
+    v_done := set_config('perdure.quarantined', 'on', true);
+  end if;
+  return v_ownership;
+end $$;
+
+-- enter_read lets a plain read pass while the lease lasts (I8). Call it AFTER the read, in the same transaction or batch: then
+-- the lease was valid when the read took its snapshot. It gives the ownership. It is no barrier: see barrier.
+create or replace function perdure.enter_read(p_unit text) returns text
+language plpgsql volatile parallel unsafe security definer as $$
+declare
+  v_ownership text;
+  v_until bigint;
+begin
+  if pg_is_in_recovery() then
+    perform perdure.misused();
+  end if;
+  select g.ownership, pg_sequence_last_value(g.lease) into v_ownership, v_until
+    from perdure.gate g where g.unit = p_unit and g.open and g.started = pg_postmaster_start_time();
+  if v_ownership is null then
+    raise exception using errcode = 'PD001', message = format('not the owner: unit %s is closed here', p_unit);
+  elsif v_until is null or v_until <= extract(epoch from clock_timestamp()) * 1000 then
+    raise exception using errcode = 'PD006', message = format('the read lease of unit %s is over', p_unit), detail = v_ownership;
+  end if;
+  return v_ownership;
+end $$;
+
+-- barrier makes the COMMIT of this transaction wait until everything it has seen is durable on the in-sync set (I3).
+create or replace function perdure.barrier() returns void
+language plpgsql volatile parallel unsafe security definer as $$
+begin
+  perform pg_logical_emit_message(true, 'perdure', '');
+end $$;
+
+-- key_time is the time that a key carries: version 7 UUIDs always, ULIDs where it lies after 2020 and not in the future; else null.
+create or replace function perdure.key_time(p_key text) returns timestamptz
+language plpgsql stable parallel safe as $$
+declare
+  v_ms bigint := 0;
+begin
+  if length(p_key) = 36 and p_key ~ '^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-7[0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$' then
+    return to_timestamp(('x' || substr(p_key, 1, 8) || substr(p_key, 10, 4))::bit(48)::bigint / 1000.0);
+  elsif length(p_key) = 26 and p_key ~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$' then
+    for i in 1..10 loop
+      v_ms := v_ms * 32 + strpos('0123456789ABCDEFGHJKMNPQRSTVWXYZ', substr(p_key, i, 1)) - 1;
+    end loop;
+    if v_ms between 1577836800000 and extract(epoch from now()) * 1000 + 3600000 then
+      return to_timestamp(v_ms / 1000.0);
+    end if;
+  end if;
+  return null;
+end $$;
+
+-- once is enter for one request: null status means go on, else the stored answer, and the transaction must write nothing more.
+-- "Running" is a lock of the session, not a row (I5). A stored answer leaves behind a barrier (I3): it counts when COMMIT has come back.
+create or replace function perdure.once(r perdure.request) returns perdure.answer
+language plpgsql volatile parallel unsafe security definer as $$
+declare
+  v_done text;
+  v record;
+  v_key_time timestamptz;
+begin
+  if pg_is_in_recovery() or current_setting('transaction_isolation') <> 'read committed'
+     or current_setting('synchronous_commit') not in ('on', 'remote_apply')
+     or pg_current_xact_id_if_assigned() is not null then
+    perform perdure.misused();
+  end if;
+  v_done := pg_advisory_xact_lock_shared(hashtextextended('perdure:' || r.unit, 0));
+  if not pg_try_advisory_xact_lock(hashtextextended(r.caller || e'\x1f' || r.routing_key || e'\x1f' || r.key, 1)) then
+    raise exception using errcode = 'PD005', message = 'a request with this key is running', hint = 'Repeat it with the same key in a moment.';
+  end if;
+  select g.ownership, g.quarantined, g.retention, k.seq, k.hash into v
+    from perdure.gate g left join perdure.record k on k.caller = r.caller and k.routing_key = r.routing_key and k.key = r.key
+    where g.unit = r.unit and g.open and g.started = pg_postmaster_start_time();
+  if v.ownership is null then
+    raise exception using errcode = 'PD001', message = format('not the owner: unit %s is closed here', r.unit);
+  end if;
+  if v.seq is null then
+    v_key_time := case when length(r.key) in (26, 36) then perdure.key_time(r.key) end;
+    if v_key_time is not null and (v_key_time < now() - v.retention or v_key_time > now() + interval '1 hour') then
+      raise exception using errcode = 'PD004', detail = v.ownership,
+        message = format('the key was made at %s, outside the retention of %s', v_key_time, v.retention),
+        hint = 'Find out whether the request had its effect before it is sent with a new key.';
+    end if;
+    v_done := set_config('perdure.entered', pg_current_xact_id()::text, true);
+    if v.quarantined then
+      v_done := set_config('perdure.quarantined', 'on', true);
+    end if;
+    return null;
+  end if;
+  if v.hash is distinct from r.hash then
+    raise exception using errcode = 'PD003', detail = v.ownership, message = 'this key was used with another payload';
+  end if;
+  perform pg_logical_emit_message(true, 'perdure', '');
+  return (select row('replayed', k.status, k.content_type, k.result, v.ownership, k.seq, k.accounts, k.amount)::perdure.answer
+    from perdure.record k where k.caller = r.caller and k.routing_key = r.routing_key and k.key = r.key);
+end $$;
+
+-- claim is once for a pipeline that cannot look at the answer before it sends its work: PD008 where the key is recorded already,
+-- so that nothing of the work happens. Ask once for the stored answer then.
+create or replace function perdure.claim(r perdure.request) returns void
+language plpgsql volatile parallel unsafe as $$
+declare
+  a perdure.answer;
+begin
+  a := perdure.once(r);
+  if a.status is not null then
+    raise exception using errcode = 'PD008', message = 'this key is recorded already', detail = a.ownership;
+  end if;
+end $$;
+
+-- settle records the result of the request in the transaction of its effect and gives the answer. It is the last statement.
+create or replace function perdure.settle(r perdure.request, p_status int, p_content_type text, p_result bytea, p_accounts text[], p_amount numeric)
+returns perdure.answer
+language plpgsql volatile parallel unsafe security definer as $$
+declare
+  a perdure.answer;
+begin
+  insert into perdure.record as k (slot, status, amount, unit, caller, routing_key, key, ownership, content_type, accounts, hash, result)
+    select r.slot, p_status, p_amount, r.unit, r.caller, r.routing_key, r.key, g.ownership, p_content_type, p_accounts, r.hash, p_result
+    from perdure.gate g
+    where g.unit = r.unit and current_setting('perdure.entered', true) = pg_current_xact_id()::text
+    returning 'committed', k.status, k.content_type, k.result, k.ownership, k.seq, k.accounts, k.amount into a;
+  if a.status is null then
+    raise exception using errcode = 'PD002', message = 'perdure.settle without perdure.once in this transaction';
+  end if;
+  return a;
+end $$;
+
+-- refuse ends the transaction with a business refusal; the SDK stores it as the result of the key.
+create or replace function perdure.refuse(p_status int, p_detail text) returns void
+language plpgsql volatile as $$
+begin
+  raise exception using errcode = 'PD010', message = p_detail, detail = p_status::text;
+end $$;
+
+-- admit refuses what a quarantine forbids: unverified accounts are blocked, verified ones open, inconsistent ones credit only (I7).
+-- p_side is debit or credit. Call it after once, for each account touched. Outside a quarantine it costs nothing worth naming.
+create or replace function perdure.admit(p_unit text, p_account text, p_side text) returns void
+language plpgsql volatile parallel unsafe security definer as $$
+declare
+  v_state text;
+begin
+  if current_setting('perdure.quarantined', true) is distinct from 'on' then
+    return;
+  end if;
+  select q.state into v_state from perdure.quarantine q where q.account = p_account;
+  if v_state is distinct from 'verified' and not (v_state is not distinct from 'inconsistent' and p_side = 'credit') then
+    raise exception using errcode = 'PD007', detail = (select g.ownership from perdure.gate g where g.unit = p_unit),
+      message = format('account %s is %s after a lossy switch: %s refused', p_account, coalesce(v_state, 'unverified'), p_side);
+  end if;
+end $$;
+
+-- send puts a message into the outbox, in the transaction of its cause. The key is the Idempotency-Key at the destination.
+-- Sending the same (destination, routing key, key) again is the same message.
+create or replace function perdure.send(p_unit text, p_destination text, p_routing_key text, p_key text, p_payload bytea, p_headers jsonb default '{}')
+returns void
+language plpgsql volatile parallel unsafe security definer as $$
+begin
+  insert into perdure.outbox (unit, destination, routing_key, key, headers, payload, ownership)
+    select p_unit, p_destination, p_routing_key, p_key, p_headers, p_payload, g.ownership
+    from perdure.gate g
+    where g.unit = p_unit and current_setting('perdure.entered', true) = pg_current_xact_id()::text
+    on conflict (destination, routing_key, key) do nothing;
+end $$;
+
+-- outbox_claim takes up to p_limit due messages for p_hold. They may be sent only after its COMMIT came back as a success:
+-- that commit is the barrier (I3). A message nobody reports on becomes due again.
+create or replace function perdure.outbox_claim(p_unit text, p_limit int, p_hold interval)
+returns table (id bigint, destination text, routing_key text, key text, headers jsonb, payload bytea, attempts int, age interval, ownership text)
+language plpgsql volatile parallel unsafe security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+  v_ownership text;
+begin
+  v_ownership := perdure.enter(p_unit);
+  return query
+    update perdure.outbox o set due = clock_timestamp() + p_hold, attempts = o.attempts + 1
+    where o.id in (
+      select d.id from perdure.outbox d where d.unit = p_unit and d.done is null and d.due <= clock_timestamp()
+      order by d.due limit p_limit for update skip locked)
+    returning o.id, o.destination, o.routing_key, o.key, o.headers, o.payload, o.attempts, clock_timestamp() - o.created, v_ownership;
+end $$;
+
+-- outbox_done notes that the destination answered for good: delivered, refused, or parked for a person. It enters by itself,
+-- unless this transaction has already, to compensate in the same transaction. False: it was done before, do nothing more.
+create or replace function perdure.outbox_done(p_unit text, p_id bigint, p_outcome text, p_answer text) returns boolean
+language plpgsql volatile parallel unsafe security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if current_setting('perdure.entered', true) is distinct from pg_current_xact_id_if_assigned()::text
+     or pg_current_xact_id_if_assigned() is null then
+    perform perdure.enter(p_unit);
+  end if;
+  update perdure.outbox set done = clock_timestamp(), outcome = p_outcome, answer = p_answer where id = p_id and unit = p_unit and done is null;
+  return found;
+end $$;
+
+-- outbox_later makes a message due again after p_wait.
+create or replace function perdure.outbox_later(p_unit text, p_id bigint, p_wait interval, p_answer text) returns void
+language plpgsql volatile parallel unsafe security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform perdure.enter(p_unit);
+  update perdure.outbox set due = clock_timestamp() + p_wait, answer = p_answer where id = p_id and unit = p_unit and done is null;
+end $$;
+
+-- purge removes up to p_limit records and as many finished messages that are older than the retention, oldest first, and says
+-- how many records went. An hour is added, so that a key whose time ran ahead is refused before its record is gone (I5).
+create or replace function perdure.purge(p_unit text, p_limit int) returns int
+language plpgsql volatile parallel unsafe security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  v_before timestamptz;
+  v_count int;
+begin
+  perform perdure.enter(p_unit);
+  if exists (select from perdure.policy p where p.unit = p_unit and not p.purging) then
+    return 0;
+  end if;
+  select now() - g.retention - interval '1 hour' into v_before from perdure.gate g where g.unit = p_unit;
+  with oldest as materialized (
+    select k.xid, k.caller, k.routing_key, k.key, k.recorded_at, k.unit from perdure.record k order by k.xid limit p_limit)
+  delete from perdure.record k using oldest o
+    where o.recorded_at < v_before and o.unit = p_unit and k.caller = o.caller and k.routing_key = o.routing_key and k.key = o.key;
+  get diagnostics v_count = row_count;
+  delete from perdure.outbox o where o.id in (
+    select d.id from perdure.outbox d where d.unit = p_unit and d.done < v_before order by d.done limit p_limit);
+  return v_count;
+end $$;
+
+-------------------------------------------------------------------------------------------------------------------- agent
+-- The agent's session runs with synchronous_commit = local (I9). close and lease touch nothing that is logged.
+
+-- open opens the units at an ownership above all that was ever seen here. Opening the same once more in the same life is no
+-- change; anything else that was opened before needs a new epoch. PD009: it must not be opened. PD011: end the blockers, try again.
+create or replace function perdure.open(p_units text[], p_incarnation bigint, p_incarnation_id text, p_epoch bigint, p_member text) returns void
+language plpgsql volatile as $$
+declare
+  v_unit text;
+  v_lease text;
+  v_seen perdure.seen;
+  v_policy perdure.policy;
+  v_ownership text := p_incarnation || '.' || p_incarnation_id || '.' || p_epoch;
+begin
+  if pg_is_in_recovery() then
+    raise exception using errcode = 'PD009', message = 'cannot open: this server is a copy', hint = 'Promote it first.';
+  elsif current_setting('max_prepared_transactions') <> '0' then
+    raise exception using errcode = 'PD009', message = 'cannot open: prepared transactions pass the fence', hint = 'Set max_prepared_transactions = 0 and restart.';
+  end if;
+  foreach v_unit in array p_units loop
+    continue when exists (select from perdure.gate g where g.unit = v_unit and g.open and g.started = pg_postmaster_start_time()
+      and g.ownership = v_ownership and g.member = p_member);
+    -- Nothing that began under an earlier ownership may still be on its way (I9).
+    if not pg_try_advisory_xact_lock(hashtextextended('perdure:' || v_unit, 0)) then
+      raise exception using errcode = 'PD011', message = format('cannot open unit %s: transactions of the former ownership are in flight', v_unit);
+    end if;
+    select * into v_seen from perdure.seen s where s.unit = v_unit for update;
+    if found and v_seen.incarnation = p_incarnation and v_seen.incarnation_id <> p_incarnation_id then
+      raise exception using errcode = 'PD009', message = format('cannot open unit %s at %s: incarnation %s.%s was seen here', v_unit, v_ownership, v_seen.incarnation, v_seen.incarnation_id);
+    elsif found and (v_seen.incarnation, v_seen.epoch) > (p_incarnation, p_epoch) then
+      raise exception using errcode = 'PD009', message = format('cannot open unit %s at %s: %s.%s.%s was seen here', v_unit, v_ownership, v_seen.incarnation, v_seen.incarnation_id, v_seen.epoch);
+    elsif found and (v_seen.incarnation, v_seen.epoch) = (p_incarnation, p_epoch) and v_seen.used then
+      raise exception using errcode = 'PD009', message = format('cannot open unit %s at %s: it was open before', v_unit, v_ownership), hint = 'Take a new epoch.';
+    end if;
+    insert into perdure.seen as s (unit, incarnation, incarnation_id, epoch, used) values (v_unit, p_incarnation, p_incarnation_id, p_epoch, true)
+      on conflict (unit) do update set incarnation = excluded.incarnation, incarnation_id = excluded.incarnation_id, epoch = excluded.epoch, used = true, at = clock_timestamp();
+    insert into perdure.policy (unit) values (v_unit) on conflict (unit) do nothing;
+    select * into v_policy from perdure.policy p where p.unit = v_unit;
+    v_lease := 'lease_' || md5(v_unit);
+    if to_regclass('perdure.' || v_lease) is null then
+      execute format('create unlogged sequence perdure.%I', v_lease);
+      execute format('grant select on sequence perdure.%I to perdure_guard', v_lease);
+    end if;
+    perform setval(('perdure.' || v_lease)::regclass, 1, false);
+    insert into perdure.gate values (v_unit, p_incarnation, p_incarnation_id, p_epoch, v_ownership, p_member, pg_postmaster_start_time(), true,
+        ('perdure.' || v_lease)::regclass, v_policy.quarantined, v_policy.retention)
+      on conflict (unit) do update set incarnation = excluded.incarnation, incarnation_id = excluded.incarnation_id, epoch = excluded.epoch,
+        ownership = excluded.ownership, member = excluded.member, started = excluded.started, open = true, lease = excluded.lease,
+        quarantined = excluded.quarantined, retention = excluded.retention;
+  end loop;
+end $$;
+
+-- close marks the units closed: whoever enters afterwards is refused. Whoever entered before is waited for by fence.
+create or replace function perdure.close(p_units text[]) returns void
+language plpgsql volatile as $$
+begin
+  update perdure.gate g set open = false where g.unit = any (p_units) and g.open;
+end $$;
+
+-- fence tries for 50 ms to outwait every transaction that entered before the closing. Null: not yet, see blockers and try again.
+-- Else it is a position after every effect of the closed ownership, locally durable when this statement has come back.
+create or replace function perdure.fence(p_units text[]) returns pg_lsn
+language plpgsql volatile set lock_timeout = '50ms' as $$
+begin
+  if exists (select from perdure.gate g where g.unit = any (p_units) and g.open and g.started = pg_postmaster_start_time()) then
+    raise exception using errcode = 'PD009', message = 'cannot fence: close the units first';
+  end if;
+  begin
+    perform pg_advisory_xact_lock(hashtextextended('perdure:' || u, 0)) from unnest(p_units) u;
+  exception when lock_not_available then
+    return null;
+  end;
+  return pg_logical_emit_message(true, 'perdure', 'fence');
+end $$;
+
+-- blockers are the sessions that hold fence up. in_sync_wait: it has committed here and waits for a copy; ended, it is unknown.
+create or replace function perdure.blockers(p_units text[])
+returns table (pid int, unit text, in_sync_wait boolean, age interval, state text, application text)
+language sql volatile as $$
+  select l.pid, u, coalesce(a.wait_event = 'SyncRep', false), clock_timestamp() - a.xact_start, a.state, a.application_name
+  from unnest(p_units) u
+  cross join lateral (select hashtextextended('perdure:' || u, 0) as h) k
+  join pg_locks l on l.locktype = 'advisory' and l.objsubid = 1 and l.granted and l.mode = 'ShareLock'
+    and l.classid = ((k.h >> 32) & 4294967295)::oid and l.objid = (k.h & 4294967295)::oid
+    and l.database = (select d.oid from pg_database d where d.datname = current_database())
+  left join pg_stat_activity a on a.pid = l.pid
+  where l.pid <> pg_backend_pid()
+$$;
+
+-- end_blockers terminates the sessions that hold fence up and says how many. Call it from a second session while fence tries.
+create or replace function perdure.end_blockers(p_units text[]) returns int
+language sql volatile as $$
+  select count(*) filter (where pg_terminate_backend(b.pid))::int from perdure.blockers(p_units) b
+$$;
+
+-- lease lets plain reads pass for p_ms milliseconds from now; 0 ends it at once. It changes unlogged sequences only.
+create or replace function perdure.lease(p_units text[], p_ms bigint) returns void
+language plpgsql volatile as $$
+begin
+  perform setval(g.lease, case when p_ms > 0 then (extract(epoch from clock_timestamp()) * 1000)::bigint + p_ms else 1 end)
+    from perdure.gate g where g.unit = any (p_units) and g.open and g.started = pg_postmaster_start_time();
+end $$;
+
+-- note writes down an ownership that was heard of. A higher one, or another incarnation of the same counter, closes the gate.
+-- It gives noted, known (nothing new) or conflict (I10).
+create or replace function perdure.note(p_units text[], p_incarnation bigint, p_incarnation_id text, p_epoch bigint) returns text
+language plpgsql volatile as $$
+declare
+  v_unit text;
+  v_seen perdure.seen;
+  v_says text := 'known';
+begin
+  foreach v_unit in array p_units loop
+    select * into v_seen from perdure.seen s where s.unit = v_unit for update;
+    if found and v_seen.incarnation = p_incarnation and v_seen.incarnation_id <> p_incarnation_id then
+      v_says := 'conflict';
+    elsif not found or (v_seen.incarnation, v_seen.epoch) < (p_incarnation, p_epoch) then
+      insert into perdure.seen (unit, incarnation, incarnation_id, epoch, used) values (v_unit, p_incarnation, p_incarnation_id, p_epoch, false)
+        on conflict (unit) do update set incarnation = excluded.incarnation, incarnation_id = excluded.incarnation_id, epoch = excluded.epoch, used = false, at = clock_timestamp();
+      v_says := case v_says when 'known' then 'noted' else v_says end;
+    else
+      continue;
+    end if;
+    update perdure.gate g set open = false where g.unit = v_unit and g.open;
+  end loop;
+  return v_says;
+end $$;
+
+-- set_retention and set_quarantine decide about a unit: kept in the logged policy, copied to the gate, in force at once.
+create or replace function perdure.set_retention(p_unit text, p_retention interval) returns void
+language plpgsql volatile as $$
+begin
+  insert into perdure.policy (unit, retention) values (p_unit, p_retention) on conflict (unit) do update set retention = excluded.retention;
+  update perdure.gate g set retention = p_retention where g.unit = p_unit;
+end $$;
+
+create or replace function perdure.set_quarantine(p_unit text, p_on boolean) returns void
+language plpgsql volatile as $$
+begin
+  insert into perdure.policy (unit, quarantined) values (p_unit, p_on) on conflict (unit) do update set quarantined = excluded.quarantined;
+  update perdure.gate g set quarantined = p_on where g.unit = p_unit;
+end $$;
+
+-- judge writes the verdict on an account in quarantine: verified, inconsistent, or null to take it back.
+create or replace function perdure.judge(p_account text, p_state text, p_by text) returns void
+language plpgsql volatile as $$
+begin
+  if p_state is null then
+    delete from perdure.quarantine q where q.account = p_account;
+  else
+    insert into perdure.quarantine (account, state, by) values (p_account, p_state, p_by)
+      on conflict (account) do update set state = excluded.state, by = excluded.by, at = clock_timestamp();
+  end if;
+end $$;
+
+------------------------------------------------------------------------------------------------------------- installation
+
+-- protect puts a table behind the guard. The caller owns the table. The WHEN clause is the whole check and reads no table:
+-- this transaction's own number is only there if enter or once left it.
+create or replace function perdure.protect(p_table regclass) returns void
+language plpgsql volatile as $$
+begin
+  execute format('drop trigger if exists perdure_guard on %s', p_table);
+  execute format($t$create trigger perdure_guard before insert or update or delete or truncate on %s for each statement
+    when (pg_catalog.current_setting('perdure.entered', true) is distinct from pg_catalog.pg_current_xact_id()::pg_catalog.text)
+    execute function perdure.require()$t$, p_table);
+end $$;
+
+-- unguarded names the tables that are not behind the guard and not exempted (I17).
+create or replace view perdure.unguarded as
+select n.nspname as schema, c.relname as name, pg_get_userbyid(c.relowner) as owner
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't'
+  and n.nspname not in ('pg_catalog', 'information_schema', 'perdure') and n.nspname not like 'pg\_toast%' and n.nspname not like 'pg\_temp%'
+  and not exists (select from perdure.exempt e where e.relation = n.nspname || '.' || c.relname)
+  and not exists (
+    select from pg_trigger t
+    where t.tgrelid = c.oid and t.tgfoid = 'perdure.require()'::regprocedure and t.tgenabled in ('O', 'A')
+      and t.tgtype = 62 and t.tgattr = '' -- before, each statement, all four events, all columns
+      and pg_get_triggerdef(t.oid) like '% FOR EACH STATEMENT WHEN ((current\_setting(''perdure.entered''::text, true) IS DISTINCT FROM (pg\_current\_xact\_id())::text)) EXECUTE FUNCTION perdure.require()');
