@@ -1,0 +1,148 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/wire"
+)
+
+// Access is who may use a route: a role, or a kind of machine. A route lists all that may.
+type Access string
+
+// The closed list of accesses. Roles include what they build on: an operator reads what a viewer reads.
+const (
+	Health    Access = "health" // everybody, without credentials
+	Viewer    Access = Access(wire.Viewer)
+	Operator  Access = Access(wire.Operator)
+	Commander Access = Access(wire.Commander)
+	Auditor   Access = Access(wire.Auditor)
+	Admin     Access = Access(wire.Admin)
+	Agent     Access = "machine:agent"
+	Gateway   Access = "machine:gateway"
+	Node      Access = "machine:node"
+	App       Access = "machine:app"
+)
+
+// grants says what each role may use beside its own.
+func grants(role wire.Role) []Access {
+	switch role {
+	case wire.Viewer:
+		return []Access{Viewer}
+	case wire.Operator:
+		return []Access{Viewer, Operator}
+	case wire.Commander:
+		return []Access{Viewer, Operator, Commander}
+	case wire.Auditor:
+		return []Access{Viewer, Auditor}
+	case wire.Admin:
+		return []Access{Viewer, Operator, Commander, Auditor, Admin}
+	}
+	return nil
+}
+
+// identity is who asks, as proven by a token or a certificate.
+type identity struct {
+	// Name is "person:ann" or "agent:u1-a"; it goes to the audit log.
+	Name string
+	// Person is set for people, Machine ("agent") and ID ("u1-a") for machines.
+	Person  string
+	Role    wire.Role
+	Machine string
+	ID      string
+}
+
+func (i identity) may(access []Access) bool {
+	if i.Machine != "" {
+		return slices.Contains(access, Access("machine:"+i.Machine))
+	}
+	return slices.ContainsFunc(grants(i.Role), func(a Access) bool { return slices.Contains(access, a) })
+}
+
+// has reports whether the person's role includes the access.
+func (i identity) has(a Access) bool { return i.Machine == "" && slices.Contains(grants(i.Role), a) }
+
+type identityKey struct{}
+
+func who(ctx context.Context) identity {
+	i, _ := ctx.Value(identityKey{}).(identity)
+	return i
+}
+
+// accessOf gives the accesses that an operation of the table was registered with.
+func accessOf(op *huma.Operation) []Access {
+	access, _ := op.Metadata["access"].([]Access)
+	return access
+}
+
+// admit lets a request through to its handler, or answers 401 or 403.
+func (s *Server) admit(ctx huma.Context, next func(huma.Context)) {
+	access := accessOf(ctx.Operation())
+	if slices.Contains(access, Health) {
+		next(ctx)
+		return
+	}
+	r, w := humago.Unwrap(ctx)
+	id, err := s.identify(r)
+	if err == nil && !id.may(access) {
+		err = errs.New(errs.Forbidden, "%s may not %s %s: it needs one of %s", id.Name, r.Method, r.URL.Path, join(access))
+	}
+	if note, ok := w.(*recorder); ok {
+		note.who = id.Name
+	}
+	if err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	next(huma.WithValue(ctx, identityKey{}, id))
+}
+
+func join(access []Access) string {
+	words := make([]string, len(access))
+	for i, a := range access {
+		words[i] = string(a)
+	}
+	return strings.Join(words, ", ")
+}
+
+// identify proves who asks. A token wins over a certificate, so that a person on a machine is a person.
+func (s *Server) identify(r *http.Request) (identity, error) {
+	if header := r.Header.Get("Authorization"); header != "" {
+		scheme, secret, _ := strings.Cut(header, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return identity{}, errs.New(errs.Unauthorised, "use Authorization: Bearer TOKEN")
+		}
+		t, err := s.d.Store.Authenticate(r.Context(), strings.TrimSpace(secret))
+		if err != nil {
+			return identity{}, err
+		}
+		return identity{Name: "person:" + t.Name, Person: t.Name, Role: t.Role}, nil
+	}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		name := r.TLS.VerifiedChains[0][0].Subject.CommonName
+		machine, id, ok := strings.Cut(name, ":")
+		if ok && id != "" && slices.Contains([]string{"agent", "gateway", "node", "app"}, machine) {
+			return identity{Name: name, Machine: machine, ID: id}, nil
+		}
+		return identity{}, errs.New(errs.Unauthorised, "certificate %q is not one of agent:NAME, gateway:NAME, node:NAME, app:NAME", name)
+	}
+	return identity{}, errs.New(errs.Unauthorised, "show a bearer token or a certificate of the estate's authority")
+}
+
+// onlyItself refuses a machine that speaks for another one.
+func (i identity) onlyItself(machine, id string) error {
+	if i.Machine == machine && i.ID != id {
+		return errs.New(errs.Forbidden, "%s may speak only for itself, not for %s:%s", i.Name, machine, id)
+	}
+	return nil
+}
+
+// memberOf gives the member an agent looks after.
+func (i identity) memberOf() estate.MemberID { return estate.MemberID(i.ID) }

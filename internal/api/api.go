@@ -1,0 +1,97 @@
+// Package api is a node's HTTPS interface: one table of routes, each with the access it needs, and the handlers behind them.
+//
+// Nothing is open but the health probes. People show a bearer token and act under its name; machines show a certificate of the
+// estate's authority and act only for themselves. The OpenAPI document is made from the same table (docs/openapi.json).
+// Handlers decide nothing about ownership: they ask unit.Apply through the store, or the controller through Switcher.
+package api
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"perdure/internal/estate"
+	"perdure/internal/unit"
+	"perdure/internal/wire"
+)
+
+// Store is what the API needs of the control plane's state.
+type Store interface {
+	Group(ctx context.Context, group estate.GroupID, r wire.Read) (wire.Group, error)
+	Groups(ctx context.Context, r wire.Read) ([]wire.Group, error)
+	Transition(ctx context.Context, who string, group estate.GroupID, revision int64, t unit.Transition) (wire.Group, error)
+
+	Manifest(ctx context.Context, r wire.Read) (wire.Manifest, error)
+	ApplyManifest(ctx context.Context, who, text string, revision int64, groups []wire.Group, plan wire.ManifestPlan) (wire.Manifest, error)
+
+	Instances(ctx context.Context, r wire.Read) ([]wire.Instance, error)
+	PutInstance(ctx context.Context, i wire.Instance) (wire.Instance, error)
+	DeleteInstance(ctx context.Context, system estate.SystemID, site estate.SiteID, id string) error
+	Acks(ctx context.Context, r wire.Read) ([]wire.Ack, error)
+	PutAck(ctx context.Context, a wire.Ack) error
+	MemberStatuses(ctx context.Context, r wire.Read) ([]wire.MemberStatus, error)
+	PutMemberStatus(ctx context.Context, m wire.MemberStatus) error
+	Divergences(ctx context.Context, group estate.GroupID, r wire.Read) ([]wire.Divergence, error)
+	PutDivergence(ctx context.Context, d wire.Divergence) error
+
+	Events(ctx context.Context, after int64, limit int, newest bool, r wire.Read) ([]wire.Event, error)
+	Note(ctx context.Context, who, what, subject string, detail any) error
+	Authenticate(ctx context.Context, secret string) (wire.Token, error)
+	Tokens(ctx context.Context, r wire.Read) ([]wire.Token, error)
+	CreateToken(ctx context.Context, who, name string, role wire.Role, expires int64) (wire.NewToken, error)
+	RevokeToken(ctx context.Context, who, id string) error
+
+	Incarnation(ctx context.Context, r wire.Read) (wire.Incarnation, error)
+	Watch(ctx context.Context, from wire.Position, prefixes []string, handle func(wire.Update) error) error
+}
+
+// Member is this node's member of the store.
+type Member interface {
+	Status(ctx context.Context) wire.StoreStatus
+	Snapshot(ctx context.Context) (io.ReadCloser, error)
+	Reclaim(ctx context.Context) error
+	// Grow tells the store of a new member; Shrink takes one out.
+	Grow(ctx context.Context, name, peerURL string) ([]wire.StoreMember, error)
+	Shrink(ctx context.Context, name string) error
+}
+
+// Standing is what this node may do beside its peers (I10).
+type Standing interface {
+	View() (wire.Standing, []wire.NodeView)
+	MayAct() error
+	Confirm(person string) error
+}
+
+// Manifests understands manifests: it checks the text and says what applying it would do to the store as it is.
+// A wrong text is an errs.Invalid whose message names file, line, field and the fix.
+type Manifests interface {
+	Plan(current, next string, groups []wire.Group, incarnation estate.Incarnation, person string, now int64) (wire.ManifestPlan, error)
+}
+
+// Switcher carries out what people ask of a unit. The API has checked the person's right before.
+type Switcher interface {
+	Switch(ctx context.Context, person string, unit estate.UnitID, r wire.SwitchRequest) (wire.SwitchAnswer, error)
+	Abort(ctx context.Context, person string, unit estate.UnitID, r wire.AbortRequest) (wire.SwitchAnswer, error)
+	Accept(ctx context.Context, person string, unit estate.UnitID, r wire.AcceptRequest) (wire.SwitchAnswer, error)
+}
+
+// Silences gives what this node's own probes say of a group's owner (I16).
+type Silences interface {
+	Silence(group estate.GroupID) (wire.Silence, error)
+}
+
+// Deps are the parts the API is in front of. Manifests, Switcher and Silences may be nil: their routes then answer 503.
+type Deps struct {
+	Store     Store
+	Member    Member
+	Standing  Standing
+	Manifests Manifests
+	Switcher  Switcher
+	Silences  Silences
+	// Gather gives the metrics of /metrics, Register takes the API's own; both may be nil.
+	Gather   prometheus.Gatherer
+	Register prometheus.Registerer
+	Logger   *slog.Logger
+}

@@ -1,0 +1,40 @@
+package api
+
+import (
+	"context"
+
+	"perdure/internal/wire"
+)
+
+type eventsInput struct {
+	After  int64 `query:"after" minimum:"0" doc:"only events of revisions above this one"`
+	Limit  int   `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Newest bool  `query:"newest" doc:"the last ones instead of the first ones"`
+	freshness
+}
+
+func (s *Server) listEvents(ctx context.Context, in *eventsInput) (*body[[]wire.Event], error) {
+	return answer(s.d.Store.Events(ctx, in.After, in.Limit, in.Newest, in.Read))
+}
+
+func (s *Server) listTokens(ctx context.Context, in *struct{ freshness }) (*body[[]wire.Token], error) {
+	return answer(s.d.Store.Tokens(ctx, in.Read))
+}
+
+type tokenInput struct {
+	Body struct {
+		Name    string    `json:"name" minLength:"1" maxLength:"128" doc:"the person's name, as it stands in the audit log"`
+		Role    wire.Role `json:"role" enum:"viewer,operator,commander,auditor,admin"`
+		Expires int64     `json:"expires,omitempty" doc:"Unix milliseconds; 0 for never"`
+	}
+}
+
+func (s *Server) createToken(ctx context.Context, in *tokenInput) (*body[wire.NewToken], error) {
+	return answer(s.d.Store.CreateToken(ctx, who(ctx).Name, in.Body.Name, in.Body.Role, in.Body.Expires))
+}
+
+func (s *Server) revokeToken(ctx context.Context, in *struct {
+	ID string `path:"id"`
+}) (*nothing, error) {
+	return nil, s.d.Store.RevokeToken(ctx, who(ctx).Name, in.ID)
+}

@@ -1,0 +1,132 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// Limits of a request's body, in bytes.
+const (
+	smallBody = 1 << 20
+	largeBody = 8 << 20
+)
+
+// route is one line of the table.
+type route struct {
+	Method, Path string
+	Access       []Access
+	ID, Summary  string
+	Tag          string
+	Body         int64 // limit in bytes; smallBody where 0
+	register     func(huma.API, huma.Operation)
+}
+
+// to makes a route's registration from a typed handler; its errors become problems.
+func to[I, O any](handler func(context.Context, *I) (*O, error)) func(huma.API, huma.Operation) {
+	return func(api huma.API, op huma.Operation) {
+		huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
+			out, err := handler(ctx, in)
+			if err != nil {
+				return nil, toProblem(err, op.Path)
+			}
+			return out, nil
+		})
+	}
+}
+
+// stream makes a route's registration from a handler that writes its answer itself.
+func stream[I any](contentType string, handler func(huma.Context, *I)) func(huma.API, huma.Operation) {
+	return func(api huma.API, op huma.Operation) {
+		op.Responses = map[string]*huma.Response{"200": {
+			Description: "a stream", Content: map[string]*huma.MediaType{contentType: {Schema: &huma.Schema{Type: huma.TypeString}}},
+		}}
+		huma.Register(api, op, func(_ context.Context, in *I) (*huma.StreamResponse, error) {
+			return &huma.StreamResponse{Body: func(ctx huma.Context) { handler(ctx, in) }}, nil
+		})
+	}
+}
+
+// Who may what, in groups that recur.
+var (
+	machines      = []Access{Agent, Gateway, Node}
+	readers       = append([]Access{Viewer}, machines...)
+	onlyViewers   = []Access{Viewer}
+	onlyAdmins    = []Access{Admin}
+	onlyAuditors  = []Access{Auditor}
+	operators     = []Access{Operator}
+	commanders    = []Access{Commander}
+	onlyAnybody   = []Access{Health}
+	transitioners = []Access{Agent, Node, Operator}
+)
+
+// routes is the whole table. What is not in it does not exist.
+func (s *Server) routes() []route {
+	return []route{
+		{"GET", "/healthz", onlyAnybody, "health", "The process lives", "health", 0, to(s.health)},
+		{"GET", "/readyz", onlyAnybody, "ready", "The node has a quorum and may act", "health", 0, to(s.ready)},
+		{"GET", "/metrics", onlyViewers, "metrics", "Metrics for Prometheus", "health", 0, stream("text/plain", s.metrics)},
+		{"GET", "/api/v1/openapi.json", onlyViewers, "openapi", "This document", "health", 0, stream("application/json", s.openapi)},
+
+		{"GET", "/api/v1/estate", readers, "estate", "The estate at a glance, from this node's local state", "estate", 0, to(s.estate)},
+		{"GET", "/api/v1/estate/standing", readers, "standing", "This node's incarnation, and whether it may act", "estate", 0, to(s.standing)},
+		{"POST", "/api/v1/estate/confirm-cold", commanders, "confirmCold", "A person's word that nobody recovered the estate elsewhere", "estate", 0, to(s.confirmCold)},
+		{"POST", "/api/v1/estate/members", []Access{Admin, Node}, "growStore", "Tell the store of a new member", "estate", 0, to(s.growStore)},
+		{"DELETE", "/api/v1/estate/members/{name}", onlyAdmins, "shrinkStore", "Take a member out of the store for good", "estate", 0, to(s.shrinkStore)},
+		{"POST", "/api/v1/estate/reclaim", onlyAdmins, "reclaim", "Free the store's space on this node and lift its NOSPACE alarm", "estate", 0, to(s.reclaim)},
+		{"GET", "/api/v1/snapshot", onlyAdmins, "snapshot", "The store as one file, as restore takes it", "estate", 0, stream("application/octet-stream", s.snapshot)},
+
+		{"GET", "/api/v1/manifest", readers, "getManifest", "The applied manifest", "manifest", 0, to(s.getManifest)},
+		{"PUT", "/api/v1/manifest", operators, "putManifest", "Apply a manifest, whole or not at all, or see what it would change", "manifest", largeBody, to(s.putManifest)},
+
+		{"GET", "/api/v1/groups", readers, "listGroups", "All replication groups", "groups", 0, to(s.listGroups)},
+		{"GET", "/api/v1/groups/{group}", readers, "getGroup", "One replication group", "groups", 0, to(s.getGroup)},
+		{"POST", "/api/v1/groups/{group}/transitions", transitioners, "transition", "Ask for a transition of a group's record", "groups", 0, to(s.transition)},
+		{"GET", "/api/v1/groups/{group}/silence", []Access{Node, Viewer}, "silence", "What this node's own probes say of a group's owner", "groups", 0, to(s.silence)},
+		{"GET", "/api/v1/silence/{group}", []Access{Node, Viewer}, "silenceShort", "The same, under its short name", "groups", 0, to(s.silence)},
+		{"GET", "/api/v1/divergences/{group}", []Access{Viewer, Agent, Node}, "listDivergences", "Transactions that returning members had and the owner had not", "groups", 0, to(s.listDivergences)},
+		{"POST", "/api/v1/divergences/{group}", []Access{Agent}, "putDivergence", "Report diverged transactions", "groups", largeBody, to(s.putDivergence)},
+
+		{"POST", "/api/v1/units/{unit}/switch", operators, "switch", "Make a unit current at another site; mode emergency needs a commander", "switches", 0, to(s.switchUnit)},
+		{"POST", "/api/v1/units/{unit}/abort", operators, "abort", "Undo a switch that is not decided", "switches", 0, to(s.abort)},
+		{"POST", "/api/v1/units/{unit}/accept", commanders, "accept", "Accept the loss of a proposed emergency as one of two people", "switches", 0, to(s.accept)},
+		{"GET", "/api/v1/switches", readers, "listSwitches", "The running or last switch of every group", "switches", 0, to(s.listSwitches)},
+
+		{"GET", "/api/v1/watch", readers, "watch", "Everything that changes, one JSON object per line", "watch", 0, stream("application/x-ndjson", s.watch)},
+
+		{"GET", "/api/v1/instances", readers, "listInstances", "Registered instances", "instances", 0, to(s.listInstances)},
+		{"PUT", "/api/v1/instances/{system}/{site}/{id}", []Access{App, Operator}, "putInstance", "Register an instance, or renew it", "instances", 0, to(s.putInstance)},
+		{"DELETE", "/api/v1/instances/{system}/{site}/{id}", []Access{App, Operator}, "deleteInstance", "End a registration", "instances", 0, to(s.deleteInstance)},
+		{"GET", "/api/v1/gateways", readers, "listGateways", "What the gateways acknowledged", "instances", 0, to(s.listGateways)},
+		{"PUT", "/api/v1/gateways/{id}/ack", []Access{Gateway}, "putAck", "Acknowledge a table", "instances", 0, to(s.putAck)},
+		{"GET", "/api/v1/members", readers, "listMembers", "What the agents say of their members", "instances", 0, to(s.listMembers)},
+		{"PUT", "/api/v1/members/{member}/status", []Access{Agent}, "putMemberStatus", "Say how a member is", "instances", 0, to(s.putMemberStatus)},
+
+		{"GET", "/api/v1/events", onlyAuditors, "listEvents", "The audit log", "audit", 0, to(s.listEvents)},
+		{"GET", "/api/v1/tokens", onlyAdmins, "listTokens", "All tokens, without their secrets", "tokens", 0, to(s.listTokens)},
+		{"POST", "/api/v1/tokens", onlyAdmins, "createToken", "Make a token; the answer is the only place its secret is shown", "tokens", 0, to(s.createToken)},
+		{"DELETE", "/api/v1/tokens/{id}", onlyAdmins, "revokeToken", "Revoke a token for good", "tokens", 0, to(s.revokeToken)},
+	}
+}
+
+// operation is the huma side of a route.
+func (r route) operation() huma.Operation {
+	body := r.Body
+	if body == 0 {
+		body = smallBody
+	}
+	op := huma.Operation{
+		Method: r.Method, Path: r.Path, OperationID: r.ID, Summary: r.Summary, Tags: []string{r.Tag},
+		Description:  "Access: " + join(r.Access) + ".",
+		MaxBodyBytes: body, BodyReadTimeout: 10 * time.Second, RejectUnknownQueryParameters: true,
+		Metadata: map[string]any{"access": r.Access},
+		Errors:   []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable},
+	}
+	if r.Access[0] == Health {
+		op.Security = []map[string][]string{}
+		op.Errors = []int{http.StatusServiceUnavailable}
+	}
+	return op
+}

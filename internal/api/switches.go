@@ -1,0 +1,80 @@
+package api
+
+import (
+	"context"
+
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/unit"
+	"perdure/internal/wire"
+)
+
+func (s *Server) switcher() (Switcher, error) {
+	if s.d.Switcher == nil {
+		return nil, errs.New(errs.Unavailable, "this node carries out no switches; ask another node")
+	}
+	return s.d.Switcher, nil
+}
+
+type switchInput struct {
+	Unit estate.UnitID `path:"unit"`
+	Body wire.SwitchRequest
+}
+
+func (s *Server) switchUnit(ctx context.Context, in *switchInput) (*body[wire.SwitchAnswer], error) {
+	id := who(ctx)
+	switch in.Body.Mode {
+	case unit.Takeover, unit.SwitchBack:
+	case unit.Emergency:
+		if !id.has(Commander) {
+			return nil, errs.New(errs.Forbidden, "%s may not switch in mode emergency: it needs role commander", id.Name)
+		}
+	default:
+		return nil, errs.New(errs.Invalid, "mode %q is not one of takeover, switch-back, emergency", in.Body.Mode)
+	}
+	c, err := s.switcher()
+	if err != nil {
+		return nil, err
+	}
+	return answer(c.Switch(ctx, id.Person, in.Unit, in.Body))
+}
+
+type abortInput struct {
+	Unit estate.UnitID `path:"unit"`
+	Body wire.AbortRequest
+}
+
+func (s *Server) abort(ctx context.Context, in *abortInput) (*body[wire.SwitchAnswer], error) {
+	c, err := s.switcher()
+	if err != nil {
+		return nil, err
+	}
+	return answer(c.Abort(ctx, who(ctx).Person, in.Unit, in.Body))
+}
+
+type acceptInput struct {
+	Unit estate.UnitID `path:"unit"`
+	Body wire.AcceptRequest
+}
+
+func (s *Server) accept(ctx context.Context, in *acceptInput) (*body[wire.SwitchAnswer], error) {
+	c, err := s.switcher()
+	if err != nil {
+		return nil, err
+	}
+	return answer(c.Accept(ctx, who(ctx).Person, in.Unit, in.Body))
+}
+
+func (s *Server) listSwitches(ctx context.Context, in *struct{ freshness }) (*body[[]wire.SwitchView], error) {
+	groups, err := s.d.Store.Groups(ctx, in.Read)
+	if err != nil {
+		return nil, err
+	}
+	views := []wire.SwitchView{}
+	for _, g := range groups {
+		if sw := g.Record.Switch; sw != nil {
+			views = append(views, wire.SwitchView{Group: g.Record.Group, Units: g.Record.Units, State: g.Record.State, Switch: *sw, Active: sw.Active()})
+		}
+	}
+	return &body[[]wire.SwitchView]{views}, nil
+}

@@ -1,0 +1,161 @@
+package pki_test
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"perdure/internal/pki"
+)
+
+func issue(t *testing.T, ca *pki.Authority, dir, cn string, now time.Time) pki.Files {
+	t.Helper()
+	pair, err := ca.Issue(pki.Request{CommonName: cn, DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true, Client: true, Validity: time.Hour}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := pki.FilesIn(dir, cn)
+	if err := f.Write(pair, ca.Pair().Cert); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func authority(t *testing.T) *pki.Authority {
+	t.Helper()
+	ca, err := pki.NewAuthority("test estate", time.Now(), 24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+// talk opens one connection and returns the names both ends saw.
+func talk(t *testing.T, server, client *tls.Config) (seenByServer, seenByClient string, err error) {
+	t.Helper()
+	l, lerr := tls.Listen("tcp", "127.0.0.1:0", server)
+	if lerr != nil {
+		t.Fatal(lerr)
+	}
+	defer l.Close()
+	done := make(chan string, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			done <- ""
+			return
+		}
+		defer c.Close()
+		tc := c.(*tls.Conn)
+		if err := tc.Handshake(); err != nil {
+			done <- ""
+			return
+		}
+		_, _ = c.Write([]byte("x"))
+		name := ""
+		if certs := tc.ConnectionState().PeerCertificates; len(certs) > 0 {
+			name = certs[0].Subject.CommonName
+		}
+		done <- name
+	}()
+	c, err := tls.Dial("tcp", l.Addr().String(), client)
+	if err != nil {
+		<-done
+		return "", "", err
+	}
+	defer c.Close()
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		<-done
+		return "", "", err
+	}
+	return <-done, c.ConnectionState().PeerCertificates[0].Subject.CommonName, nil
+}
+
+func TestBothEndsSeeTheIdentityOfTheOther(t *testing.T) {
+	ca, dir := authority(t), t.TempDir()
+	node, agent := issue(t, ca, dir, "node-a", time.Now()), issue(t, ca, dir, "agent-u1", time.Now())
+	server, err := node.ServerTLS(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := agent.ClientTLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bys, byc, err := talk(t, server, client)
+	if err != nil || bys != "agent-u1" || byc != "node-a" {
+		t.Fatalf("server saw %q, client saw %q, %v", bys, byc, err)
+	}
+}
+
+func TestCertificateOfAnotherAuthorityIsRefused(t *testing.T) {
+	ca, other := authority(t), authority(t)
+	node := issue(t, ca, t.TempDir(), "node", time.Now())
+	strange := issue(t, other, t.TempDir(), "agent", time.Now())
+	strange.CA = node.CA // it trusts the server; the server must not trust it
+	server, err := node.ServerTLS(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := strange.ClientTLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := talk(t, server, client); err == nil {
+		t.Fatal("a certificate of another authority was accepted")
+	}
+}
+
+func TestRenewedCertificateIsTakenUpWithoutRestart(t *testing.T) {
+	ca, dir := authority(t), t.TempDir()
+	files := issue(t, ca, dir, "node", time.Now())
+	server, err := files.ServerTLS(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := server.GetCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue(t, ca, dir, "node", time.Now())
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(files.Cert, later, later); err != nil {
+		t.Fatal(err)
+	}
+	second, err := server.GetCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(first.Certificate[0]) == string(second.Certificate[0]) {
+		t.Fatal("the old certificate is still shown")
+	}
+	if err := os.WriteFile(files.Key, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	third, err := server.GetCertificate(nil)
+	if err != nil || string(third.Certificate[0]) != string(second.Certificate[0]) {
+		t.Fatalf("a half-written key must leave the old pair in use: %v", err)
+	}
+}
+
+func TestPrivateKeyIsReadableByItsOwnerOnly(t *testing.T) {
+	files := issue(t, authority(t), t.TempDir(), "node", time.Now())
+	info, err := os.Stat(files.Key)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestLeafCannotActAsAuthority(t *testing.T) {
+	ca := authority(t)
+	pair, err := ca.Issue(pki.Request{CommonName: "x", Client: true, Validity: time.Hour}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pki.ParseAuthority(pair); err == nil {
+		t.Fatal("a leaf was taken as an authority")
+	}
+}

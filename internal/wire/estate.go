@@ -1,0 +1,100 @@
+package wire
+
+import (
+	"encoding/json"
+
+	"perdure/internal/estate"
+)
+
+// Standing is what a node says of itself to its peers.
+type Standing struct {
+	Node        string             `json:"node"`
+	Incarnation estate.Incarnation `json:"incarnation"`
+	// Cold: the node came up, or lost the quorum for long, and has not heard every configured node since, nor a person's word (I10).
+	Cold bool `json:"cold"`
+	// Superseded names the higher (or conflicting) incarnation the node has met; the node decides nothing any more.
+	Superseded *estate.Incarnation `json:"superseded,omitempty"`
+	// Missing are the configured nodes not heard since the node became cold.
+	Missing []string `json:"missing,omitempty"`
+	// ConfirmedBy is the person who let a cold node act.
+	ConfirmedBy string `json:"confirmedBy,omitempty"`
+}
+
+// StoreStatus is a node's local view of the control-plane store: no quorum is needed to give it.
+type StoreStatus struct {
+	// Embedded is false for an external etcd.
+	Embedded bool   `json:"embedded"`
+	Leader   string `json:"leader"` // member name or id, "" where there is none
+	// Quorum: the local member knows a leader.
+	Quorum   bool  `json:"quorum"`
+	Revision int64 `json:"revision"`
+	// Bytes is the size of the store's file, Used the part in use, Quota the limit (0 unknown).
+	Bytes   int64         `json:"bytes"`
+	Used    int64         `json:"used"`
+	Quota   int64         `json:"quota"`
+	Alarms  []string      `json:"alarms,omitempty"`
+	Members []StoreMember `json:"members,omitempty"`
+	// FreeBytes is the free space on the disk of the data directory.
+	FreeBytes uint64 `json:"freeBytes"`
+	// Stopped says why the local member ended, where it did.
+	Stopped string `json:"stopped,omitempty"`
+}
+
+// StoreMember is one member of the embedded store.
+type StoreMember struct {
+	ID      string   `json:"id"`
+	Name    string   `json:"name"`
+	PeerURL []string `json:"peerUrls"`
+	Learner bool     `json:"learner,omitempty"`
+}
+
+// Estate is the estate at a glance, as one node sees it from local reads.
+type Estate struct {
+	Node        string         `json:"node"`
+	Version     string         `json:"version"`
+	Now         int64          `json:"now"`
+	Incarnation Incarnation    `json:"incarnation"`
+	Standing    Standing       `json:"standing"`
+	Store       StoreStatus    `json:"store"`
+	Nodes       []NodeView     `json:"nodes"`
+	Manifest    Manifest       `json:"manifest"` // without Text
+	Groups      []Group        `json:"groups"`
+	Gateways    []Ack          `json:"gateways"`
+	Members     []MemberStatus `json:"members"`
+	Instances   []Instance     `json:"instances"`
+}
+
+// NodeView is a configured node as the answering node last heard it.
+type NodeView struct {
+	Node string `json:"node"`
+	// Heard is how long ago it last answered, in milliseconds; -1 never in this boot.
+	HeardMillis int64    `json:"heardMillis"`
+	Standing    Standing `json:"standing"`
+	Error       string   `json:"error,omitempty"`
+}
+
+// Silence is what one node's own probes say about the owner of a group (I16).
+type Silence struct {
+	Node      string           `json:"node"`
+	Group     estate.GroupID   `json:"group"`
+	Owner     estate.Life      `json:"owner"`
+	Ownership estate.Ownership `json:"ownership"`
+	Silent    bool             `json:"silent"`
+	// ForMillis is how long it has been silent, on the node's monotonic clock; 0 where it is not.
+	ForMillis int64 `json:"forMillis"`
+	// Detail is what the newest probe said.
+	Detail string `json:"detail,omitempty"`
+}
+
+// Problem is the body of every error answer (RFC 9457).
+type Problem struct {
+	Type     string `json:"type"`
+	Title    string `json:"title"`
+	Status   int    `json:"status"`
+	Detail   string `json:"detail"`
+	Instance string `json:"instance,omitempty"`
+	// Kind is one of internal/errs; Invariant names the rule of ownership that was at stake.
+	Kind      string          `json:"kind,omitempty"`
+	Invariant string          `json:"invariant,omitempty"`
+	Errors    json.RawMessage `json:"errors,omitempty"`
+}

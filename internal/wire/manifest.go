@@ -1,0 +1,22 @@
+package wire
+
+import (
+	"perdure/internal/estate"
+	"perdure/internal/unit"
+)
+
+// ManifestPlan is what a checked manifest does to the store, decided by whoever understands manifests.
+type ManifestPlan struct {
+	// Diff is for people: one line per change, first character '+', '-' or '~'.
+	Diff []string
+	// Create are the first records of new groups, Amend the changes to existing ones, Remove the groups that go.
+	Create []unit.Record
+	Amend  []GroupAmend
+	Remove []estate.GroupID
+}
+
+// GroupAmend is one Amend transition.
+type GroupAmend struct {
+	Group      estate.GroupID
+	Transition unit.Transition
+}

@@ -1,0 +1,161 @@
+// Package wire is the contract between a node's API and those who call it: the JSON that travels and that the store keeps.
+// Store, API, client, agents, gateways and the command line speak in it, so that none of them imports another.
+// It decides nothing.
+package wire
+
+import (
+	"encoding/json"
+
+	"perdure/internal/estate"
+	"perdure/internal/unit"
+)
+
+// Group is a record with the store revision it was last changed at: the condition of the next change.
+type Group struct {
+	Record   unit.Record `json:"record"`
+	Revision int64       `json:"revision"`
+}
+
+// TransitionRequest asks for one transition of a group's record.
+type TransitionRequest struct {
+	Transition unit.Transition `json:"transition"`
+	// Revision is the record's revision the asker decided on; 0 lets the node apply the transition to the newest record.
+	Revision int64 `json:"revision"`
+}
+
+// Manifest is the applied set of documents, whole.
+type Manifest struct {
+	// Text is the stream of YAML documents as it was sent.
+	Text string `json:"text"`
+	// SHA256 is the hex digest of Text.
+	SHA256 string `json:"sha256"`
+	By     string `json:"by"`
+	// At is in Unix milliseconds of the node that took it.
+	At int64 `json:"at"`
+	// Revision is set when it is read from the store.
+	Revision int64 `json:"revision,omitempty"`
+}
+
+// ManifestChange is what applying a manifest would do, or did.
+type ManifestChange struct {
+	// Diff is for people: one line per change, first character '+', '-' or '~'.
+	Diff []string `json:"diff"`
+	// Applied is false for a dry run and where nothing changed.
+	Applied  bool  `json:"applied"`
+	Revision int64 `json:"revision"`
+}
+
+// Instance is a running instance of an application, registered with a time to live.
+type Instance struct {
+	System estate.SystemID `json:"system"`
+	Site   estate.SiteID   `json:"site"`
+	ID     string          `json:"id"`
+	// URL is where a gateway reaches it, scheme://host:port.
+	URL string `json:"url"`
+	// Deployment and Units narrow what it serves; empty means all of the system at the site.
+	Deployment string          `json:"deployment,omitempty"`
+	Units      []estate.UnitID `json:"units,omitempty"`
+	// Leaving asks gateways to send nothing new.
+	Leaving bool `json:"leaving,omitempty"`
+	// TTLSeconds is how long the registration lives without renewal: 2 to 600, 10 where 0.
+	TTLSeconds int64 `json:"ttlSeconds,omitempty"`
+}
+
+// Ack says which table a gateway routes by.
+type Ack struct {
+	Gateway string        `json:"gateway"`
+	Site    estate.SiteID `json:"site,omitempty"`
+	// Version is the store revision that the gateway's table was compiled from.
+	Version int64 `json:"version"`
+	// At is in Unix milliseconds of the node that took it.
+	At int64 `json:"at"`
+	// Status is free-form: holds, counts, health.
+	Status json.RawMessage `json:"status,omitempty"`
+}
+
+// MemberStatus is what an agent last said about its database directory.
+type MemberStatus struct {
+	Member estate.MemberID `json:"member"`
+	At     int64           `json:"at"`
+	// Status is free-form.
+	Status json.RawMessage `json:"status"`
+}
+
+// Divergence is one report about transactions that a returning member has and the owner has not (I6).
+type Divergence struct {
+	Group    estate.GroupID  `json:"group"`
+	ID       string          `json:"id"`
+	Reporter string          `json:"reporter"`
+	At       int64           `json:"at"`
+	Report   json.RawMessage `json:"report"`
+}
+
+// Event is one line of the audit log; it is only ever added.
+type Event struct {
+	// Revision is the store revision the event was written in: events are ordered by it, and several may share one.
+	Revision int64 `json:"revision"`
+	// At is in Unix milliseconds of the node that wrote it.
+	At int64 `json:"at"`
+	// Who is an authenticated name: "person:ann", "agent:u1-a", "node:a".
+	Who string `json:"who"`
+	// What is a word such as "transition" or "token.create"; Subject is what it was done to.
+	What    string `json:"what"`
+	Subject string `json:"subject"`
+	// Detail is the request or the outcome, never a secret.
+	Detail json.RawMessage `json:"detail,omitempty"`
+}
+
+// Role is what a person may do.
+type Role string
+
+// The closed list of roles.
+const (
+	Viewer    Role = "viewer"    // reads
+	Operator  Role = "operator"  // reads, applies manifests, planned switches
+	Commander Role = "commander" // operator, and emergencies: accept a loss, confirm
+	Auditor   Role = "auditor"   // reads, and the audit log
+	Admin     Role = "admin"     // everything, and tokens
+)
+
+// Roles lists all roles.
+func Roles() []Role { return []Role{Viewer, Operator, Commander, Auditor, Admin} }
+
+// Token is a person's bearer token without its secret.
+type Token struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Role Role   `json:"role"`
+	// CreatedBy, Created and Expires (Unix milliseconds; 0 = never) are shown to people.
+	CreatedBy string `json:"createdBy,omitempty"`
+	Created   int64  `json:"created"`
+	Expires   int64  `json:"expires,omitempty"`
+	Revoked   int64  `json:"revoked,omitempty"`
+	RevokedBy string `json:"revokedBy,omitempty"`
+}
+
+// NewToken is the answer to a token's creation, the only time its secret is shown.
+type NewToken struct {
+	Token
+	Secret string `json:"secret"`
+}
+
+// Incarnation is the store's present life with who began it and why (I10).
+type Incarnation struct {
+	estate.Incarnation
+	By     string `json:"by"`
+	At     int64  `json:"at"`
+	Reason string `json:"reason,omitempty"`
+	// From is the store revision that a recovery or restore started from; 0 for the first.
+	From int64 `json:"from,omitempty"`
+}
+
+// Read says how fresh a read has to be.
+type Read string
+
+// The ways to read.
+const (
+	// Fresh asks the quorum: what it gives was true after the call began.
+	Fresh Read = "fresh"
+	// Local asks the local member alone: it works without a quorum and may be old.
+	Local Read = "local"
+)
