@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -15,10 +16,10 @@ import (
 	"perdure/internal/unit"
 )
 
-// kinds are the documents there are, in the order of the canonical form.
-func kinds() []kind {
+// kinds are the documents there are, in the order of the canonical form. Built once, never changed.
+var kinds = sync.OnceValue(func() []kind {
 	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}}
-}
+})
 
 type kind struct {
 	name  string
