@@ -22,12 +22,9 @@ import (
 
 // Store is what the controller needs of the control store.
 type Store interface {
-	Group(ctx context.Context, group estate.GroupID) (wire.Group, error)
-	Groups(ctx context.Context) ([]wire.Group, error)
+	Groups(ctx context.Context, r wire.Read) ([]wire.Group, error)
 	Transition(ctx context.Context, who string, group estate.GroupID, revision int64, t unit.Transition) (wire.Group, error)
-	// CreateGroup stores the first record of a group; an existing one is left alone and is no error.
-	CreateGroup(ctx context.Context, who string, rec unit.Record) error
-	MemberStatuses(ctx context.Context) ([]wire.MemberStatus, error)
+	MemberStatuses(ctx context.Context, r wire.Read) ([]wire.MemberStatus, error)
 	// WatchGroups hands on every record it learns of, and nil for one that is gone, until ctx ends.
 	WatchGroups(ctx context.Context, on func(wire.Group)) error
 }
