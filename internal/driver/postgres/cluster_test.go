@@ -1,0 +1,342 @@
+package postgres
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"perdure/internal/driver"
+	"perdure/internal/estate"
+)
+
+// testWait bounds every wait of these tests; it is long because test machines are busy.
+const testWait = 90 * time.Second
+
+// root holds all directories of this test process.
+var root string
+
+// TestMain gives the tests one directory and a guardian: the servers under test are made to outlive their agent, so
+// somebody has to end them when the test process is killed.
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	var err error
+	if root, err = os.MkdirTemp("", "pd-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := os.Chmod(root, 0o755); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	guardian := exec.Command("/bin/sh", "-c", `read _
+		for p in /proc/[0-9]*; do case "$(readlink $p/cwd)" in "$0"/*) kill -9 "${p#/proc/}";; esac; done
+		rm -rf "$0"`, root)
+	guardian.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	end, err := guardian.StdinPipe()
+	if err == nil {
+		err = guardian.Start()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	_ = end.Close()
+	_ = guardian.Wait()
+	return code
+}
+
+// member is one database directory under test with the driver that looks after it.
+type member struct {
+	*Database
+	t    testing.TB
+	opts Options
+	life uint64
+}
+
+func newMember(t testing.TB, id estate.MemberID, change func(*Options)) *member {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts real servers")
+	}
+	dir, err := os.MkdirTemp(root, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	level := slog.LevelWarn
+	if os.Getenv("PERDURE_TEST_DEBUG") != "" {
+		level = slog.LevelDebug
+	}
+	m := &member{t: t, opts: Options{
+		Member: id, DataDir: filepath.Join(dir, "data"), RunDir: filepath.Join(dir, "run"), ListenAddresses: "127.0.0.1", Port: freePort(t),
+		Password: func(role string) (string, error) {
+			h := hmac.New(sha256.New, []byte("test"))
+			h.Write([]byte(role))
+			return hex.EncodeToString(h.Sum(nil)), nil
+		},
+		Settings: map[string]string{"shared_buffers": "16MB", "max_connections": "60", "max_wal_size": "128MB", "min_wal_size": "32MB", "logging_collector": "off"},
+		Logger:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level})),
+		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, `create table public.account (id text primary key, balance numeric not null);
+				create role app login password 'app' in role perdure_app; grant all on public.account to app; grant all on schema public to app`)
+			return err
+		},
+	}}
+	if change != nil {
+		change(&m.opts)
+	}
+	m.attachDriver()
+	t.Cleanup(func() {
+		if m.Database != nil {
+			m.Release()
+		}
+		for _, d := range []string{m.opts.DataDir, m.opts.DataDir + ".new", m.opts.DataDir + ".old"} {
+			if pid := postmasterOf(d); pid != 0 {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			killTree(d)
+		}
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(m.opts.RunDir, "log", "start.log"))
+			t.Logf("log of %s:\n%s", id, tail(string(log), 6000))
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }
+
+// killTree kills everything on a directory, the postmaster included.
+func killTree(dir string) {
+	for deadline := time.Now().Add(testWait); time.Now().Before(deadline); {
+		pids := serverProcesses(dir)
+		if len(pids) == 0 {
+			return
+		}
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// attachDriver is what a new agent does.
+func (m *member) attachDriver() {
+	m.t.Helper()
+	d, err := New(m.opts)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.Database = d
+}
+
+// releaseDriver is what the end of an agent does; the server goes on.
+func (m *member) releaseDriver() {
+	m.Release()
+	m.Database = nil
+}
+
+func (m *member) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), testWait)
+	m.t.Cleanup(cancel)
+	return ctx
+}
+
+func (m *member) must(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatalf("%s: %v", m.opts.Member, err)
+	}
+}
+
+func (m *member) up() driver.Upstream {
+	return driver.Upstream{Member: m.opts.Member, Host: "127.0.0.1", Port: m.opts.Port}
+}
+
+func (m *member) now() estate.Life { return estate.Life{Member: m.opts.Member, N: m.life} }
+
+func (m *member) start() {
+	m.t.Helper()
+	m.life++
+	m.must(m.Start(m.ctx(), m.now()))
+}
+
+// own creates and opens the first owner.
+func (m *member) own(epoch uint64) {
+	m.t.Helper()
+	m.must(m.Create(m.ctx()))
+	m.start()
+	m.open(epoch)
+}
+
+func owns(epoch uint64) estate.Ownership {
+	return estate.Ownership{Incarnation: estate.Incarnation{Counter: 1, ID: "test"}, Epoch: estate.Epoch(epoch)}
+}
+
+var units = []estate.UnitID{"u1"}
+
+func (m *member) open(epoch uint64) {
+	m.t.Helper()
+	m.must(m.Open(m.ctx(), owns(epoch), m.opts.Member, units))
+}
+
+// copyOf makes the member a streaming copy of the other.
+func (m *member) copyOf(up *member) {
+	m.t.Helper()
+	m.must(up.EnsureFollower(m.ctx(), m.opts.Member))
+	m.must(m.Reinitialise(m.ctx(), up.up(), nil))
+	m.life++
+	m.must(m.Follow(m.ctx(), up.up(), m.now()))
+	m.streams()
+}
+
+func (m *member) streams() {
+	m.t.Helper()
+	m.until("it streams", func(o driver.Observation) bool { return o.Streaming })
+}
+
+// until observes until the condition holds.
+func (m *member) until(what string, ok func(driver.Observation) bool) driver.Observation {
+	m.t.Helper()
+	ctx := m.ctx()
+	var last driver.Observation
+	err := poll(ctx, func() (bool, error) {
+		look, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		o, err := m.Observe(look)
+		last = o
+		return ok(o), err
+	})
+	if err != nil {
+		m.t.Fatalf("%s: waited in vain until %s: %v\n%+v", m.opts.Member, what, err, last)
+	}
+	return last
+}
+
+func (m *member) observe() driver.Observation {
+	m.t.Helper()
+	o, err := m.Observe(m.ctx())
+	m.must(err)
+	return o
+}
+
+// growTo waits until the copies are near and proves the set.
+func (m *member) growTo(copies ...*member) driver.Grown {
+	m.t.Helper()
+	var names []string
+	for _, c := range copies {
+		names = append(names, c.now().String())
+	}
+	var grown driver.Grown
+	err := poll(m.ctx(), func() (bool, error) {
+		var err error
+		grown, err = m.Grow(m.ctx(), names, names[len(names)-1])
+		if err != nil {
+			m.t.Logf("not grown yet: %v", err)
+		}
+		return err == nil, nil
+	})
+	m.must(err)
+	return grown
+}
+
+// app connects as an application does.
+func (m *member) app() *pgx.Conn {
+	m.t.Helper()
+	conn, err := pgx.Connect(m.ctx(), fmt.Sprintf("postgres://app:app@127.0.0.1:%d/perdure?sslmode=disable", m.opts.Port))
+	m.must(err)
+	m.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = conn.Close(ctx)
+	})
+	return conn
+}
+
+// admin runs SQL as the agent's role in a session of its own.
+func (m *member) admin(sql string, args ...any) {
+	m.t.Helper()
+	conn, err := m.connect(m.ctx(), m.socketDir(), m.o.Database, "test")
+	m.must(err)
+	defer conn.Close(m.ctx())
+	_, err = conn.Exec(m.ctx(), sql, args...)
+	m.must(err)
+}
+
+func (m *member) query(dest any, sql string, args ...any) {
+	m.t.Helper()
+	conn, err := m.connect(m.ctx(), m.socketDir(), m.o.Database, "test")
+	m.must(err)
+	defer conn.Close(m.ctx())
+	m.must(conn.QueryRow(m.ctx(), sql, args...).Scan(dest))
+}
+
+// processOf finds the server process with the title, 0 where there is none.
+func (m *member) processOf(name string) int {
+	for _, pid := range serverProcesses(m.opts.DataDir) {
+		if strings.Contains(title(pid), name) {
+			return pid
+		}
+	}
+	return 0
+}
+
+func (m *member) signal(sig syscall.Signal) {
+	for _, pid := range serverProcesses(m.opts.DataDir) {
+		_ = syscall.Kill(pid, sig)
+	}
+}
+
+// kill ends the server as a crash does and waits until the driver has seen it.
+func (m *member) kill() {
+	m.t.Helper()
+	dead := m.Dead()
+	pid := postmasterOf(m.opts.DataDir)
+	if pid == 0 {
+		m.t.Fatalf("%s does not run", m.opts.Member)
+	}
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	await(m.t, dead)
+}
+
+func await(t testing.TB, c <-chan struct{}) {
+	t.Helper()
+	timer := time.NewTimer(testWait)
+	defer timer.Stop()
+	select {
+	case <-c:
+	case <-timer.C:
+		t.Fatal("waited in vain")
+	}
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}

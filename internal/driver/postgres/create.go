@@ -1,0 +1,192 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"perdure/internal/driver"
+	"perdure/internal/errs"
+	"perdure/internal/guard"
+)
+
+// Create makes a new closed owner's directory. It is made aside and gets its name when it is complete, so that a predecessor
+// that was killed leaves nothing but what the next Create throws away. A directory that is there already is left as it is.
+func (d *Database) Create(ctx context.Context) error {
+	done, err := d.begin(ctx, "create")
+	if err != nil {
+		return err
+	}
+	defer done()
+	if d.directory() != driver.Empty {
+		return nil
+	}
+	if err := d.onlyEmpty(); err != nil {
+		return err
+	}
+	fresh := d.o.DataDir + ".new"
+	if err := d.discard(fresh); err != nil {
+		return err
+	}
+	if err := d.makeDir(fresh); err != nil {
+		return err
+	}
+	initdb := d.command(ctx, "initdb", "-D", fresh, "-U", d.o.Superuser, "--auth=reject", "--data-checksums",
+		"--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions")
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return errs.New(errs.Unavailable, "cannot create a database in %s: %w: %s", fresh, err, lastLine(out))
+	}
+	if err := d.configure(); err != nil {
+		return err
+	}
+	if err := d.block(fresh); err != nil {
+		return err
+	}
+	if err := d.steer(fresh, steering{}, true); err != nil {
+		return err
+	}
+	err = d.private(ctx, fresh, "postgres", func(ctx context.Context, conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, "create database "+quoteName(d.o.Database)); err != nil && sqlState(err) != "42P04" {
+			return failed(err, "cannot create database %s", d.o.Database)
+		}
+		business, err := d.connect(ctx, d.privateDir(), d.o.Database, "create")
+		if err != nil {
+			return err
+		}
+		defer business.Close(context.WithoutCancel(ctx))
+		return d.install(ctx, business, true)
+	})
+	if err != nil {
+		return err
+	}
+	return d.swapIn(fresh)
+}
+
+// install puts schema and roles into the business database; prepare also runs what the user wants done once.
+func (d *Database) install(ctx context.Context, conn *pgx.Conn, prepare bool) error {
+	if err := guard.Install(ctx, conn); err != nil {
+		return err
+	}
+	if err := ensureGroupRoles(ctx, conn); err != nil {
+		return failed(err, "cannot make the roles of followers")
+	}
+	if err := d.ensureRole(ctx, conn, d.o.Member); err != nil {
+		return err
+	}
+	if prepare && d.o.Prepare != nil {
+		if err := d.o.Prepare(ctx, conn); err != nil {
+			return failed(err, "cannot prepare database %s", d.o.Database)
+		}
+	}
+	return nil
+}
+
+// onlyEmpty refuses to make a database where something else lies.
+func (d *Database) onlyEmpty() error {
+	entries, err := os.ReadDir(d.o.DataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return errs.New(errs.Unavailable, "cannot read %s: %w", d.o.DataDir, err)
+	}
+	if len(entries) > 0 {
+		return errs.New(errs.Invalid, "%s holds %s and no database: empty it or choose another directory", d.o.DataDir, entries[0].Name())
+	}
+	return nil
+}
+
+// discard ends what runs on a directory that is not in use any more, and removes it.
+func (d *Database) discard(dir string) error {
+	if pid := postmasterOf(dir); pid != 0 {
+		p, err := d.watch(pid, dir, nil)
+		if err == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			if err := p.end(ctx, true); err != nil {
+				return err
+			}
+			p.forget()
+		}
+	}
+	killRemains(dir)
+	if err := os.RemoveAll(dir); err != nil {
+		return errs.New(errs.Unavailable, "cannot remove %s: %w", dir, err)
+	}
+	return nil
+}
+
+// private runs a server that nobody else reaches on a directory, and stops it cleanly afterwards. The server dies with the
+// agent's next start at the latest: see endPrivate.
+func (d *Database) private(ctx context.Context, dir, database string, fn func(context.Context, *pgx.Conn) error) error {
+	p, err := d.launch(dir, "private.log", d.privateArguments())
+	if err != nil {
+		return err
+	}
+	stop := func(immediate bool) error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err := p.end(ctx, immediate)
+		p.forget()
+		return err
+	}
+	var conn *pgx.Conn
+	err = poll(ctx, func() (bool, error) {
+		select {
+		case <-p.dead:
+			return false, errs.New(errs.Unavailable, "PostgreSQL ended while it opened %s privately: %s", dir, d.lastWords("private.log"))
+		default:
+		}
+		var err error
+		if conn, err = d.connect(ctx, d.privateDir(), database, "private"); err != nil {
+			return false, nil
+		}
+		return true, nil
+	})
+	if err != nil {
+		return errors.Join(failed(err, "cannot open %s privately", dir), stop(true))
+	}
+	err = fn(ctx, conn)
+	_ = conn.Close(context.WithoutCancel(ctx)) // the server ends next
+	if err != nil {
+		return errors.Join(err, stop(true))
+	}
+	return stop(false)
+}
+
+// endPrivate ends private servers that a killed predecessor left on the directory.
+func (d *Database) endPrivate() error {
+	text, err := os.ReadFile(filepath.Join(d.o.DataDir, "postmaster.pid"))
+	if err != nil || postmasterOf(d.o.DataDir) == 0 {
+		return nil
+	}
+	lines := strings.Split(string(text), "\n")
+	if len(lines) < 5 || lines[4] != d.privateDir() {
+		return nil
+	}
+	p := d.attach()
+	if p == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := p.end(ctx, true); err != nil {
+		return err
+	}
+	d.running()
+	return nil
+}
+
+func lastLine(out []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return lines[len(lines)-1]
+}
+
+func historyFile(timeline uint32) string { return fmt.Sprintf("%08X.history", timeline) }

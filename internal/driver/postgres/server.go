@@ -1,0 +1,160 @@
+package postgres
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"perdure/internal/driver"
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+)
+
+// Start starts the server as the directory says and returns when it takes connections: an owner's directory closed and
+// without sync names, a copy's as a follower of whom it followed, under the name of the life. A server that runs is taken as it is,
+// but a copy follows under the new name.
+func (d *Database) Start(ctx context.Context, life estate.Life) error {
+	done, err := d.begin(ctx, "start")
+	if err != nil {
+		return err
+	}
+	defer done()
+	return d.start(ctx, life)
+}
+
+func (d *Database) start(ctx context.Context, life estate.Life) error {
+	kind := d.directory()
+	if err := d.startable(kind); err != nil {
+		return err
+	}
+	if d.attach() != nil {
+		if kind == driver.Standby {
+			if s, own := d.steered(d.o.DataDir); own && s.upstream != nil && s.life != life.String() {
+				s.life = life.String()
+				if err := d.steer(d.o.DataDir, s, true); err != nil {
+					return err
+				}
+				if err := d.running().reload(); err != nil {
+					return err
+				}
+			}
+		}
+		return d.awaitReady(ctx)
+	}
+	if err := d.prepareStart(ctx, kind, life); err != nil {
+		return err
+	}
+	p, err := d.launch(d.o.DataDir, "start.log", d.arguments(life.String()))
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.proc = p
+	d.mu.Unlock()
+	return d.awaitReady(ctx)
+}
+
+func (d *Database) startable(kind driver.Directory) error {
+	switch {
+	case kind == driver.Empty:
+		return errs.New(errs.NotFound, "cannot start %s: %s holds no database; create or copy one", d.o.Member, d.o.DataDir)
+	case exists(d.journalFile("rewind")):
+		return errs.Refuse("I6", "cannot start %s: a rewind was cut short, the directory is half another server's; rewind it again or copy it anew", d.o.Member)
+	case exists(filepath.Join(d.o.DataDir, "recovery.signal")):
+		return errs.Refuse("I6", "cannot start %s: recovery.signal asks for a point-in-time recovery, which the agent does not run; remove it or copy the directory anew", d.o.Member)
+	}
+	return nil
+}
+
+// prepareStart writes everything that decides what the server will be, before it can be anything (I6).
+func (d *Database) prepareStart(ctx context.Context, kind driver.Directory, life estate.Life) error {
+	if err := d.configure(); err != nil {
+		return err
+	}
+	if err := d.block(d.o.DataDir); err != nil {
+		return err
+	}
+	s, own := d.steered(d.o.DataDir)
+	next := steering{life: life.String()}
+	if kind == driver.Standby && own && s.upstream != nil {
+		next.upstream, next.address = s.upstream, s.address
+		if address, err := d.resolve(ctx, *s.upstream); err == nil {
+			next.address = address
+		}
+		if err := d.writePass(); err != nil {
+			return err
+		}
+	}
+	return d.steer(d.o.DataDir, next, true)
+}
+
+// awaitReady returns when the server takes connections. A copy that needs log from its upstream to become consistent may not
+// before it has it; it goes on by itself.
+func (d *Database) awaitReady(ctx context.Context) error {
+	p := d.running()
+	if p == nil {
+		return d.startFailed()
+	}
+	err := poll(ctx, func() (bool, error) {
+		select {
+		case <-p.dead:
+			return false, d.startFailed()
+		default:
+		}
+		text, err := os.ReadFile(filepath.Join(d.o.DataDir, "postmaster.pid"))
+		if err != nil {
+			return false, nil
+		}
+		lines := strings.Split(string(text), "\n")
+		return len(lines) > 7 && strings.TrimSpace(lines[7]) == "ready", nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return errs.New(errs.Unavailable, "%s runs but does not take connections yet: it is recovering; wait", d.o.Member)
+	}
+	return err
+}
+
+func (d *Database) startFailed() error {
+	return errs.New(errs.Unavailable, "PostgreSQL on %s ended while it was starting: %s", d.o.DataDir, d.lastWords("start.log"))
+}
+
+// lastWords gives the last complaint in a log.
+func (d *Database) lastWords(name string) string {
+	text, err := os.ReadFile(filepath.Join(d.o.RunDir, "log", name))
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for i := len(lines) - 1; i >= max(0, len(lines)-30); i-- {
+		for _, level := range []string{"FATAL:", "PANIC:", "ERROR:", "error:"} {
+			if _, rest, ok := strings.Cut(lines[i], level); ok {
+				return strings.TrimSpace(rest)
+			}
+		}
+	}
+	return "see " + filepath.Join(d.o.RunDir, "log")
+}
+
+// Stop ends the server.
+func (d *Database) Stop(ctx context.Context, immediate bool) error {
+	done, err := d.begin(ctx, "stop")
+	if err != nil {
+		return err
+	}
+	defer done()
+	return d.stop(ctx, immediate)
+}
+
+func (d *Database) stop(ctx context.Context, immediate bool) error {
+	p := d.attach()
+	if p == nil {
+		killRemains(d.o.DataDir)
+		return nil
+	}
+	if err := p.end(ctx, immediate); err != nil {
+		return err
+	}
+	d.running() // forgets it
+	return nil
+}
