@@ -49,6 +49,8 @@ type NodeConfig struct {
 	// Listen is the address of the API, host:port.
 	Listen string `yaml:"listen"`
 	Store  Store  `yaml:"store"`
+	// Gateways are the administration ports that keep receipts, the nearest first.
+	Gateways []Peer `yaml:"gateways,omitempty"`
 	// AdminToken is the file, mode 0600, into which the first node of a new estate writes its first admin token.
 	AdminToken string `yaml:"adminToken,omitempty"`
 }
@@ -65,6 +67,8 @@ type Store struct {
 	// Heartbeat and Election time the store's own leader election; 50 ms and 600 ms where zero.
 	Heartbeat time.Duration `yaml:"heartbeat,omitempty"`
 	Election  time.Duration `yaml:"election,omitempty"`
+	// Join starts an empty directory as a new member of a running store that was told of it before.
+	Join bool `yaml:"join,omitempty"`
 	// QuotaBytes bounds the store's size; 256 MiB where zero.
 	QuotaBytes int64 `yaml:"quotaBytes,omitempty"`
 }

@@ -22,9 +22,9 @@ import (
 
 // Store is what the controller needs of the control store.
 type Store interface {
-	Groups(ctx context.Context, r wire.Read) ([]wire.Group, error)
+	Groups(ctx context.Context) ([]wire.Group, error)
 	Transition(ctx context.Context, who string, group estate.GroupID, revision int64, t unit.Transition) (wire.Group, error)
-	MemberStatuses(ctx context.Context, r wire.Read) ([]wire.MemberStatus, error)
+	MemberStatuses(ctx context.Context) ([]wire.MemberStatus, error)
 	// WatchGroups hands on every record it learns of, and nil for one that is gone, until ctx ends.
 	WatchGroups(ctx context.Context, on func(wire.Group)) error
 }

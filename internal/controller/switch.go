@@ -25,7 +25,7 @@ const (
 
 // find gives the group that carries the unit and its member at the site.
 func (c *Controller) find(ctx context.Context, id estate.UnitID) (wire.Group, error) {
-	groups, err := c.store.Groups(ctx, wire.Fresh)
+	groups, err := c.store.Groups(ctx)
 	if err != nil {
 		return wire.Group{}, err
 	}
@@ -271,7 +271,7 @@ func seqOf(tally []driver.Tally, u estate.UnitID) int64 {
 
 // tallyDifference is what the owner last reported having recorded beyond what the target has.
 func (c *Controller) tallyDifference(ctx context.Context, owner estate.MemberID, has []driver.Tally) (driver.Tally, string, bool) {
-	statuses, err := c.store.MemberStatuses(ctx, wire.Local)
+	statuses, err := c.store.MemberStatuses(ctx)
 	if err != nil {
 		return driver.Tally{}, "", false
 	}

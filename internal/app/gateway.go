@@ -1,0 +1,160 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"perdure/internal/client"
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/gateway"
+	"perdure/internal/route"
+	"perdure/internal/wire"
+)
+
+// RunGateway takes business traffic in until ctx ends, then drains.
+func RunGateway(ctx context.Context, c GatewayConfig) error {
+	p, err := c.begin(os.Stderr)
+	if err != nil {
+		return err
+	}
+	adminTLS, err := p.files.ServerTLS(false)
+	if err != nil {
+		return err
+	}
+	clientTLS, err := p.files.ClientTLS()
+	if err != nil {
+		return err
+	}
+	n, err := newNodes(p, c.Nodes)
+	if err != nil {
+		return err
+	}
+	o := gateway.Options{
+		Name: c.Name, Site: estate.SiteID(c.Site), Listen: c.Listen, AdminListen: c.Admin, AdminTLS: adminTLS, Data: c.DataDir,
+		Source: routes{nodes: n, gateway: c.Name, site: estate.SiteID(c.Site)}, UpstreamTLS: clientTLS, PeerTLS: clientTLS,
+	}
+	for _, g := range c.Gateways {
+		o.Peers = append(o.Peers, gateway.Peer{Name: g.Name, URL: g.URL})
+	}
+	if c.TrafficCert != "" {
+		pair, err := tls.LoadX509KeyPair(c.TrafficCert, c.TrafficKey)
+		if err != nil {
+			return errs.New(errs.Invalid, "cannot use the traffic certificate: %w", err)
+		}
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	}
+	if c.AccessLog == "all" {
+		o.LogEvery = 1
+	}
+	g, err := gateway.New(o, p.log)
+	if err != nil {
+		return err
+	}
+	return g.Run(ctx)
+}
+
+// routes is where a gateway's tables come from: the manifest, the records and the registered instances, as the store has them.
+type routes struct {
+	nodes   nodes
+	gateway string
+	site    estate.SiteID
+}
+
+// Watch delivers the whole input after every change, until ctx ends.
+func (r routes) Watch(ctx context.Context, deliver func(route.Input)) error {
+	w := world{groups: map[string]route.Owner{}, instances: map[string]route.Instance{}}
+	return r.nodes.c.Watch(ctx, client.WatchOptions{Prefixes: []string{"manifest", "groups/", "instances/"}}, func(u wire.Update) error {
+		if u.Reset {
+			w = world{groups: map[string]route.Owner{}, instances: map[string]route.Instance{}}
+		}
+		if !u.Reset && len(u.Changes) == 0 {
+			return nil
+		}
+		for _, c := range u.Changes {
+			if err := w.take(c); err != nil {
+				return err
+			}
+		}
+		deliver(w.input(u.Position.Revision))
+		return nil
+	})
+}
+
+// Ack tells the control plane which table the gateway routes by.
+func (r routes) Ack(ctx context.Context, version int64) error {
+	return r.nodes.c.PutAck(ctx, wire.Ack{Gateway: r.gateway, Site: r.site, Version: version})
+}
+
+// world is what a gateway's source knows of the store.
+type world struct {
+	systems   []route.System
+	static    []route.Instance
+	groups    map[string]route.Owner
+	instances map[string]route.Instance
+}
+
+func (w *world) take(c wire.Change) error {
+	switch {
+	case c.Key == "manifest":
+		return w.takeManifest(c)
+	case strings.HasPrefix(c.Key, "groups/"):
+		if c.Deleted {
+			delete(w.groups, c.Key)
+			return nil
+		}
+		g := wire.Group{Revision: c.Revision}
+		if err := json.Unmarshal(c.Value, &g.Record); err != nil {
+			return errs.New(errs.Internal, "%s cannot be read: %w", c.Key, err)
+		}
+		w.groups[c.Key] = route.OwnerOf(&g.Record, g.Revision)
+	case strings.HasPrefix(c.Key, "instances/"):
+		if c.Deleted {
+			delete(w.instances, c.Key)
+			return nil
+		}
+		var i wire.Instance
+		if err := json.Unmarshal(c.Value, &i); err != nil {
+			return errs.New(errs.Internal, "%s cannot be read: %w", c.Key, err)
+		}
+		if i.Leaving {
+			delete(w.instances, c.Key)
+			return nil
+		}
+		w.instances[c.Key] = route.Instance{ID: i.ID, System: i.System, Site: i.Site, Address: i.URL, Units: i.Units}
+	}
+	return nil
+}
+
+func (w *world) takeManifest(c wire.Change) error {
+	w.systems, w.static = nil, nil
+	if c.Deleted {
+		return nil
+	}
+	var m wire.Manifest
+	if err := json.Unmarshal(c.Value, &m); err != nil {
+		return errs.New(errs.Internal, "the manifest cannot be read: %w", err)
+	}
+	set, err := parse(m.Text)
+	if err != nil {
+		return err
+	}
+	w.systems, w.static = set.Routes()
+	return nil
+}
+
+func (w *world) input(version int64) route.Input {
+	in := route.Input{Version: version, Systems: w.systems, Instances: slices.Clone(w.static)}
+	for _, k := range slices.Sorted(maps.Keys(w.groups)) {
+		in.Owners = append(in.Owners, w.groups[k])
+	}
+	for _, k := range slices.Sorted(maps.Keys(w.instances)) {
+		in.Instances = append(in.Instances, w.instances[k])
+	}
+	return in
+}

@@ -1,0 +1,347 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+
+	"perdure/internal/api"
+	"perdure/internal/client"
+	"perdure/internal/controller"
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/etcdnode"
+	"perdure/internal/gateway"
+	"perdure/internal/store"
+	"perdure/internal/unit"
+	"perdure/internal/wire"
+)
+
+// Version is the product's version.
+const Version = "0.1.0"
+
+// Defaults of the embedded store's timing: an election must fit into the time in which an owner's silence is judged.
+const (
+	defaultHeartbeat = 60 * time.Millisecond
+	defaultElection  = 600 * time.Millisecond
+	defaultQuota     = 256 << 20
+)
+
+// RunNode is one member of the control plane until ctx ends: store, API and controller.
+func RunNode(ctx context.Context, c NodeConfig) error {
+	p, err := c.begin(os.Stderr)
+	if err != nil {
+		return err
+	}
+	member, err := c.startStore(p)
+	if err != nil {
+		return err
+	}
+	defer member.Stop()
+
+	peers, err := newPeers(p, c)
+	if err != nil {
+		return err
+	}
+	var standing *etcdnode.Standing
+	st := store.New(member.Client(), store.Options{
+		Node: c.Name, HasLeader: member.HasLeader, Logger: p.log,
+		MayAct: func() error { return standing.MayAct() },
+	})
+	standing, err = etcdnode.NewStanding(etcdnode.StandingOptions{
+		Self: c.Name, Peers: peers.names(), Dir: c.DataDir, HasLeader: member.HasLeader, Logger: p.log,
+		Ask: peers.standing,
+		Own: func(ctx context.Context) (estate.Incarnation, error) {
+			i, err := st.Incarnation(ctx, wire.Local)
+			return i.Incarnation, err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	machines, err := p.machineClient()
+	if err != nil {
+		return err
+	}
+	control := controller.New(st.Quorum(), peers, receipts{client: machines, gateways: c.Gateways}, controller.Options{
+		Node: c.Name, Timing: unit.DefaultTiming(), Client: machines, MayAct: standing.MayAct, Logger: p.log,
+	})
+	serverTLS, err := p.files.ServerTLS(false)
+	if err != nil {
+		return err
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	server, err := api.New(api.Deps{
+		Store: st, Member: member, Standing: standing, Manifests: manifests{}, Switcher: control, Silences: control,
+		Gather: metrics, Register: metrics, Logger: p.log,
+	}, api.Options{Node: c.Name, Version: Version, Listen: c.Listen, TLS: serverTLS})
+	if err != nil {
+		return err
+	}
+	if err := server.Start(); err != nil {
+		return err
+	}
+	p.log.Info("node serves", "node", c.Name, "site", c.Site, "address", server.Addr())
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return standing.Run(ctx) })
+	group.Go(func() error { return control.Run(ctx) })
+	group.Go(func() error { return c.bootstrap(ctx, st, p.log) })
+	group.Go(func() error {
+		select {
+		case <-member.Stopped():
+			return errs.New(errs.Unavailable, "the store member %s ended by itself: its log says why", c.Name)
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		short, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		return server.Stop(short)
+	})
+	return group.Wait()
+}
+
+// bootstrap begins the incarnation of a new estate and its first admin token, as soon as the store has a quorum.
+func (c NodeConfig) bootstrap(ctx context.Context, st *store.Store, log *slog.Logger) error {
+	for {
+		_, err := st.EnsureIncarnation(ctx)
+		if err == nil && c.AdminToken != "" {
+			_, err = st.BootstrapToken(ctx, c.AdminToken)
+		}
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		if errs.KindOf(err) == errs.Invalid {
+			return err
+		}
+		log.Debug("waiting for the store", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func (c NodeConfig) storeOptions(p process) etcdnode.Options {
+	o := etcdnode.Options{
+		Name: c.Name, Dir: c.DataDir, ListenPeer: c.Store.ListenPeer, ListenClient: c.Store.ListenClient,
+		Peer: p.files, Client: p.files, Heartbeat: c.Store.Heartbeat, Election: c.Store.Election, Quota: c.Store.QuotaBytes,
+		Join: c.Store.Join, Logger: p.log,
+	}
+	if o.Heartbeat == 0 {
+		o.Heartbeat = defaultHeartbeat
+	}
+	if o.Election == 0 {
+		o.Election = defaultElection
+	}
+	if o.Quota == 0 {
+		o.Quota = defaultQuota
+	}
+	for name, peer := range c.Store.Members {
+		o.Members = append(o.Members, etcdnode.Member{Name: name, PeerURL: peer})
+	}
+	slices.SortFunc(o.Members, func(a, b etcdnode.Member) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return o
+}
+
+func (c NodeConfig) startStore(p process) (*etcdnode.Node, error) {
+	if len(c.Store.External) > 0 {
+		return etcdnode.Connect(etcdnode.External{Endpoints: c.Store.External, TLS: p.files, Logger: p.log})
+	}
+	return etcdnode.Start(c.storeOptions(p))
+}
+
+// RecoverNode makes the store of this one surviving node an estate of its own, after the majority is lost (I10). The node must not run.
+func RecoverNode(ctx context.Context, c NodeConfig, person, reason string) (wire.Incarnation, error) {
+	return c.begins(ctx, "recover", person, reason, func(ctx context.Context, o etcdnode.Options, write func(context.Context, *clientv3.Client) error) error {
+		return etcdnode.Recover(ctx, o, write)
+	})
+}
+
+// RestoreNode makes a store from a snapshot file in an empty directory (I10). The node must not run.
+func RestoreNode(ctx context.Context, c NodeConfig, file, person, reason string) (wire.Incarnation, error) {
+	return c.begins(ctx, "restore", person, reason, func(ctx context.Context, o etcdnode.Options, write func(context.Context, *clientv3.Client) error) error {
+		return etcdnode.Restore(ctx, o, file, write)
+	})
+}
+
+func (c NodeConfig) begins(ctx context.Context, what, person, reason string,
+	run func(context.Context, etcdnode.Options, func(context.Context, *clientv3.Client) error) error,
+) (wire.Incarnation, error) {
+	var began wire.Incarnation
+	if person == "" || reason == "" {
+		return began, errs.New(errs.Invalid, "cannot %s without the name of a person and a reason: both are kept in the audit log", what)
+	}
+	p, err := c.begin(io.Discard)
+	if err != nil {
+		return began, err
+	}
+	if len(c.Store.External) > 0 {
+		return began, errs.New(errs.Invalid, "cannot %s an external store: use its own tools", what)
+	}
+	if running, err := listen(c.Listen); err != nil {
+		return began, errs.New(errs.Conflict, "cannot %s while something listens on %s: stop the node first", what, c.Listen)
+	} else {
+		_ = running.Close()
+	}
+	err = run(ctx, c.storeOptions(p), func(ctx context.Context, cl *clientv3.Client) error {
+		began, err = store.New(cl, store.Options{Node: c.Name, Logger: p.log}).Recover(ctx, "person:"+person, what, reason)
+		return err
+	})
+	if err != nil {
+		return began, err
+	}
+	return began, etcdnode.Recovered(c.DataDir, began.Incarnation)
+}
+
+// peers are the other nodes of the estate.
+type peers struct {
+	self    string
+	clients map[string]*client.Client
+}
+
+func newPeers(p process, c NodeConfig) (*peers, error) {
+	out := &peers{self: c.Name, clients: map[string]*client.Client{}}
+	for _, peer := range c.Nodes {
+		if peer.Name == c.Name {
+			continue
+		}
+		n, err := newNodes(p, []Peer{peer})
+		if err != nil {
+			return nil, err
+		}
+		out.clients[peer.Name] = n.c
+	}
+	return out, nil
+}
+
+func (p *peers) names() []string {
+	var names []string
+	for name := range p.clients {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (p *peers) standing(ctx context.Context, peer string) (wire.Standing, error) {
+	return p.clients[peer].Standing(ctx)
+}
+
+// Count is how many nodes are configured, this one included.
+func (p *peers) Count() int { return len(p.clients) + 1 }
+
+// Silences asks every other node at once.
+func (p *peers) Silences(ctx context.Context, group estate.GroupID) []wire.Silence {
+	var (
+		mu    sync.Mutex
+		found []wire.Silence
+		wg    sync.WaitGroup
+	)
+	for _, c := range p.clients {
+		wg.Go(func() {
+			s, err := c.Silence(ctx, group)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			found = append(found, s)
+		})
+	}
+	wg.Wait()
+	return found
+}
+
+// receipts asks the gateways that still answer for what they and the lost ones acknowledged.
+type receipts struct {
+	client   *http.Client
+	gateways []Peer
+}
+
+// After takes the first gateway that answers: each keeps copies of the others' receipts.
+func (r receipts) After(ctx context.Context, u estate.UnitID, seq int64) (controller.ReceiptSum, error) {
+	err := errs.New(errs.Unavailable, "no gateway is configured")
+	for _, g := range r.gateways {
+		bounded, cancel := context.WithTimeout(ctx, 2*time.Second)
+		sum, gerr := r.ask(bounded, g, u, seq)
+		cancel()
+		if gerr == nil {
+			return sum, nil
+		}
+		err = errs.New(errs.Unavailable, "gateway %s: %w", g.Name, gerr)
+	}
+	return controller.ReceiptSum{}, err
+}
+
+func (r receipts) ask(ctx context.Context, g Peer, u estate.UnitID, seq int64) (controller.ReceiptSum, error) {
+	sum := controller.ReceiptSum{Source: "receipts kept at gateway " + g.Name}
+	q := url.Values{"unit": {string(u)}, "after": {fmt.Sprint(seq)}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL+"/ledger?"+q.Encode(), nil)
+	if err != nil {
+		return sum, err
+	}
+	answer, err := r.client.Do(request)
+	if err != nil {
+		return sum, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK {
+		return sum, errs.New(errs.Unavailable, "it answers %s", answer.Status)
+	}
+	seen, accounts, amount := map[int64]bool{}, map[string]bool{}, new(big.Rat)
+	lines := bufio.NewScanner(answer.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var e gateway.Entry
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return sum, errs.New(errs.Internal, "a receipt cannot be read: %w", err)
+		}
+		if seen[e.Receipt.Seq] { // the same record, replayed to a client
+			continue
+		}
+		seen[e.Receipt.Seq] = true
+		sum.Transactions++
+		if v, ok := new(big.Rat).SetString(e.Receipt.Amount); ok {
+			amount.Add(amount, v)
+		}
+		for _, a := range e.Receipt.Accounts {
+			accounts[a] = true
+		}
+		if at := time.UnixMilli(e.At); at.After(sum.Until) {
+			sum.Until = at
+		}
+	}
+	for a := range accounts {
+		sum.Accounts = append(sum.Accounts, a)
+	}
+	slices.Sort(sum.Accounts)
+	sum.Amount = amount.FloatString(2)
+	return sum, lines.Err()
+}
+
