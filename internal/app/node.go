@@ -344,4 +344,3 @@ func (r receipts) ask(ctx context.Context, g Peer, u estate.UnitID, seq int64) (
 	sum.Amount = amount.FloatString(2)
 	return sum, lines.Err()
 }
-
