@@ -68,6 +68,7 @@ type member struct {
 	t    testing.TB
 	opts Options
 	life uint64
+	link *link // to this member, where it was asked for
 }
 
 func newMember(t testing.TB, id estate.MemberID, change func(*Options)) *member {
@@ -171,7 +172,18 @@ func (m *member) must(err error) {
 }
 
 func (m *member) up() driver.Upstream {
-	return driver.Upstream{Member: m.opts.Member, Host: "127.0.0.1", Port: m.opts.Port}
+	host := "127.0.0.1"
+	if m.link != nil {
+		host = "127.0.0.2"
+	}
+	return driver.Upstream{Member: m.opts.Member, Host: host, Port: m.opts.Port}
+}
+
+// behindLink puts a link before the member that its followers use from now on.
+func (m *member) behindLink() *link {
+	m.t.Helper()
+	m.link = newLink(m.t, "127.0.0.2", m.opts.Port)
+	return m.link
 }
 
 func (m *member) now() estate.Life { return estate.Life{Member: m.opts.Member, N: m.life} }
@@ -249,10 +261,12 @@ func (m *member) growTo(copies ...*member) driver.Grown {
 		names = append(names, c.now().String())
 	}
 	var grown driver.Grown
+	var said string
 	err := poll(m.ctx(), func() (bool, error) {
 		var err error
 		grown, err = m.Grow(m.ctx(), names, names[len(names)-1])
-		if err != nil {
+		if err != nil && err.Error() != said {
+			said = err.Error()
 			m.t.Logf("not grown yet: %v", err)
 		}
 		return err == nil, nil
@@ -339,4 +353,42 @@ func freePort(t testing.TB) int {
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
+}
+
+// pay commits one keyed transfer behind the guard, as an application does, and gives its error.
+func (m *member) pay(ctx context.Context, conn *pgx.Conn, key string) error {
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		const request = `row('u1', 7, 'test', 'route', $1, sha256($1::text::bytea))::perdure.request`
+		if _, err := tx.Exec(ctx, `select perdure.claim(`+request+`)`, key); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `insert into account values ('of-' || $1, 1)`, key); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `select perdure.settle(`+request+`, 200, 'text/plain', 'done', array['of-' || $1], 12.5)`, key)
+		return err
+	})
+}
+
+// paid pays on a new session.
+func (m *member) paid(key string) {
+	m.t.Helper()
+	m.must(m.pay(m.ctx(), m.app(), key))
+}
+
+// payInBackground pays on a new session and gives the outcome when there is one.
+func (m *member) payInBackground(key string) <-chan error {
+	m.t.Helper()
+	conn, out := m.app(), make(chan error, 1)
+	ctx := m.ctx()
+	go func() { out <- m.pay(ctx, conn, key) }()
+	return out
+}
+
+// keys lists the recorded keys.
+func (m *member) keys() []string {
+	m.t.Helper()
+	var keys []string
+	m.query(&keys, "select coalesce(array_agg(key order by key), '{}') from perdure.record")
+	return keys
 }

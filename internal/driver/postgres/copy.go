@@ -1,15 +1,9 @@
 package postgres
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
-	"strings"
 
 	"perdure/internal/driver"
 	"perdure/internal/errs"
@@ -110,10 +104,10 @@ func (d *Database) Reinitialise(ctx context.Context, upstream driver.Upstream, p
 	if err := d.makeDir(fresh); err != nil {
 		return err
 	}
-	backup := d.command(ctx, "pg_basebackup", "--pgdata="+fresh, "--dbname="+d.conninfo(upstream, address, "copy-of-"+string(d.o.Member)),
+	backup := d.program(ctx, "pg_basebackup", "--pgdata="+fresh, "--dbname="+d.conninfo(upstream, address, "copy-of-"+string(d.o.Member)),
 		"--wal-method=stream", "--slot="+SlotOf(d.o.Member), "--checkpoint=fast", "--progress", "--no-password")
-	if err := runWithProgress(backup, "copying "+string(upstream.Member), progress); err != nil {
-		return errs.New(errs.Unavailable, "cannot copy %s from %s: %w", d.o.Member, upstream.Member, err)
+	if said, err := backup.withProgress("copying "+string(upstream.Member), progress); err != nil {
+		return errs.New(errs.Unavailable, "cannot copy %s from %s: %s (%w)", d.o.Member, upstream.Member, complaint(said), err)
 	}
 	if err := d.adoptCopy(fresh, steering{upstream: &upstream, address: address}); err != nil {
 		return err
@@ -135,55 +129,4 @@ func (d *Database) adoptCopy(dir string, s steering) error {
 		return err
 	}
 	return d.writeFile(filepath.Join(dir, "standby.signal"), "", true)
-}
-
-var progressLine = regexp.MustCompile(`(\d+)/(\d+) kB`)
-
-// runWithProgress runs a program, reads its progress line by line and gives its last complaint as the error.
-func runWithProgress(program *exec.Cmd, what string, progress driver.Progress) error {
-	pipe, err := program.StderrPipe()
-	if err != nil {
-		return err
-	}
-	if err := program.Start(); err != nil {
-		return err
-	}
-	lines := bufio.NewScanner(pipe)
-	lines.Split(splitProgress)
-	var last string
-	for lines.Scan() {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" {
-			continue
-		}
-		if m := progressLine.FindStringSubmatch(line); m != nil {
-			done, _ := strconv.ParseInt(m[1], 10, 64)  // digits only
-			total, _ := strconv.ParseInt(m[2], 10, 64) // digits only
-			if progress != nil {
-				progress(what, done<<10, total<<10)
-			}
-			continue
-		}
-		if strings.Contains(line, "error") || strings.Contains(line, "fatal") || last == "" {
-			last = line
-		}
-	}
-	if err := program.Wait(); err != nil {
-		if last == "" {
-			return err
-		}
-		return errs.New(errs.Unavailable, "%s (%w)", last, err)
-	}
-	return nil
-}
-
-// splitProgress splits at line feeds and carriage returns: progress is written over itself.
-func splitProgress(data []byte, atEOF bool) (int, []byte, error) {
-	if i := bytes.IndexAny(data, "\r\n"); i >= 0 {
-		return i + 1, data[:i], nil
-	}
-	if atEOF && len(data) > 0 {
-		return len(data), data, nil
-	}
-	return 0, nil, nil
 }

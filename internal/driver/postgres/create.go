@@ -38,10 +38,10 @@ func (d *Database) Create(ctx context.Context) error {
 	if err := d.makeDir(fresh); err != nil {
 		return err
 	}
-	initdb := d.command(ctx, "initdb", "-D", fresh, "-U", d.o.Superuser, "--auth=reject", "--data-checksums",
+	initdb := d.program(ctx, "initdb", "-D", fresh, "-U", d.o.Superuser, "--auth=reject", "--data-checksums",
 		"--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions")
 	if out, err := initdb.CombinedOutput(); err != nil {
-		return errs.New(errs.Unavailable, "cannot create a database in %s: %w: %s", fresh, err, lastLine(out))
+		return errs.New(errs.Unavailable, "cannot create a database in %s: %s (%w)", fresh, complaint(string(out)), err)
 	}
 	if err := d.configure(); err != nil {
 		return err
@@ -124,7 +124,7 @@ func (d *Database) discard(dir string) error {
 }
 
 // private runs a server that nobody else reaches on a directory, and stops it cleanly afterwards. The server dies with the
-// agent's next start at the latest: see endPrivate.
+// agent's next start at the latest: see endPrivate. Without fn the directory is only recovered.
 func (d *Database) private(ctx context.Context, dir, database string, fn func(context.Context, *pgx.Conn) error) error {
 	p, err := d.launch(dir, "private.log", d.privateArguments())
 	if err != nil {
@@ -153,7 +153,9 @@ func (d *Database) private(ctx context.Context, dir, database string, fn func(co
 	if err != nil {
 		return errors.Join(failed(err, "cannot open %s privately", dir), stop(true))
 	}
-	err = fn(ctx, conn)
+	if fn != nil {
+		err = fn(ctx, conn)
+	}
 	_ = conn.Close(context.WithoutCancel(ctx)) // the server ends next
 	if err != nil {
 		return errors.Join(err, stop(true))
@@ -182,11 +184,6 @@ func (d *Database) endPrivate() error {
 	}
 	d.running()
 	return nil
-}
-
-func lastLine(out []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return lines[len(lines)-1]
 }
 
 func historyFile(timeline uint32) string { return fmt.Sprintf("%08X.history", timeline) }

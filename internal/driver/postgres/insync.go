@@ -278,6 +278,9 @@ func (g *growth) ready(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if position(s.Flushed) == 0 {
+			return errs.New(errs.Unavailable, "%s has not acknowledged anything yet", n)
+		}
 		if behind := int64(p.Flushed) - int64(position(s.Flushed)); behind > nearEnough {
 			return errs.New(errs.Unavailable, "%s is %d MiB behind: wait until it has caught up", n, behind>>20)
 		}
