@@ -1,0 +1,369 @@
+package story
+
+import (
+	"strings"
+	"time"
+
+	"perdure/internal/estate"
+)
+
+// parseAction reads the rest of a statement that the World carries out.
+func parseAction(word string, w *words) Action {
+	switch word {
+	case "estate":
+		return Estate{Name: w.any("the name of an estate, or a folder of manifests")}
+	case "policy":
+		return parsePolicy(w)
+	case "disk":
+		return Disk{Target: w.name("a member or a node"), Bytes: w.size()}
+	case "latency":
+		l := parseLink(w)
+		return Latency{Link: l, Delay: w.duration()}
+	case "start":
+		return parseStart(w)
+	case "load":
+		return parseLoad(w)
+	case "switch":
+		return parseSwitch(w)
+	case "accept":
+		return parseAccept(w)
+	case "recover":
+		r := Recover{}
+		w.one("at")
+		r.At = estate.SiteID(w.name("a site"))
+		if w.take("as") {
+			r.As = w.name("a person")
+		}
+		return r
+	case "fault":
+		return parseFault(w)
+	case "heal":
+		return parseHeal(w)
+	case "check":
+		return Check{}
+	}
+	return nil
+}
+
+func parsePolicy(w *words) Action {
+	p := Policy{Unit: estate.UnitID(w.name("a unit")), MinInSync: -1}
+	for first := true; first || w.more(); first = false {
+		switch w.one("pin", "failover", "min-in-sync", "damping") {
+		case "pin":
+			p.Pin = estate.SiteID(w.name("a site"))
+		case "failover":
+			p.Failover = w.one("auto", "confirm")
+		case "min-in-sync":
+			p.MinInSync = w.integer("the least size of the in-sync set", 0, 1)
+		case "damping":
+			p.Damping = w.duration()
+			if w.err == nil && p.Damping < time.Second {
+				w.fail("a damping below 1s lets a unit flap")
+			}
+		case "":
+			return p
+		}
+	}
+	return p
+}
+
+func parseStart(w *words) Action {
+	s := Start{}
+	switch {
+	case !w.more():
+	case w.take("site"), w.take("sites"):
+		s.Sites = siteIDs(w.names("a site"))
+	case w.take("process"):
+		s.Processes = w.names("a process")
+	default:
+		w.unexpected("site SITE", "process PROCESS", "the end of the line")
+	}
+	return s
+}
+
+func parseLoad(w *words) Action {
+	if w.take("stop") {
+		return LoadStop{}
+	}
+	l := Load{Accounts: 2000}
+	w.one("rate")
+	l.Rate = float64(w.integer("calls per second", 1, 100_000))
+	for w.more() {
+		switch w.one("accounts", "hot", "via") {
+		case "accounts":
+			l.Accounts = w.integer("a number of accounts", 8, 1_000_000)
+		case "hot":
+			l.Hot = w.percent("a share of the calls")
+		case "via":
+			l.Via = siteIDs(w.names("a site"))
+		}
+	}
+	return l
+}
+
+func parseSwitch(w *words) Action {
+	s := Switch{Unit: estate.UnitID(w.name("a unit"))}
+	w.one("to")
+	s.To = estate.SiteID(w.name("a site"))
+	for w.more() {
+		switch w.one("mode", "as", "at", "refused") {
+		case "mode":
+			s.Mode = w.one("takeover", "switch-back", "emergency")
+		case "as":
+			s.As = w.name("a person")
+		case "at":
+			s.At = estate.SiteID(w.name("the site of the node that is asked"))
+		case "refused":
+			s.Expect, s.Refused = true, optionalText(w, "a part of the message")
+		}
+	}
+	return s
+}
+
+func parseAccept(w *words) Action {
+	a := Accept{Unit: estate.UnitID(w.name("a unit")), Reason: "accepted in the story"}
+	w.one("as")
+	a.As = w.name("a person")
+	for w.more() {
+		switch w.one("because", "at", "refused") {
+		case "because":
+			a.Reason = w.text("the reason")
+		case "at":
+			a.At = estate.SiteID(w.name("the site of the node that is asked"))
+		case "refused":
+			a.Expect, a.Refused = true, optionalText(w, "a part of the message")
+		}
+	}
+	return a
+}
+
+func optionalText(w *words, what string) string {
+	if w.more() && w.tokens[0].quoted {
+		return w.text(what)
+	}
+	return ""
+}
+
+// parseLink reads a-b (both directions), a>b (one), or a site, which means its links to all others, with in, out or both behind it.
+func parseLink(w *words) Link {
+	const allowed = "a site, or a link such as a-b (both ways) or a>b (one way)"
+	t := w.any(allowed)
+	if w.err != nil {
+		return Link{}
+	}
+	l := Link{There: true, Back: true}
+	from, to, one := strings.Cut(t, ">")
+	if !one {
+		from, to, _ = strings.Cut(t, "-")
+	}
+	l.From, l.To = estate.SiteID(from), estate.SiteID(to)
+	l.Back = !one
+	switch {
+	case !isName(from) || (to == "" && strings.ContainsAny(t, "->")) || (to != "" && !isName(to)):
+		w.fail("%q is not %s", t, allowed)
+	case from == to:
+		w.fail("%q links a site with itself", t)
+	case to == "" && w.more():
+		switch w.peek() {
+		case "in":
+			l.There = !w.take("in")
+		case "out":
+			l.Back = !w.take("out")
+		case "both":
+			w.take("both")
+		}
+	case !one:
+		w.take("both")
+	}
+	return l
+}
+
+// linkWord is like parseLink with the word link in front of it, or not.
+func linkWord(w *words) *Link {
+	w.take("link")
+	l := parseLink(w)
+	return &l
+}
+
+// parseFault reads what is broken.
+func parseFault(w *words) Action {
+	f := Fault{}
+	switch w.one("cut", "kill", "crash", "freeze", "stop", "loss", "fill", "starve") {
+	case "cut":
+		f.Kind = Cut
+		f.Link = linkWord(w)
+		parsePorts(w, &f)
+		if w.isDuration() {
+			f.For = w.duration()
+		}
+	case "kill":
+		f.Kind = Kill
+		parseTargets(w, &f)
+	case "crash":
+		f.Kind = Crash
+		parseTargets(w, &f)
+	case "freeze", "stop":
+		f.Kind = Freeze
+		parseFreeze(w, &f)
+	case "loss":
+		f.Kind, f.Stall = Loss, 200*time.Millisecond
+		f.Link = linkWord(w)
+		f.Share = w.percent("a share of what is sent")
+		if w.take("stall") {
+			f.Stall = w.duration()
+		}
+	case "fill":
+		f.Kind = Fill
+		w.one("disk")
+		f.Disk = w.name("a member or a node with a small disk")
+	case "starve":
+		f.Kind = Starve
+		f.Loops = w.integer("a number of busy loops", 1, 64)
+	}
+	f.Harmless = w.take("harmless")
+	return f
+}
+
+func parsePorts(w *words, f *Fault) {
+	if w.take("ports") {
+		f.Ports = w.one("postgres", "gateway", "node", "agent", "app")
+	}
+}
+
+func parseFreeze(w *words, f *Fault) {
+	if w.peek() == "link" {
+		f.Link = linkWord(w)
+		parsePorts(w, f)
+		f.For = w.duration()
+		return
+	}
+	parseTargets(w, f)
+	if w.isDuration() {
+		f.For = w.duration()
+	}
+}
+
+// parseTargets reads the sites, processes or databases that a fault is done to.
+func parseTargets(w *words, f *Fault) {
+	switch w.one("site", "sites", "process", "database") {
+	case "site", "sites":
+		f.Sites = siteIDs(w.names("a site"))
+	case "process":
+		f.Processes = w.names("a process such as node-a, gateway-b, agent-u1-a, corebank-c, or leader")
+	case "database":
+		f.Databases = databases(w)
+	}
+}
+
+// databases reads members, units, or "copy of UNIT".
+func databases(w *words) []string {
+	if w.take("copy") {
+		w.one("of")
+		return []string{"copy of " + w.name("a unit")}
+	}
+	return w.names("a unit (its owner's server) or a member")
+}
+
+func parseHeal(w *words) Action {
+	h := Heal{}
+	switch w.peek() {
+	case "":
+		h.All = true
+		if w.more() {
+			w.unexpected("a link", "site", "process", "database", "disk", "starve", "the end of the line")
+		}
+	case "site", "sites":
+		w.one("site", "sites")
+		h.Sites = siteIDs(w.names("a site"))
+	case "process":
+		w.take("process")
+		h.Processes = w.names("a process")
+	case "database":
+		w.take("database")
+		h.Databases = databases(w)
+	case "disk":
+		w.take("disk")
+		h.Disk = w.name("a member or a node with a small disk")
+	case "starve":
+		h.Starve = w.take("starve")
+	default:
+		h.Link = linkWord(w)
+		h.Reset = w.take("reset")
+	}
+	return h
+}
+
+// parseWait reads a condition and its time bound, with or without the word within.
+func parseWait(w *words) *Wait {
+	out := &Wait{}
+	c := &out.Condition
+	switch w.peek() {
+	case "unit":
+		w.take("unit")
+		parseUnitCondition(w, c)
+	case "member":
+		w.take("member")
+		c.Member = estate.MemberID(w.name("a member"))
+		switch w.one("in-sync", "following") {
+		case "in-sync":
+			c.Kind = MemberInSync
+		case "following":
+			c.Kind = MemberFollowing
+		}
+	case "divergence":
+		w.take("divergence")
+		c.Kind, c.Unit = DivergenceListed, estate.UnitID(w.name("a unit"))
+		w.one("listed")
+	case "gap":
+		w.take("gap")
+		w.one("closed")
+		c.Kind = GapClosed
+		if w.take("of") {
+			c.Unit = estate.UnitID(w.name("a unit"))
+		}
+	case "load":
+		w.take("load")
+		w.one("steady")
+		c.Kind = LoadSteady
+	case "estate":
+		w.take("estate")
+		w.one("ready")
+		c.Kind = EstateReady
+	case "store":
+		w.take("store")
+		w.one("led")
+		c.Kind = StoreLed
+	case "switch":
+		w.take("switch")
+		c.Kind, c.Unit = SwitchIs, estate.UnitID(w.name("a unit"))
+		c.Phase = w.one("accepting", "closing", "drained", "promoting", "growing", "done", "failed")
+	case "quarantine":
+		w.take("quarantine")
+		c.Kind, c.Unit = QuarantineOver, estate.UnitID(w.name("a unit"))
+		w.one("over")
+	default:
+		// "wait u1 at b" without the word unit.
+		if w.more() && !w.tokens[0].quoted && len(w.tokens) > 1 && (w.tokens[1].text == "at" || w.tokens[1].text == "open" || w.tokens[1].text == "in-sync") {
+			parseUnitCondition(w, c)
+			break
+		}
+		w.unexpected("unit", "member", "divergence", "gap", "load", "estate", "store", "switch", "quarantine")
+	}
+	w.take("within")
+	out.Within = w.duration()
+	return out
+}
+
+func parseUnitCondition(w *words, c *Condition) {
+	c.Unit = estate.UnitID(w.name("a unit"))
+	if w.take("in-sync") {
+		c.Kind = UnitInSync
+		return
+	}
+	if !w.take("open") && w.peek() != "at" {
+		w.unexpected("at SITE", "open at SITE", "in-sync")
+	}
+	w.one("at")
+	c.Kind, c.Site = UnitAt, estate.SiteID(w.name("a site"))
+	c.InSync = w.take("in-sync")
+}

@@ -1,0 +1,228 @@
+// Package story is the lab's small language: a text file, one statement a line, that says which estate is started, what load is put on it,
+// what is broken, switched and waited for, and in which steps; and the runner that carries it out.
+//
+// Parsing is pure and says file, line and what is allowed. The runner knows the order of things, time bounds and steps; everything else it asks
+// of a World, which acts only through the product's own interfaces and through faults. Nothing here computes a result: that is the checker's.
+// The words stand in docs/lab.md.
+package story
+
+import (
+	"time"
+
+	"perdure/internal/estate"
+	"perdure/internal/lab/history"
+)
+
+// Story is a parsed file.
+type Story struct {
+	Name       string // of the file, without folder and ending
+	Statements []Statement
+}
+
+// Statement is one statement with its place. Exactly one of Action, Wait, Pass, Say, Step and Repeat is set.
+type Statement struct {
+	Line int
+	Text string // as written, without comment and surrounding space
+
+	Action Action
+	Wait   *Wait
+	Pass   time.Duration // let time pass
+	Say    string        // shown to people
+	Step   *Step
+	Repeat *Repeat
+}
+
+// Step is a named part of the story that the checker looks at by itself.
+type Step struct {
+	Name   string
+	Title  map[string]string
+	Mode   history.Mode
+	Expect history.Expect
+	Body   []Statement
+}
+
+// Repeat carries out its body a number of times, or again and again for a time.
+type Repeat struct {
+	Times int
+	For   time.Duration
+	Body  []Statement
+}
+
+// Action is something that the World does. The concrete types below are all there are.
+type Action interface{ action() }
+
+// Estate lays out a fresh estate; one that runs is checked and ended first.
+type Estate struct {
+	// Name is that of an estate that comes with the lab, or a folder with manifests.
+	Name string
+}
+
+// Policy changes the estate's manifest before it is started.
+type Policy struct {
+	Unit estate.UnitID
+	// Pin names a site whose copy becomes a pinned member of the in-sync set.
+	Pin estate.SiteID
+	// Failover is auto or confirm, MinInSync 0 or 1 (-1: unchanged), Damping at least 1 s.
+	Failover  string
+	MinInSync int
+	Damping   time.Duration
+}
+
+// Disk gives a member or a node a small disk of its own, before the start.
+type Disk struct {
+	Target string // "u1-a" or "node-a"
+	Bytes  int64
+}
+
+// Latency changes the delay of a link in both directions.
+type Latency struct {
+	Link  Link
+	Delay time.Duration
+}
+
+// Start starts the estate, or what is named of it.
+type Start struct {
+	Sites     []estate.SiteID
+	Processes []string
+}
+
+// Load puts load on the estate until LoadStop or the end.
+type Load struct {
+	Rate     float64 // calls per second over all units
+	Accounts int     // over all units
+	Hot      float64 // part of the calls that use one of few accounts, 0..1
+	Via      []estate.SiteID
+}
+
+// LoadStop ends the load and settles what is unresolved.
+type LoadStop struct{}
+
+// Switch asks the product to switch a unit.
+type Switch struct {
+	Unit estate.UnitID
+	To   estate.SiteID
+	Mode string // takeover, switch-back or emergency; "" is takeover
+	As   string // a person; "" is the operator
+	At   estate.SiteID
+	// Refused: the product has to refuse it, with a message that contains this text.
+	Refused string
+	Expect  bool // Refused is meant, even where it is empty
+}
+
+// Accept accepts the loss of a proposed emergency as a person.
+type Accept struct {
+	Unit    estate.UnitID
+	As      string
+	Reason  string
+	At      estate.SiteID
+	Refused string
+	Expect  bool
+}
+
+// Recover makes a node the first of a new incarnation of the control plane, as people do when the majority is lost.
+type Recover struct {
+	At estate.SiteID
+	As string
+}
+
+// Link is one or both directions between two sites, or between one site and all others (To is empty).
+type Link struct {
+	From, To estate.SiteID
+	// There: From to To is meant; Back: To to From.
+	There, Back bool
+}
+
+// FaultKind is what is done.
+type FaultKind string
+
+// The closed list of faults.
+const (
+	Cut    FaultKind = "cut"    // a link carries nothing
+	Kill   FaultKind = "kill"   // kill -9, and it stays down
+	Crash  FaultKind = "crash"  // kill -9, and it is restarted by who looks after it
+	Freeze FaultKind = "freeze" // a link for a time; processes until they are healed, or for a time
+	Loss   FaultKind = "loss"   // a share of what a link carries comes late
+	Fill   FaultKind = "fill"   // a small disk is full
+	Starve FaultKind = "starve" // busy loops beside everything
+)
+
+// Fault breaks something.
+type Fault struct {
+	Kind FaultKind
+	// What it is done to: a link (nil: none), sites, processes, databases, a disk.
+	Link      *Link
+	Ports     string // "" all, else the name of a group of ports: "postgres"
+	Sites     []estate.SiteID
+	Processes []string
+	// Databases are members ("u1-a"), units ("u1": its owner) or "copy of u1" (a member of its in-sync set).
+	Databases []string
+	Disk      string
+	For       time.Duration // it ends by itself; 0: it does not
+	Share     float64       // of Loss
+	Stall     time.Duration // of Loss
+	Loops     int           // of Starve
+	Harmless  bool          // no switch may come of it
+}
+
+// Heal ends faults: those that are named, or all.
+type Heal struct {
+	Link      *Link
+	Reset     bool // connections that hold bytes are reset
+	Sites     []estate.SiteID
+	Processes []string
+	Databases []string
+	Disk      string
+	Starve    bool
+	All       bool
+}
+
+// Check judges what was recorded so far and ends the estate.
+type Check struct{}
+
+func (Estate) action()   {}
+func (Policy) action()   {}
+func (Disk) action()     {}
+func (Latency) action()  {}
+func (Start) action()    {}
+func (Load) action()     {}
+func (LoadStop) action() {}
+func (Switch) action()   {}
+func (Accept) action()   {}
+func (Recover) action()  {}
+func (Fault) action()    {}
+func (Heal) action()     {}
+func (Check) action()    {}
+
+// Wait waits until the condition holds.
+type Wait struct {
+	Condition Condition
+	Within    time.Duration
+}
+
+// ConditionKind is what is waited for.
+type ConditionKind string
+
+// The closed list of conditions.
+const (
+	UnitAt           ConditionKind = "unit at"           // open at the site, by the control plane's record
+	UnitInSync       ConditionKind = "unit in-sync"      // its in-sync set is not empty
+	MemberInSync     ConditionKind = "member in-sync"    // the member is in the in-sync set
+	MemberFollowing  ConditionKind = "member following"  // the member streams the present ownership
+	DivergenceListed ConditionKind = "divergence listed" // the transactions of the last owner that returned are listed
+	GapClosed        ConditionKind = "gap closed"        // writes are acknowledged again
+	LoadSteady       ConditionKind = "load steady"       // nine tenths of the asked rate are served
+	SwitchIs         ConditionKind = "switch"            // the unit's switch is in the phase
+	EstateReady      ConditionKind = "estate ready"      // everything runs, is open and in sync
+	StoreLed         ConditionKind = "store led"         // the control plane has a leader
+	QuarantineOver   ConditionKind = "quarantine over"   // every account of the unit was judged
+)
+
+// Condition is a fact about the estate that can be waited for.
+type Condition struct {
+	Kind   ConditionKind
+	Unit   estate.UnitID   // "" all units
+	Site   estate.SiteID   // of UnitAt
+	InSync bool            // of UnitAt: and its in-sync set is not empty
+	Member estate.MemberID // of Member…
+	Phase  string          // of SwitchIs
+}

@@ -1,0 +1,66 @@
+# Every word once.
+estate two-city
+policy u1 pin c failover confirm min-in-sync 1 damping 10s
+disk u1-a 512MiB
+latency a-b 0.5ms
+start
+load rate 300 accounts 2000 hot 5% via a,b,c
+wait load steady 20s
+step "planned takeover of u1" takeover zh "u1 计划接管" units u1,u2 exact closed 5s switches u1 1 switches u2 0
+  switch u1 --to b
+  switch u1 to b mode switch-back as ann at c refused "is running"
+  wait u1 at b in-sync 30s
+  wait unit u1 open at b 30s
+  wait unit u1 in-sync within 30s
+  wait switch u1 done 1s
+end
+step "lost city" emergency loss no-survivor
+  fault cut a both
+  fault cut a out
+  fault cut a in ports postgres 5s
+  fault cut a-b
+  fault cut link a>b ports gateway
+  fault freeze link a-b ports postgres 300ms
+  fault freeze process gateway-a
+  fault stop process gateway-a,node-b 200ms harmless
+  fault freeze site a
+  fault kill site a,b
+  fault kill process leader
+  fault kill database u2
+  fault crash database copy of u1
+  fault crash process agent-u1-a
+  fault loss a-c 1% stall 400ms
+  fault fill disk u1-a
+  fault starve 4 harmless
+  recover at c as ann
+  switch u1 to c mode emergency as ann at c
+  wait switch u1 accepting 5s
+  accept u1 as ann because "the \"city\" is lost \\ gone" at c
+  accept u1 as ann refused
+  wait quarantine u1 over 60s
+  wait divergence u1 listed 60s
+  wait member u1-a following 60s
+  wait member u1-a in-sync 60s
+  wait gap closed of u1 10s
+  wait gap closed 10s
+  wait store led 10s
+  wait estate ready 60s
+  heal a reset
+  heal a-b
+  heal site a
+  heal process gateway-a
+  heal database u1
+  heal disk u1-a
+  heal starve
+  heal
+  start site a
+  start process node-a
+end
+load stop
+repeat 3
+  repeat for 1m
+    pass 1.5s
+  end
+end
+say "that was all" # with a comment
+check

@@ -1,0 +1,4 @@
+estate two-city
+start
+step "one" drill
+  pass 1s
