@@ -70,7 +70,10 @@ create index record_xid on perdure.record (xid);
 create table perdure.outbox (
   id           bigint      primary key generated always as identity,
   unit         text        collate "C" not null,
-  destination  text        not null,
+  caller       text        not null, -- of the request that is the cause, as are the next two
+  cause_routing_key text   not null,
+  cause_key    text        not null,
+  destination  text        not null, -- a path at the gateway, or any name that the dispatcher's sender knows
   routing_key  text        not null,
   key          text        not null, -- the Idempotency-Key at the destination: fixed here, so every attempt has the same
   headers      jsonb       not null default '{}',

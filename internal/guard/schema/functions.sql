@@ -115,6 +115,7 @@ create or replace function perdure.once(r perdure.request) returns perdure.answe
 language plpgsql volatile parallel unsafe security definer as $$
 declare
   v_done text;
+  v_free boolean;
   v record;
   v_key_time timestamptz;
 begin
@@ -124,16 +125,16 @@ begin
     perform perdure.misused();
   end if;
   v_done := pg_advisory_xact_lock_shared(hashtextextended('perdure:' || r.unit, 0));
-  if not pg_try_advisory_xact_lock(hashtextextended(r.caller || e'\x1f' || r.routing_key || e'\x1f' || r.key, 1)) then
-    raise exception using errcode = 'PD005', message = 'a request with this key is running', hint = 'Repeat it with the same key in a moment.';
-  end if;
+  v_free := pg_try_advisory_xact_lock(hashtextextended(r.caller || e'\x1f' || r.routing_key || e'\x1f' || r.key, 1));
   select g.ownership, g.quarantined, g.retention, k.seq, k.hash into v
     from perdure.gate g left join perdure.record k on k.caller = r.caller and k.routing_key = r.routing_key and k.key = r.key
     where g.unit = r.unit and g.open and g.started = pg_postmaster_start_time();
   if v.ownership is null then
     raise exception using errcode = 'PD001', message = format('not the owner: unit %s is closed here', r.unit);
-  end if;
-  if v.seq is null then
+  elsif not v_free then
+    raise exception using errcode = 'PD005', detail = v.ownership, message = 'a request with this key is running',
+      hint = 'Repeat it with the same key in a moment.';
+  elsif v.seq is null then
     v_key_time := case when length(r.key) in (26, 36) then perdure.key_time(r.key) end;
     if v_key_time is not null and (v_key_time < now() - v.retention or v_key_time > now() + interval '1 hour') then
       raise exception using errcode = 'PD004', detail = v.ownership,
@@ -145,8 +146,7 @@ begin
       v_done := set_config('perdure.quarantined', 'on', true);
     end if;
     return null;
-  end if;
-  if v.hash is distinct from r.hash then
+  elsif v.hash is distinct from r.hash then
     raise exception using errcode = 'PD003', detail = v.ownership, message = 'this key was used with another payload';
   end if;
   perform pg_logical_emit_message(true, 'perdure', '');
@@ -185,11 +185,24 @@ begin
   return a;
 end $$;
 
--- refuse ends the transaction with a business refusal; the SDK stores it as the result of the key.
+-- refuse ends the transaction with a business refusal, for work that cannot return one; the SDK stores it as the key's result.
 create or replace function perdure.refuse(p_status int, p_detail text) returns void
 language plpgsql volatile as $$
 begin
   raise exception using errcode = 'PD010', message = p_detail, detail = p_status::text;
+end $$;
+
+-- conclude records a result without an effect, such as the refusal of a transaction that was rolled back.
+create or replace function perdure.conclude(r perdure.request, p_status int, p_content_type text, p_result bytea) returns perdure.answer
+language plpgsql volatile parallel unsafe as $$
+declare
+  a perdure.answer;
+begin
+  a := perdure.once(r);
+  if a.status is not null then
+    return a;
+  end if;
+  return perdure.settle(r, p_status, p_content_type, p_result, '{}', null);
 end $$;
 
 -- admit refuses what a quarantine forbids: unverified accounts are blocked, verified ones open, inconsistent ones credit only (I7).
@@ -209,35 +222,39 @@ begin
   end if;
 end $$;
 
--- send puts a message into the outbox, in the transaction of its cause. The key is the Idempotency-Key at the destination.
--- Sending the same (destination, routing key, key) again is the same message.
-create or replace function perdure.send(p_unit text, p_destination text, p_routing_key text, p_key text, p_payload bytea, p_headers jsonb default '{}')
-returns void
+-- send puts a message into the outbox, in the transaction of its cause, and gives its key: the Idempotency-Key at the
+-- destination, made from the cause, so that the same cause has the same key at every place and time. p_nth tells apart
+-- messages of one cause to one destination and routing key.
+create or replace function perdure.send(r perdure.request, p_destination text, p_routing_key text, p_payload bytea, p_headers jsonb default '{}', p_nth int default 0)
+returns text
 language plpgsql volatile parallel unsafe security definer as $$
+declare
+  v_key text := 'obx-' || encode(sha256(convert_to(concat_ws(e'\x1f', r.caller, r.routing_key, r.key, p_destination, p_routing_key, p_nth), 'UTF8')), 'hex');
 begin
-  insert into perdure.outbox (unit, destination, routing_key, key, headers, payload, ownership)
-    select p_unit, p_destination, p_routing_key, p_key, p_headers, p_payload, g.ownership
+  insert into perdure.outbox (unit, caller, cause_routing_key, cause_key, destination, routing_key, key, headers, payload, ownership)
+    select r.unit, r.caller, r.routing_key, r.key, p_destination, p_routing_key, v_key, p_headers, p_payload, g.ownership
     from perdure.gate g
-    where g.unit = p_unit and current_setting('perdure.entered', true) = pg_current_xact_id()::text
-    on conflict (destination, routing_key, key) do nothing;
+    where g.unit = r.unit and current_setting('perdure.entered', true) = pg_current_xact_id()::text;
+  if not found then
+    raise exception using errcode = 'PD002', message = 'perdure.send without perdure.once in this transaction';
+  end if;
+  return v_key;
 end $$;
 
 -- outbox_claim takes up to p_limit due messages for p_hold. They may be sent only after its COMMIT came back as a success:
 -- that commit is the barrier (I3). A message nobody reports on becomes due again.
 create or replace function perdure.outbox_claim(p_unit text, p_limit int, p_hold interval)
-returns table (id bigint, destination text, routing_key text, key text, headers jsonb, payload bytea, attempts int, age interval, ownership text)
+returns table (id bigint, destination text, routing_key text, key text, headers jsonb, payload bytea, attempts int, age interval)
 language plpgsql volatile parallel unsafe security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
-declare
-  v_ownership text;
 begin
-  v_ownership := perdure.enter(p_unit);
+  perform perdure.enter(p_unit);
   return query
     update perdure.outbox o set due = clock_timestamp() + p_hold, attempts = o.attempts + 1
     where o.id in (
       select d.id from perdure.outbox d where d.unit = p_unit and d.done is null and d.due <= clock_timestamp()
       order by d.due limit p_limit for update skip locked)
-    returning o.id, o.destination, o.routing_key, o.key, o.headers, o.payload, o.attempts, clock_timestamp() - o.created, v_ownership;
+    returning o.id, o.destination, o.routing_key, o.key, o.headers, o.payload, o.attempts, clock_timestamp() - o.created;
 end $$;
 
 -- outbox_done notes that the destination answered for good: delivered, refused, or parked for a person. It enters by itself,
@@ -275,9 +292,9 @@ begin
   end if;
   select now() - g.retention - interval '1 hour' into v_before from perdure.gate g where g.unit = p_unit;
   with oldest as materialized (
-    select k.xid, k.caller, k.routing_key, k.key, k.recorded_at, k.unit from perdure.record k order by k.xid limit p_limit)
+    select k.caller, k.routing_key, k.key, k.recorded_at from perdure.record k where k.unit = p_unit order by k.xid limit p_limit)
   delete from perdure.record k using oldest o
-    where o.recorded_at < v_before and o.unit = p_unit and k.caller = o.caller and k.routing_key = o.routing_key and k.key = o.key;
+    where o.recorded_at < v_before and k.caller = o.caller and k.routing_key = o.routing_key and k.key = o.key;
   get diagnostics v_count = row_count;
   delete from perdure.outbox o where o.id in (
     select d.id from perdure.outbox d where d.unit = p_unit and d.done < v_before order by d.done limit p_limit);

@@ -1,0 +1,93 @@
+package sdk
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// SQLSTATEs of schema perdure, and those of PostgreSQL that mean something here.
+const (
+	stateNotOwner     = "PD001"
+	stateMisused      = "PD002"
+	stateOtherPayload = "PD003"
+	stateKeyTooOld    = "PD004"
+	stateRunning      = "PD005"
+	stateLeaseOver    = "PD006"
+	stateQuarantined  = "PD007"
+	stateRecorded     = "PD008"
+	stateRefused      = "PD010"
+
+	stateReadOnly      = "25006"
+	stateSerialization = "40001"
+	stateDeadlock      = "40P01"
+	stateLockTimeout   = "55P03"
+)
+
+// unknown: it may have happened.
+func unknown(cause error, format string, args ...any) *Failure {
+	return &Failure{
+		Outcome: Unknown, Status: http.StatusServiceUnavailable, Title: "The outcome is unknown",
+		Detail: fmt.Sprintf(format, args...) + "; send it again with the same Idempotency-Key", cause: cause,
+	}
+}
+
+// nothing: it did not happen here, and may be tried elsewhere.
+func nothing(cause error, format string, args ...any) *Failure {
+	return &Failure{
+		Outcome: NotOwner, Status: http.StatusServiceUnavailable, Title: "Not carried out here",
+		Detail: fmt.Sprintf(format, args...), cause: cause,
+	}
+}
+
+// failure says what an error of the database means for the request.
+func failure(err error) *Failure {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &pg):
+		f = refusedBy(pg)
+		f.cause = err
+		return f
+	case pgconn.SafeToRetry(err):
+		return nothing(err, "the connection was lost before anything was sent")
+	}
+	return unknown(err, "the connection was lost")
+}
+
+// refusedBy maps an error message of the server. An ERROR ended the transaction before its COMMIT; a FATAL one may have come after.
+func refusedBy(pg *pgconn.PgError) *Failure {
+	f := &Failure{Outcome: Rejected, Detail: pg.Message, SQLState: pg.Code}
+	if pg.SeverityUnlocalized != "ERROR" {
+		f = unknown(nil, "the database ended the session: %s", pg.Message)
+		f.SQLState = pg.Code
+		return f
+	}
+	switch pg.Code {
+	case stateNotOwner, stateReadOnly, stateLeaseOver:
+		f.Outcome, f.Status, f.Title = NotOwner, http.StatusServiceUnavailable, "Not carried out here"
+	case stateOtherPayload:
+		f.Status, f.Title, f.Ownership = http.StatusUnprocessableEntity, "The Idempotency-Key was used with another payload", pg.Detail
+	case stateKeyTooOld:
+		f.Status, f.Title, f.Ownership = http.StatusUnprocessableEntity, "The Idempotency-Key is too old", pg.Detail
+	case stateRunning:
+		f.Outcome, f.Status, f.Title, f.Ownership = Running, http.StatusConflict, "A request with this Idempotency-Key is running", pg.Detail
+	case stateQuarantined:
+		f.Status, f.Title, f.Ownership = http.StatusLocked, "The account is in quarantine", pg.Detail
+	case stateSerialization, stateDeadlock, stateLockTimeout:
+		f.Outcome, f.Status, f.Title = NotOwner, http.StatusServiceUnavailable, "The database was too busy"
+	default:
+		f.Status, f.Title = http.StatusInternalServerError, "The work failed"
+	}
+	return f
+}
+
+// again reports whether the transaction may simply be tried once more.
+func (f *Failure) again() bool {
+	return f.SQLState == stateDeadlock || f.SQLState == stateSerialization
+}

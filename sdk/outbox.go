@@ -1,0 +1,239 @@
+package sdk
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Message is one row of the outbox. Key is its Idempotency-Key at the destination, the same for every attempt.
+type Message struct {
+	ID          int64
+	Unit        string
+	Destination string
+	RoutingKey  string
+	Key         string
+	Headers     map[string]string
+	Payload     []byte
+	Attempts    int // this one included
+	Age         time.Duration
+}
+
+// Verdict is how an attempt to deliver ended.
+type Verdict string
+
+// The closed list of verdicts.
+const (
+	Delivered Verdict = "delivered" // the destination has it
+	Declined  Verdict = "refused"   // the destination has refused it for good, and will refuse this key for ever
+	Later     Verdict = "later"     // nobody knows: send it again
+)
+
+// Sender delivers one message and says what became of it; answer is kept with the message for people.
+type Sender func(ctx context.Context, m Message) (v Verdict, answer string)
+
+// Dispatcher sends what work of one unit put into the outbox: at least once from here, and once at a destination that knows the
+// message by its key. A message is sent only after the transaction that took it has committed as a success: that commit is the
+// barrier that everything it saw passed too (I3). Any number of dispatchers may run for a unit; only the owner's finds messages.
+type Dispatcher struct {
+	Unit *Unit
+	Send Sender
+	// Declined is called for a refused message and has to note it (perdure.outbox_done with outcome refused) in one transaction with
+	// its compensation; it is called again after an error. Nil: the message is noted as refused.
+	Declined func(ctx context.Context, u *Unit, m Message, answer string) error
+	// Every is how often the outbox is looked at, Batch how many messages are under way; defaults 200 ms and 32.
+	Every time.Duration
+	Batch int
+	// Hold is how long a message is left to whoever took it; default 30 s. It bounds one attempt.
+	Hold time.Duration
+	// GiveUp parks a message for a person when it is older and an earlier attempt may have arrived, because the destination may have
+	// forgotten its key by then; default 6 days. It has to be less than the destination's retention.
+	GiveUp time.Duration
+	Log    *slog.Logger
+
+	nudge chan struct{}
+	once  sync.Once
+}
+
+func (d *Dispatcher) init() {
+	d.once.Do(func() {
+		d.nudge = make(chan struct{}, 1)
+		d.Every, d.Batch = cmp.Or(d.Every, 200*time.Millisecond), cmp.Or(d.Batch, 32)
+		d.Hold, d.GiveUp = cmp.Or(d.Hold, 30*time.Second), cmp.Or(d.GiveUp, 6*24*time.Hour)
+		if d.Log == nil {
+			d.Log = slog.New(slog.DiscardHandler)
+		}
+	})
+}
+
+// Nudge makes the dispatcher look at once.
+func (d *Dispatcher) Nudge() {
+	d.init()
+	select {
+	case d.nudge <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// Run sends until ctx ends, and returns when nothing is under way any more.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	d.init()
+	tick := time.NewTicker(d.Every)
+	defer tick.Stop()
+	quiet := true
+	for {
+		n, err := d.Round(ctx)
+		var f *Failure
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			quiet = true
+		case errors.As(err, &f) && f.Outcome == NotOwner: // a copy has nothing to send
+		case quiet:
+			quiet = false
+			d.Log.Warn("outbox cannot be read", "unit", d.Unit.id, "error", err)
+		}
+		if n == d.Batch {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-d.nudge:
+		}
+	}
+}
+
+const claimSQL = `select id, destination, routing_key, key, headers, payload, attempts, extract(epoch from age)::float8
+from perdure.outbox_claim($1, $2, $3::bigint * interval '1 millisecond')`
+
+// Round takes and sends one batch and says how many messages that were.
+func (d *Dispatcher) Round(ctx context.Context) (int, error) {
+	d.init()
+	taken := time.Now()
+	messages, err := Query(ctx, d.Unit, func(rows pgx.Rows) ([]Message, error) {
+		return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Message, error) {
+			m := Message{Unit: d.Unit.id}
+			var age float64
+			err := row.Scan(&m.ID, &m.Destination, &m.RoutingKey, &m.Key, &m.Headers, &m.Payload, &m.Attempts, &age)
+			m.Age = time.Duration(age * float64(time.Second))
+			return m, err
+		})
+	}, claimSQL, d.Unit.id, d.Batch, d.Hold.Milliseconds())
+	if err != nil {
+		return 0, err
+	}
+	var under sync.WaitGroup
+	for _, m := range messages {
+		under.Go(func() {
+			// Whoever takes it next must not meet us still sending: the message is ours for Hold only.
+			ctx, cancel := context.WithDeadline(ctx, taken.Add(d.Hold))
+			defer cancel()
+			if err := d.deliver(ctx, m); err != nil && ctx.Err() == nil {
+				d.Log.Warn("message is not settled", "unit", m.Unit, "message", m.ID, "attempt", m.Attempts, "error", err)
+			}
+		})
+	}
+	under.Wait()
+	return len(messages), nil
+}
+
+func (d *Dispatcher) deliver(ctx context.Context, m Message) error {
+	if m.Age > d.GiveUp && m.Attempts > 1 {
+		d.Log.Error("message is parked: look whether it arrived", "unit", m.Unit, "message", m.ID, "destination", m.Destination, "key", m.Key)
+		return d.done(ctx, m, "parked", "too old to be sent again")
+	}
+	verdict, answer := d.Send(ctx, m)
+	switch verdict {
+	case Delivered:
+		return d.done(ctx, m, "delivered", answer)
+	case Declined:
+		if d.Declined != nil {
+			return d.Declined(ctx, d.Unit, m, answer)
+		}
+		return d.done(ctx, m, "refused", answer)
+	case Later:
+	}
+	wait := min(100*time.Millisecond<<min(m.Attempts, 10), 5*time.Second)
+	return d.Unit.Exec(ctx, `select perdure.outbox_later($1, $2, $3::bigint * interval '1 millisecond', $4)`, m.Unit, m.ID, wait.Milliseconds(), answer)
+}
+
+func (d *Dispatcher) done(ctx context.Context, m Message, outcome, answer string) error {
+	return d.Unit.Exec(ctx, `select perdure.outbox_done($1, $2, $3, $4)`, m.Unit, m.ID, outcome, answer)
+}
+
+// HTTPSender posts messages to base (the local gateway) + destination as caller. Delivered is what was answered with 2xx. Declined
+// is only what a service of this SDK has stored as a refusal under the key: any other 4xx may follow an attempt that arrived.
+func HTTPSender(client *http.Client, base, caller string) Sender {
+	base = strings.TrimSuffix(base, "/")
+	return func(ctx context.Context, m Message) (Verdict, string) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+m.Destination, bytes.NewReader(m.Payload))
+		if err != nil {
+			return Later, err.Error()
+		}
+		req.Header.Set("Content-Type", "application/json")
+		for k, v := range m.Headers {
+			req.Header.Set(k, v)
+		}
+		req.Header.Set(HeaderKey, m.Key)
+		req.Header.Set(HeaderCaller, caller)
+		res, err := client.Do(req)
+		if err != nil {
+			return Later, err.Error()
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(io.LimitReader(res.Body, 1024))
+		answer := fmt.Sprintf("%d %s", res.StatusCode, bytes.ToValidUTF8(body, []byte("?")))
+		stored := res.Header.Get(HeaderOutcome) == string(Refused) || res.Header.Get(HeaderOutcome) == string(Replayed)
+		switch {
+		case err != nil:
+			return Later, err.Error()
+		case res.StatusCode >= 200 && res.StatusCode <= 299:
+			return Delivered, answer
+		case stored && res.StatusCode >= 400 && res.StatusCode <= 499:
+			return Declined, answer
+		}
+		return Later, answer
+	}
+}
+
+// Purge removes records and finished messages that are older than the unit's retention, limit of each at most, and says how many
+// records went. Its error is a *Failure.
+func (u *Unit) Purge(ctx context.Context, limit int) (int, error) {
+	return Query(ctx, u, func(rows pgx.Rows) (int, error) { return pgx.CollectExactlyOneRow(rows, pgx.RowTo[int]) },
+		`select perdure.purge($1, $2)`, u.id, limit)
+}
+
+// KeepPurging purges every so often (default: every minute) until ctx ends.
+func (u *Unit) KeepPurging(ctx context.Context, every time.Duration) error {
+	const batch = 2000
+	tick := time.NewTicker(cmp.Or(every, time.Minute))
+	defer tick.Stop()
+	for {
+		n, err := u.Purge(ctx, batch)
+		var f *Failure
+		if err != nil && ctx.Err() == nil && !(errors.As(err, &f) && f.Outcome == NotOwner) {
+			u.opt.Log.Warn("records are not purged", "unit", u.id, "error", err)
+		}
+		if n == batch {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,251 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Work is what a request does in the database: Function, Pipeline or Interactive.
+type Work interface {
+	// run does the work once. Its error is a *Failure, a *Refusal, or an error of the database.
+	run(ctx context.Context, u *Unit, r Request) (Answer, error)
+}
+
+// answerColumns reads a perdure.answer.
+const answerColumns = `outcome, status, content_type, result, ownership, seq, accounts, amount::text`
+
+// scanAnswer reads one row of answerColumns. ok is false where the function gave null.
+func scanAnswer(row pgx.Row) (a Answer, ok bool, err error) {
+	var (
+		word, contentType, ownership, amount *string
+		status                               *int
+		seq                                  *int64
+	)
+	if err := row.Scan(&word, &status, &contentType, &a.Body, &ownership, &seq, &a.Accounts, &amount); err != nil {
+		return Answer{}, false, err
+	}
+	if word == nil || status == nil || contentType == nil || ownership == nil || seq == nil {
+		return Answer{}, false, nil
+	}
+	a.Outcome, a.Status, a.ContentType, a.Ownership, a.Seq = Outcome(*word), *status, *contentType, *ownership, *seq
+	if amount != nil {
+		a.Amount = *amount
+	}
+	if a.Outcome == Committed && a.Status >= http.StatusBadRequest {
+		a.Outcome = Refused
+	}
+	return a, true, nil
+}
+
+// requestArgs are the columns of perdure.request, as parameters $1 to $6 of requestRow.
+const requestRow = `row($1, $2, $3, $4, $5, $6)::perdure.request`
+
+func (r *Request) args(more ...any) []any {
+	return append([]any{r.Unit, r.Slot, r.Caller, r.RoutingKey, r.Key, r.Hash}, more...)
+}
+
+type function struct {
+	sql  string
+	args []any
+}
+
+// Function is work in one statement and one round trip: a function of the database that begins with perdure.once and ends with
+// perdure.settle. It takes the perdure.request and then args, and returns perdure.answer. Name may have a schema: "bank.transfer".
+func Function(name string, args ...any) Work {
+	var b strings.Builder
+	b.Grow(len(name) + 160)
+	b.WriteString("select " + answerColumns + " from ")
+	b.WriteString(pgx.Identifier(strings.Split(name, ".")).Sanitize())
+	b.WriteString("(" + requestRow)
+	for i := range args {
+		b.WriteString(", $")
+		b.WriteString(strconv.Itoa(i + 7))
+	}
+	b.WriteString(")")
+	return function{sql: b.String(), args: args}
+}
+
+func (w function) run(ctx context.Context, u *Unit, r Request) (Answer, error) {
+	conn, err := u.acquire(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	return detached(ctx, u, conn, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
+		a, ok, err := scanAnswer(c.QueryRow(ctx, w.sql, r.args(w.args...)...))
+		if err == nil && !ok {
+			err = unsettled(w.sql)
+		}
+		return a, err
+	})
+}
+
+func unsettled(sql string) *Failure {
+	f := unknown(nil, "the work was committed without perdure.settle: %s", sql)
+	f.Status, f.Title = http.StatusInternalServerError, "The work left no record"
+	return f
+}
+
+// Pipeline is work in any statements, sent in one go: no statement can look at an earlier one's result, so what must not be
+// committed has to raise an error in the database (a constraint, perdure.refuse). Result is what the work answers if nothing raises.
+type Pipeline struct {
+	Queue  func(*pgx.Batch)
+	Result Result
+	// Refuse may turn an error of the database, such as a violated constraint, into a refusal that is stored; it may be nil.
+	Refuse func(*pgconn.PgError) *Refusal
+}
+
+func (w Pipeline) run(ctx context.Context, u *Unit, r Request) (Answer, error) {
+	b := &pgx.Batch{}
+	b.Queue(`select perdure.claim(`+requestRow+`)`, r.args()...)
+	w.Queue(b)
+	conn, err := u.acquire(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	a, err := detached(ctx, u, conn, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
+		var a Answer
+		b.Queue(settleSQL, r.args(w.Result.args()...)...).QueryRow(func(row pgx.Row) (err error) {
+			a, _, err = scanAnswer(row)
+			return err
+		})
+		// No BEGIN: everything up to the one Sync is one transaction, committed by it. Only Close has seen that (I3).
+		err := c.SendBatch(ctx, b).Close()
+		return a, err
+	})
+	return a, refusedByWork(err, w.Refuse)
+}
+
+const settleSQL = `select ` + answerColumns + ` from perdure.settle(` + requestRow + `, $7, $8, $9, $10, $11::text::numeric)`
+
+func (r Result) args() []any {
+	var amount *string
+	if r.Amount != "" {
+		amount = &r.Amount
+	}
+	body, accounts := r.Body, r.Accounts
+	if body == nil {
+		body = []byte{}
+	}
+	if accounts == nil {
+		accounts = []string{}
+	}
+	return []any{r.Status, r.ContentType, body, accounts, amount}
+}
+
+// refusedByWork turns an error that the work raised on purpose into a refusal.
+func refusedByWork(err error, refuse func(*pgconn.PgError) *Refusal) error {
+	var pg *pgconn.PgError
+	if err == nil || !errors.As(err, &pg) || pg.SeverityUnlocalized != "ERROR" {
+		return err
+	}
+	if pg.Code == stateRefused {
+		status, convErr := strconv.Atoi(pg.Detail)
+		if convErr != nil || status < 400 || status > 499 {
+			status = http.StatusUnprocessableEntity
+		}
+		return Refuse(status, "Refused", pg.Message)
+	}
+	if refuse != nil {
+		if r := refuse(pg); r != nil {
+			return r
+		}
+	}
+	return err
+}
+
+// Tx is what interactive work does its statements on.
+type Tx interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// Interactive is work in code between statements. It costs a round trip for each statement and two more. An error rolls it back;
+// a *Refusal is stored as the result. It must not commit, and must not act outside the database: that is what the outbox is for.
+type Interactive func(ctx context.Context, tx Tx) (Result, error)
+
+func (w Interactive) run(ctx context.Context, u *Unit, r Request) (Answer, error) {
+	conn, err := u.acquire(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	kept := true
+	defer func() {
+		if kept { // the pool closes what is still in a transaction
+			conn.Release()
+		}
+	}()
+	c := conn.Conn()
+	var (
+		stored Answer
+		known  bool
+	)
+	b := &pgx.Batch{}
+	b.Queue(`begin isolation level read committed`)
+	b.Queue(`select `+answerColumns+` from perdure.once(`+requestRow+`)`, r.args()...).QueryRow(func(row pgx.Row) (err error) {
+		stored, known, err = scanAnswer(row)
+		return err
+	})
+	if err := c.SendBatch(ctx, b).Close(); err != nil {
+		return Answer{}, u.rollback(ctx, c, err)
+	}
+	finish := &pgx.Batch{}
+	if !known {
+		result, err := w(ctx, c)
+		if err != nil {
+			return Answer{}, u.rollback(ctx, c, err)
+		}
+		finish.Queue(settleSQL, r.args(result.args()...)...).QueryRow(func(row pgx.Row) (err error) {
+			stored, known, err = scanAnswer(row)
+			return err
+		})
+	}
+	var tag pgconn.CommandTag
+	finish.Queue(`commit`).Exec(func(ct pgconn.CommandTag) error {
+		tag = ct
+		return nil
+	})
+	kept = false
+	return detached(ctx, u, conn, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
+		if err := c.SendBatch(ctx, finish).Close(); err != nil {
+			if c.IsClosed() {
+				return Answer{}, err // COMMIT may have been carried out
+			}
+			return Answer{}, u.rollback(ctx, c, err)
+		}
+		if tag.String() != "COMMIT" { // ROLLBACK is how a failed transaction answers COMMIT
+			return Answer{}, internal(nil, "the transaction had failed before COMMIT")
+		}
+		return stored, nil
+	})
+}
+
+// rollback ends the transaction if there still is one, and says what the error means: COMMIT was not sent, so nothing can have happened.
+func (u *Unit) rollback(ctx context.Context, c *pgx.Conn, cause error) error {
+	if c.IsClosed() {
+		return nothing(cause, "the connection was lost before COMMIT")
+	}
+	if c.PgConn().TxStatus() != 'I' {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWait)
+		defer cancel()
+		if _, err := c.Exec(ctx, `rollback`); err != nil {
+			u.opt.Log.Debug("cannot roll back", "unit", u.id, "error", err)
+		}
+	}
+	var (
+		pg      *pgconn.PgError
+		refusal *Refusal
+		f       *Failure
+	)
+	if errors.As(cause, &pg) || errors.As(cause, &refusal) || errors.As(cause, &f) {
+		return cause
+	}
+	return internal(cause, "%v", cause)
+}
