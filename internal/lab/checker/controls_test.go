@@ -1,0 +1,692 @@
+package checker_test
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"perdure/internal/driver"
+	"perdure/internal/estate"
+	"perdure/internal/lab/checker"
+	"perdure/internal/lab/history"
+)
+
+// control is one seeded defect and the name by which it has to be caught. It reports false where the story has no place for it.
+type control struct {
+	defect string
+	want   checker.Name
+	seed   func(w *world, r *rand.Rand) bool
+}
+
+// pick gives a random call that fits, nil where there is none.
+func pick(w *world, r *rand.Rand, fits func(*history.Call) bool) *history.Call {
+	var found []*history.Call
+	for _, e := range w.events {
+		if e.Call != nil && fits(e.Call) {
+			found = append(found, e.Call)
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return found[r.IntN(len(found))]
+}
+
+func acknowledged(c *history.Call) bool {
+	return c.Op.Writes() && c.Outcome == history.Acknowledged && c.Phase == history.Steady
+}
+
+func (w *world) recordOf(c *history.Call) int {
+	return slices.IndexFunc(w.facts.RecordRows, func(r checker.Record) bool { return r.Key == c.Key })
+}
+
+// stands picks an acknowledged write that is in the database and is not the last of its ownership: taking the last one away
+// together with an accepted loss would only be a greater loss.
+func (w *world) stands(r *rand.Rand, op ...history.Op) *history.Call {
+	last := map[string]time.Duration{}
+	for _, e := range w.events {
+		if c := e.Call; c != nil && acknowledged(c) && w.recordOf(c) >= 0 {
+			last[string(c.Unit)+c.Ownership] = c.Sent.Mono
+		}
+	}
+	return pick(w, r, func(c *history.Call) bool {
+		return acknowledged(c) && c.Done < last[string(c.Unit)+c.Ownership] && w.recordOf(c) >= 0 && (len(op) == 0 || slices.Contains(op, c.Op))
+	})
+}
+
+// undo takes a key out of the database as if its transaction had never been.
+func (w *world) undo(key string) {
+	w.facts.RecordRows = slices.DeleteFunc(w.facts.RecordRows, func(r checker.Record) bool { return r.Key == key })
+	for _, p := range w.facts.PostingRows {
+		if p.Cause.Key == key {
+			w.balance(p.Unit, p.Account, -p.Amount)
+		}
+	}
+	w.facts.PostingRows = slices.DeleteFunc(w.facts.PostingRows, func(p checker.Posting) bool { return p.Cause.Key == key })
+	w.facts.MessageRows = slices.DeleteFunc(w.facts.MessageRows, func(m checker.Message) bool { return m.Cause.Key == key })
+}
+
+func (w *world) balance(u estate.UnitID, account string, add history.Amount) {
+	for i := range w.facts.AccountRows {
+		if a := &w.facts.AccountRows[i]; a.Unit == u && a.ID == account {
+			a.Balance += add
+		}
+	}
+}
+
+// again books the entries of a key a second time, balances and all.
+func (w *world) again(key string) {
+	for _, p := range slices.Clone(w.facts.PostingRows) {
+		if p.Cause.Key == key {
+			p.Entry += 1_000_000
+			w.facts.PostingRows = append(w.facts.PostingRows, p)
+			w.balance(p.Unit, p.Account, p.Amount)
+		}
+	}
+}
+
+func (w *world) step(edge history.Edge, mode history.Mode) *history.Mark {
+	step := ""
+	for _, e := range w.events {
+		if e.Mark == nil {
+			continue
+		}
+		if e.Mark.Edge == history.Starts && e.Mark.Mode == mode {
+			step = e.Mark.Step
+		}
+		if e.Mark.Step == step && e.Mark.Edge == edge {
+			return e.Mark
+		}
+	}
+	return nil
+}
+
+func (w *world) list() *history.Divergence {
+	for _, e := range w.events {
+		if e.Divergence != nil {
+			return e.Divergence
+		}
+	}
+	return nil
+}
+
+func (w *world) eachGroup(do func(*history.Group)) {
+	for _, e := range w.events {
+		if e.Group != nil {
+			do(e.Group)
+		}
+	}
+}
+
+var controls = []control{
+	{"an acknowledged write is not at the final owner", checker.LostWrite, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r, history.Transfer, history.Credit, history.Debit)
+		w.undo(c.Key)
+		return true
+	}},
+	{"a lossy switch lost a write that is older than one that survived", checker.LostWrite, func(w *world, _ *rand.Rand) bool {
+		m := w.step(history.Starts, history.Emergency)
+		if m == nil {
+			return false
+		}
+		for _, e := range w.events {
+			if c := e.Call; c != nil && acknowledged(c) && c.Unit == "u1" && c.Op == history.Transfer && c.Sent.Mono > m.At.Mono && w.recordOf(c) >= 0 {
+				w.undo(c.Key)
+				return true
+			}
+		}
+		return false
+	}},
+	{"a write was lost and its key was executed anew", checker.LostWrite, func(w *world, r *rand.Rand) bool {
+		c := pick(w, r, func(c *history.Call) bool { return acknowledged(c) && c.Ownership == "1.x.1" && w.recordOf(c) >= 0 })
+		if c == nil {
+			return false
+		}
+		i := w.recordOf(c)
+		w.facts.RecordRows[i].Ownership.Epoch = 2
+		return true
+	}},
+	{"an acknowledged write is recorded as refused", checker.LostWrite, func(w *world, r *rand.Rand) bool {
+		w.facts.RecordRows[w.recordOf(w.stands(r))].Status = 422
+		return true
+	}},
+	{"a key has its effect twice", checker.DoubledEffect, func(w *world, r *rand.Rand) bool {
+		w.again(w.stands(r, history.Transfer, history.Credit, history.Debit).Key)
+		return true
+	}},
+	{"a key is recorded at two units", checker.DoubledKey, func(w *world, r *rand.Rand) bool {
+		rec := w.facts.RecordRows[w.recordOf(w.stands(r))]
+		rec.Unit = map[estate.UnitID]estate.UnitID{"u1": "u2", "u2": "u1"}[rec.Unit]
+		w.facts.RecordRows = append(w.facts.RecordRows, rec)
+		return true
+	}},
+	{"a cross-transfer is credited twice", checker.DoubledCredit, func(w *world, r *rand.Rand) bool {
+		w.again("x-" + w.stands(r, history.Cross).Key)
+		return true
+	}},
+	{"a cross-transfer has two messages", checker.DoubledCredit, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r, history.Cross)
+		for _, m := range w.facts.MessageRows {
+			if m.Cause.Key == c.Key {
+				m.Key += "-2"
+				w.facts.MessageRows = append(w.facts.MessageRows, m)
+				return true
+			}
+		}
+		return false
+	}},
+	{"a record says success and nothing was booked", checker.MissingEffect, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r, history.Transfer)
+		rec := w.facts.RecordRows[w.recordOf(c)]
+		w.undo(c.Key)
+		w.facts.RecordRows = append(w.facts.RecordRows, rec)
+		slices.SortStableFunc(w.facts.RecordRows, func(a, b checker.Record) int { return int(a.Seq - b.Seq) })
+		return true
+	}},
+	{"the journal booked another amount", checker.WrongEffect, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r, history.Transfer)
+		for i := range w.facts.PostingRows {
+			if p := &w.facts.PostingRows[i]; p.Cause.Key == c.Key {
+				w.balance(p.Unit, p.Account, p.Amount)
+				p.Amount *= 2
+			}
+		}
+		return true
+	}},
+	{"the credit of a message went to another account", checker.WrongEffect, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r, history.Cross)
+		for i := range w.facts.PostingRows {
+			if p := &w.facts.PostingRows[i]; p.Cause.Key == "x-"+c.Key && p.Account == c.To {
+				w.balance(p.Unit, p.Account, -p.Amount)
+				p.Account = map[bool]string{true: c.To[:7] + "1", false: c.To[:7] + "0"}[c.To[7] == '0']
+				w.balance(p.Unit, p.Account, p.Amount)
+				return true
+			}
+		}
+		return false
+	}},
+	{"a refused write had its effect", checker.RefusedEffect, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r, history.Debit)
+		c.Outcome, c.Status = history.Refused, 422
+		for _, e := range w.events {
+			if e.Call != nil && e.Call.Key == c.Key {
+				e.Call.Outcome, e.Call.Status = history.Refused, 422
+			}
+		}
+		return true
+	}},
+	{"a journal entry has no record", checker.UnrecordedEffect, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r)
+		w.facts.RecordRows = slices.DeleteFunc(w.facts.RecordRows, func(rec checker.Record) bool { return rec.Key == c.Key })
+		return true
+	}},
+	{"a write of a client that no client sent", checker.UnaskedWrite, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r)
+		w.events = slices.DeleteFunc(w.events, func(e history.Event) bool { return e.Call != nil && e.Call.Key == c.Key })
+		w.events[len(w.events)-1].End.Events = uint64(len(w.events) - 1)
+		return true
+	}},
+	{"an answer differs from the recorded result", checker.ChangedResult, func(w *world, r *rand.Rand) bool {
+		w.facts.RecordRows[w.recordOf(w.stands(r))].Result = "other"
+		return true
+	}},
+	{"a replay differs from the first answer", checker.ChangedResult, func(w *world, r *rand.Rand) bool {
+		c := pick(w, r, func(c *history.Call) bool { return c.Phase == history.Duplicate })
+		if c == nil {
+			return false
+		}
+		c.Result = "other"
+		return true
+	}},
+	{"the lines of an entry do not sum to zero", checker.UnbalancedEntry, func(w *world, r *rand.Rand) bool {
+		p := &w.facts.PostingRows[r.IntN(len(w.facts.PostingRows))]
+		p.Amount++
+		w.balance(p.Unit, p.Account, 1)
+		return true
+	}},
+	{"a balance is not what the journal says", checker.WrongBalance, func(w *world, r *rand.Rand) bool {
+		w.facts.AccountRows[r.IntN(len(w.facts.AccountRows))].Balance -= 100
+		return true
+	}},
+	{"an opening balance was changed afterwards", checker.ChangedOpening, func(w *world, _ *rand.Rand) bool {
+		w.facts.AccountRows[0].Opening += 100
+		w.facts.AccountRows[0].Balance += 100
+		return true
+	}},
+	{"an account is gone", checker.ChangedOpening, func(w *world, _ *rand.Rand) bool {
+		w.facts.AccountRows = w.facts.AccountRows[1:]
+		return true
+	}},
+	{"money was made: a credit arrived without its debit", checker.MoneyCreated, func(w *world, r *rand.Rand) bool {
+		w.undo(w.stands(r, history.Cross).Key)
+		return true
+	}},
+	{"money was lost: a message counts as delivered and was not", checker.MoneyLost, func(w *world, r *rand.Rand) bool {
+		w.undo("x-" + w.stands(r, history.Cross).Key)
+		return true
+	}},
+	{"money was made: a message was credited and stays in flight twice", checker.DoubledCredit, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r, history.Cross)
+		for _, rec := range slices.Clone(w.facts.RecordRows) {
+			if rec.Key == "x-"+c.Key {
+				rec.Caller = "outbox-2"
+				w.facts.RecordRows = append(w.facts.RecordRows, rec)
+				for _, p := range slices.Clone(w.facts.PostingRows) {
+					if p.Cause.Key == rec.Key {
+						p.Cause.Caller, p.Entry = "outbox-2", p.Entry+1_000_000
+						w.facts.PostingRows = append(w.facts.PostingRows, p)
+						w.balance(p.Unit, p.Account, p.Amount)
+					}
+				}
+			}
+		}
+		return true
+	}},
+	{"the old owner acknowledged after the new one had opened", checker.OldEpochWrite, func(w *world, r *rand.Rand) bool {
+		c := pick(w, r, func(c *history.Call) bool { return acknowledged(c) && c.Ownership != "1.x.1" })
+		if c == nil {
+			return false
+		}
+		c.Ownership = "1.x.1"
+		// Its clients answered in the new one before: the change itself is no witness when it is the first.
+		for _, e := range w.events {
+			if e.Call != nil && e.Call.Unit == c.Unit && e.Call.Done < c.Sent.Mono && e.Call.Ownership != "1.x.1" {
+				return true
+			}
+		}
+		return false
+	}},
+	{"the old owner acknowledged after the new one said it had opened", checker.OldEpochWrite, func(w *world, r *rand.Rand) bool {
+		c := pick(w, r, func(c *history.Call) bool { return acknowledged(c) && c.Ownership == "1.x.1" })
+		if c == nil {
+			return false
+		}
+		found := false
+		w.eachGroup(func(g *history.Group) {
+			if g.Record.Group == estate.GroupID(c.Unit) && len(g.Record.Past) > 1 {
+				found = true
+				g.Record.Past[1].Opened = (wallBase+int64(c.Sent.Mono))/1e6 - 5
+			}
+		})
+		return found
+	}},
+	{"a record of an old ownership stands behind one of a newer", checker.OwnershipBackwards, func(w *world, r *rand.Rand) bool {
+		newer := -1
+		for i, rec := range w.facts.RecordRows {
+			if newer >= 0 && rec.Unit == w.facts.RecordRows[newer].Unit && rec.Ownership == w.facts.RecordRows[newer].Ownership && r.IntN(20) == 0 {
+				w.facts.RecordRows[i].Ownership.Epoch--
+				return true
+			}
+			if rec.Ownership.Epoch > 1 && newer < 0 {
+				newer = i
+			}
+		}
+		return false
+	}},
+	{"an old owner's read came after the new one had opened", checker.OldEpochRead, func(w *world, r *rand.Rand) bool {
+		c := pick(w, r, func(c *history.Call) bool {
+			return c.Op == history.Balance && c.Ownership != "1.x.1" && slices.ContainsFunc(w.events, func(e history.Event) bool {
+				return e.Call != nil && e.Call.Unit == c.Unit && e.Call.Done < c.Sent.Mono && e.Call.Ownership == c.Ownership && e.Call.Outcome == history.Acknowledged
+			})
+		})
+		if c == nil {
+			return false
+		}
+		c.Ownership = "1.x.1"
+		return true
+	}},
+	{"two recoveries of the same number answered", checker.TwoOwners, func(w *world, r *rand.Rand) bool {
+		w.stands(r).Ownership = "1.z.9"
+		return true
+	}},
+	{"a success says nothing of its ownership", checker.Unstamped, func(w *world, r *rand.Rand) bool {
+		w.stands(r).Ownership = ""
+		return true
+	}},
+	{"a success is stamped newer than its record", checker.WrongStamp, func(w *world, r *rand.Rand) bool {
+		c := pick(w, r, func(c *history.Call) bool { return acknowledged(c) && c.Ownership != "1.x.1" && w.recordOf(c) >= 0 })
+		if c == nil {
+			return false
+		}
+		w.facts.RecordRows[w.recordOf(c)].Ownership = estate.Ownership{Incarnation: estate.Incarnation{Counter: 1, ID: "x"}, Epoch: 1}
+		return true
+	}},
+	{"a read shows money that was never there", checker.ImpossibleRead, func(w *world, r *rand.Rand) bool {
+		c := pick(w, r, func(c *history.Call) bool { return c.Op == history.Balance && c.Sent.Mono < 500*time.Millisecond })
+		if c == nil {
+			return false
+		}
+		c.Value += 1
+		return true
+	}},
+	{"a read is older than a write acknowledged before it", checker.ImpossibleRead, func(w *world, r *rand.Rand) bool {
+		for _, e := range w.events {
+			c := e.Call
+			if c == nil || c.Op != history.Balance || c.Sent.Mono < 100*time.Millisecond || c.Sent.Mono > 500*time.Millisecond {
+				continue
+			}
+			last := history.Amount(0)
+			for _, p := range w.events {
+				if p.Call != nil && p.Call.Op == history.Debit && acknowledged(p.Call) && p.Call.From == c.From && p.Call.Done < c.Sent.Mono {
+					last = p.Call.Amount
+				}
+			}
+			if last == 0 {
+				continue
+			}
+			// What the account held at its opening is far from what it holds now unless nothing moved it.
+			if c.Value != history.Cents(1_000_000) {
+				c.Value = history.Cents(1_000_000)
+				return true
+			}
+		}
+		return false
+	}},
+	{"the list lacks a transaction that diverged", checker.WrongDivergence, func(w *world, r *rand.Rand) bool {
+		l := w.list()
+		if l == nil || !w.hasCopy(l) {
+			return false
+		}
+		i := r.IntN(len(l.List.Transactions))
+		l.List.Transactions = slices.Delete(l.List.Transactions, i, i+1)
+		return true
+	}},
+	{"the list names a transaction that did not diverge", checker.WrongDivergence, func(w *world, r *rand.Rand) bool {
+		l := w.list()
+		if l == nil {
+			return false
+		}
+		c := pick(w, r, func(c *history.Call) bool {
+			return acknowledged(c) && c.Unit == "u2" && c.Ownership == "1.x.1" && w.recordOf(c) >= 0
+		})
+		if c == nil {
+			return false
+		}
+		l.List.Transactions = append(l.List.Transactions, driver.DivergedTransaction{Caller: c.Caller, RoutingKey: c.From, Key: c.Key, Settled: true})
+		return w.hasCopy(l)
+	}},
+	{"the list names a transaction twice", checker.WrongDivergence, func(w *world, _ *rand.Rand) bool {
+		l := w.list()
+		if l == nil {
+			return false
+		}
+		l.List.Transactions = append(l.List.Transactions, l.List.Transactions[0])
+		return true
+	}},
+	{"the list names a wrong amount", checker.WrongDivergence, func(w *world, _ *rand.Rand) bool {
+		l := w.list()
+		if l == nil {
+			return false
+		}
+		l.List.Transactions[0].Amount = "0.01234"
+		return true
+	}},
+	{"a planned switch left a difference", checker.WrongDivergence, func(w *world, r *rand.Rand) bool {
+		m := w.step(history.Ends, history.Takeover)
+		if m == nil {
+			return false
+		}
+		var d *history.Divergence
+		w.eachGroup(func(g *history.Group) {
+			if d == nil && len(g.Record.Past) > 0 && g.Record.Past[0].Mode == "takeover" {
+				p := g.Record.Past[0]
+				d = &history.Divergence{At: m.At, Group: g.Record.Group, Member: p.Owner.Member, Left: p.Ownership}
+			}
+		})
+		if d == nil {
+			return false
+		}
+		c := w.stands(r)
+		d.List.Transactions = []driver.DivergedTransaction{{Caller: c.Caller, RoutingKey: c.From, Key: c.Key, Settled: true}}
+		w.insert(history.Event{Divergence: d})
+		return true
+	}},
+	{"exactness is claimed and there is no list", checker.MissingDivergence, func(w *world, _ *rand.Rand) bool {
+		l := w.list()
+		if l == nil {
+			return false
+		}
+		w.events = slices.DeleteFunc(w.events, func(e history.Event) bool { return e.Divergence == l })
+		w.events[len(w.events)-1].End.Events = uint64(len(w.events) - 1)
+		w.eachGroup(func(g *history.Group) {
+			for i := range g.Record.Members {
+				if g.Record.Members[i].ID == l.Member {
+					g.Record.Members[i].Following = l.Left
+				}
+			}
+		})
+		return true
+	}},
+	{"the estimate is not the loss", checker.WrongEstimate, func(w *world, _ *rand.Rand) bool {
+		found := false
+		w.eachGroup(func(g *history.Group) {
+			if s := g.Record.Switch; s != nil && s.Lossy {
+				s.Loss.Transactions++
+				found = true
+			}
+		})
+		return found
+	}},
+	{"no loss was stated, and there is one", checker.WrongEstimate, func(w *world, _ *rand.Rand) bool {
+		found := false
+		w.eachGroup(func(g *history.Group) {
+			if s := g.Record.Switch; s != nil && s.Lossy {
+				found = found || s.Loss.Transactions > 0
+				s.Loss.Transactions, s.Loss.NoneIfHeld = 0, true
+			}
+		})
+		return found
+	}},
+	{"one person accepted the loss twice", checker.UnacceptedLoss, func(w *world, _ *rand.Rand) bool {
+		found := false
+		w.eachGroup(func(g *history.Group) {
+			if s := g.Record.Switch; s != nil && s.Lossy {
+				s.Approvals[1].By = s.Approvals[0].By
+				found = true
+			}
+		})
+		return found
+	}},
+	{"a client saw a 5xx answer", checker.ClientError, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r)
+		c.Attempts = append([]history.Attempt{{Gateway: "g", From: c.Sent.Mono, Until: c.Sent.Mono, Ending: history.Answered, Status: 503}}, c.Attempts...)
+		return true
+	}},
+	{"a client had no answer in its patience", checker.ClientError, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r)
+		c.Outcome, c.Sent.Mono = history.Unresolved, c.Done-history.Patience
+		return true
+	}},
+	{"a client was told it was wrong", checker.ClientError, func(w *world, r *rand.Rand) bool {
+		c := pick(w, r, func(c *history.Call) bool { return c.Outcome == history.Refused })
+		if c == nil {
+			return false
+		}
+		c.Outcome, c.Status = history.Wrong, 400
+		return true
+	}},
+	{"a unit was closed for too long", checker.ClosedTooLong, func(w *world, _ *rand.Rand) bool {
+		m := w.step(history.Starts, history.Failover)
+		if m == nil {
+			return false
+		}
+		m.Expect.MaxClosed = 300 * time.Millisecond
+		return true
+	}},
+	{"a unit never came back", checker.ClosedTooLong, func(w *world, _ *rand.Rand) bool {
+		for _, e := range w.events {
+			if e.Load != nil && e.Load.What == history.LoadEnds {
+				e.Load.At.Mono += 31 * time.Second
+			}
+		}
+		return true
+	}},
+	{"an automatic switch without a fault", checker.FalseSwitch, func(w *world, _ *rand.Rand) bool {
+		found := false
+		for _, e := range w.events {
+			if e.Fault != nil {
+				e.Fault.Harmless, found = true, true
+			}
+		}
+		return found && w.step(history.Starts, history.Failover) != nil
+	}},
+	{"ownership changed hands more often than declared", checker.WrongSwitches, func(w *world, _ *rand.Rand) bool {
+		for _, e := range w.events {
+			if e.Mark != nil && len(e.Mark.Expect.Switches) > 0 {
+				e.Mark.Expect.Switches = map[estate.UnitID]int{"u1": 2}
+				return true
+			}
+		}
+		return false
+	}},
+	{"the history was cut short", checker.IncompleteHistory, func(w *world, _ *rand.Rand) bool {
+		w.events = w.events[:len(w.events)-1]
+		return true
+	}},
+	{"an event is missing from the history", checker.IncompleteHistory, func(w *world, r *rand.Rand) bool {
+		i := 5 + r.IntN(len(w.events)-10)
+		w.events = slices.Delete(w.events, i, i+1)
+		return true
+	}},
+	{"a step never ended", checker.IncompleteHistory, func(w *world, _ *rand.Rand) bool {
+		i := slices.IndexFunc(w.events, func(e history.Event) bool { return e.Mark != nil && e.Mark.Edge == history.Ends })
+		if i < 0 {
+			return false
+		}
+		w.events = slices.Delete(w.events, i, i+1)
+		w.events[len(w.events)-1].End.Events--
+		return true
+	}},
+	{"the final owner of a unit was not read", checker.UnreadOwner, func(w *world, _ *rand.Rand) bool {
+		w.facts.UnitIDs = w.facts.UnitIDs[:1]
+		return true
+	}},
+}
+
+func (w *world) hasCopy(l *history.Divergence) bool {
+	return slices.ContainsFunc(w.events, func(e history.Event) bool { return e.Copy != nil && e.Copy.Member == l.Member && e.Copy.Left == l.Left })
+}
+
+func (w *world) insert(e history.Event) {
+	w.events = slices.Insert(w.events, len(w.events)-1, e)
+	w.events[len(w.events)-1].End.Events = uint64(len(w.events) - 1)
+}
+
+func TestSeededDefectIsCaughtByItsName(t *testing.T) {
+	clean := story(1)
+	for _, c := range controls {
+		t.Run(c.defect, func(t *testing.T) {
+			w := clean.copyOf()
+			if !c.seed(w, rand.New(rand.NewPCG(2, 2))) {
+				t.Fatal("the story has no place for the defect")
+			}
+			expectCaught(t, w, c)
+		})
+	}
+}
+
+func expectCaught(t rapid.TB, w *world, c control) {
+	v, err := checker.Check(context.Background(), checker.Inputs{History: w.history(), Facts: &w.facts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	caught := slices.ContainsFunc(v.Findings, func(f checker.Finding) bool { return f.Name == c.want && !f.Accepted })
+	if v.Pass || !caught {
+		t.Errorf("%s: passed %v, found %v; want %s", c.defect, v.Pass, v.Counts, c.want)
+		for _, f := range v.Findings {
+			t.Log(f)
+		}
+	}
+}
+
+// TestEveryFindingHasANegativeControl reads the list of names from the source, so that a name without a control is noticed.
+func TestEveryFindingHasANegativeControl(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "verdict.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := map[checker.Name]bool{checker.RedoneWrite: true}
+	for _, c := range controls {
+		have[c.want] = true
+	}
+	names := 0
+	ast.Inspect(f, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 {
+			return true
+		}
+		if kind, ok := spec.Type.(*ast.Ident); !ok || kind.Name != "Name" {
+			return true
+		}
+		name, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names++
+		if !have[checker.Name(name)] {
+			t.Errorf("no seeded defect has to be caught as %s", name)
+		}
+		return true
+	})
+	if names < 30 {
+		t.Errorf("only %d names were found in verdict.go", names)
+	}
+}
+
+// drawStory lives through a random story.
+func drawStory(t *rapid.T) *world {
+	w := newWorld(rapid.Uint64().Draw(t, "seed"))
+	w.begin()
+	w.load(30)
+	at := []string{"a", "b"}
+	lossy := false
+	for range rapid.IntRange(1, 4).Draw(t, "steps") {
+		i := rapid.IntRange(0, 1).Draw(t, "unit")
+		to := map[string]string{"a": "b", "b": "a", "c": "a"}[at[i]]
+		switch kind := rapid.IntRange(0, 3).Draw(t, "kind"); {
+		case kind == 0:
+			w.planned(i, to, "takeover")
+		case kind == 1:
+			w.failover(i, to, false)
+		case kind == 2:
+			w.failover(i, to, true)
+		case !lossy:
+			w.emergency(i, rapid.IntRange(0, 12).Draw(t, "lost"))
+			lossy, to = true, "c"
+		default:
+			continue
+		}
+		at[i] = to
+		w.load(rapid.IntRange(0, 20).Draw(t, "between"))
+	}
+	w.end()
+	return w
+}
+
+func TestRandomCorrectRunPasses(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := judge(t, drawStory(t))
+		if !v.Pass {
+			t.Fatalf("found %v", v.Findings)
+		}
+	})
+}
+
+func TestRandomDefectFailsARandomRun(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := rapid.SampledFrom(controls).Draw(t, "defect")
+		w := drawStory(t)
+		if !c.seed(w, rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "where"), 3))) {
+			t.Skip("the story has no place for it")
+		}
+		expectCaught(t, w, c)
+	})
+}

@@ -1,0 +1,97 @@
+package checker
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"perdure/internal/estate"
+	"perdure/internal/lab/history"
+)
+
+// key is one write as its client meant it, with everything that was answered to it.
+type key struct {
+	scope  Scope
+	unit   estate.UnitID
+	op     history.Op
+	to     string
+	amount history.Amount
+	// sent is the first sending, done the end of the last call.
+	sent, done time.Duration
+	// ack is the first success that a client held; stamp is the oldest ownership that a success of it carried.
+	ack   *call
+	stamp estate.Ownership
+	// answers are all proper answers, answered that there is one.
+	answers  []*call
+	answered bool
+	refused  *call
+	unsure   bool
+	// record is the idempotency record that the key has at the end.
+	record *Record
+	lost   bool
+	redone bool
+	// excuse is the accepted loss that took the key away.
+	excuse  *handover
+	doubled bool
+}
+
+// gatherKeys joins the calls that carried the same key, and finds its record.
+func (c *check) gatherKeys() {
+	c.keys = make(map[Scope]*key, len(c.calls))
+	for i := range c.calls {
+		k := &c.calls[i]
+		if !k.op.Writes() {
+			continue
+		}
+		one := c.keys[k.scope]
+		if one == nil {
+			one = &key{scope: k.scope, unit: k.unit, op: k.op, to: k.to, amount: k.amount, sent: k.sent}
+			c.keys[k.scope] = one
+			c.order = append(c.order, one)
+		}
+		one.take(k)
+	}
+	slices.SortStableFunc(c.order, func(a, b *key) int { return cmp.Compare(a.sent, b.sent) })
+	for _, one := range c.order {
+		if rs := c.led.records[one.scope]; len(rs) > 0 {
+			one.record = rs[0]
+		}
+	}
+}
+
+// take adds a call; calls come in the order they were done.
+func (one *key) take(k *call) {
+	one.sent, one.done = min(one.sent, k.sent), max(one.done, k.done)
+	one.unsure = one.unsure || k.unsure || k.outcome == history.Unresolved
+	switch k.outcome {
+	case history.Acknowledged:
+		if one.ack == nil {
+			one.ack, one.stamp = k, k.ownership
+		}
+		if k.hasStamp && k.ownership.Less(one.stamp) {
+			one.stamp = k.ownership
+		}
+	case history.Refused:
+		one.refused = k
+	default:
+		return
+	}
+	one.answered = true
+	one.answers = append(one.answers, k)
+}
+
+// present reports whether the key's success stands in the database.
+func (one *key) present() bool { return one.record != nil && one.record.Status < 300 }
+
+// double counts a key once, in the step it was acknowledged in.
+func (c *check) double(one *key, n Name, message string) {
+	step := c.at(one.done)
+	if one.ack != nil {
+		step = one.ack.step
+	}
+	c.v.find(Finding{Name: n, Step: c.name(step), Unit: one.unit, Key: one.scope.Key, Message: message})
+	if !one.doubled {
+		one.doubled = true
+		c.stepOut(step).Doubled++
+	}
+}
