@@ -28,12 +28,16 @@ type Change struct {
 	New string `json:"new,omitempty"`
 }
 
-// String writes "+ System x", "~ units[u1].slots: 0-511 -> 0-255".
+// String writes "+ System x", "~ System y: units[u1].slots: 0-511 -> 0-255".
 func (c Change) String() string {
-	what := c.Field
-	if what == "" {
-		what = c.Document
+	what := c.Document
+	if c.Field != "" {
+		what += ": " + c.Field
 	}
+	return c.line(what)
+}
+
+func (c Change) line(what string) string {
 	switch c.Op {
 	case Add:
 		return "+ " + what + valued(c.New)
@@ -67,7 +71,7 @@ func (c Changes) String() string {
 			fmt.Fprintln(&b, "~ "+one.Document)
 			under = one.Document
 		}
-		fmt.Fprintln(&b, "    "+one.String())
+		fmt.Fprintln(&b, "    "+one.line(one.Field))
 	}
 	return b.String()
 }

@@ -1,0 +1,215 @@
+package cli
+
+// phrase names a text that people read; every phrase has both languages.
+type phrase int
+
+// text is a phrase in both languages; the verbs are the same in both, in the same order.
+type text struct{ en, zh string }
+
+// The phrases.
+const (
+	failed phrase = iota
+	wrongCall
+	refused
+	notFound
+	unavailable
+	unauthorised
+	conflict
+	outcomeUnknown
+	interrupted
+
+	doubtful
+	manifestGood
+	noChange
+	manifestApplied
+	problemCount
+	askApply
+
+	needsYes
+	typeWord
+	notConfirmed
+
+	estateTitle
+	estateLine
+	manifestLine
+	noManifest
+	noQuorum
+	nodeCold
+	nodeSuperseded
+	storeAlarms
+	storeStopped
+	sitesTitle
+	unitsTitle
+	noUnits
+	switchesTitle
+	colSite
+	colCity
+	colNode
+	colGateway
+	colUnit
+	colSystem
+	colState
+	colOwner
+	colEpoch
+	colInSync
+	colCopies
+	witnessWord
+	answersHere
+	neverHeard
+	heardAgo
+	leaderWord
+	tableWord
+	silentFor
+	unprotectedWord
+	unprotectedLine
+	aheadWord
+	followsWord
+	sinceWord
+	byWord
+	unknownFigure
+
+	planTitle
+	checkGood
+	checkBad
+	forecastLine
+	lossLine
+	lossSource
+	lossStatement
+	askSwitch
+	askAccept
+	abortedLine
+	startedLine
+	acceptedBy
+	switchDone
+	writePause
+
+	colID
+	colPerson
+	colRole
+	colCreated
+	tokenOnce
+	tokenWritten
+	tokenGone
+	tokenValid
+	tokenUntil
+	tokenExpired
+	tokenRevoked
+
+	guardInstalled
+	guardGood
+	guardBad
+	findingWord
+	fatalWord
+
+	snapshotWritten
+	askCold
+	nodeActs
+
+	phraseCount // how many there are
+)
+
+var phrases = [phraseCount]text{
+	failed:         {"failed", "失败"},
+	wrongCall:      {"wrong call", "用法错误"},
+	refused:        {"refused", "规则不允许"},
+	notFound:       {"not found", "未找到"},
+	unavailable:    {"unavailable", "暂不可用"},
+	unauthorised:   {"not authorised", "无权限"},
+	conflict:       {"conflict", "冲突"},
+	outcomeUnknown: {"outcome unknown", "结果未知"},
+	interrupted:    {"interrupted", "已中断"},
+
+	doubtful:        {"doubtful", "存疑"},
+	manifestGood:    {"good: %d sites, %d systems, %d units", "通过：站点 %d 个，系统 %d 个，单元 %d 个"},
+	noChange:        {"nothing to change", "无变更"},
+	manifestApplied: {"applied as revision %d", "已生效，版本 %d"},
+	problemCount:    {"%d problems", "%d 个问题"},
+	askApply:        {"Apply these %d changes?", "应用以上 %d 处变更？"},
+
+	needsYes:     {"nobody can be asked here; give --yes", "此处无人可确认；请加 --yes"},
+	typeWord:     {"type %s to go on", "输入 %s 继续"},
+	notConfirmed: {"not confirmed; nothing was done", "未确认；未做任何操作"},
+
+	estateTitle:     {"ESTATE", "资产全景"},
+	estateLine:      {"incarnation %s, as node %s sees it at %s", "代次 %s，节点 %s 于 %s 所见"},
+	manifestLine:    {"manifest revision %d, by %s at %s", "清单版本 %d，%s 于 %s 应用"},
+	noManifest:      {"no manifest is applied yet: perdure apply FILE", "尚未应用清单：perdure apply FILE"},
+	noQuorum:        {"NO QUORUM: ownership cannot change; owners and gateways go on as they are", "无法定多数：归属不可变更；现有归属与网关照常运行"},
+	nodeCold:        {"COLD START: this node decides nothing until it has heard from %s, or a person's word: perdure node confirm", "冷启动：在听到 %s 或人工确认（perdure node confirm）之前，本节点不作任何决定"},
+	nodeSuperseded:  {"SUPERSEDED: this node met the higher incarnation %s and decides nothing any more", "已被取代：本节点遇到更高代次 %s，不再作任何决定"},
+	storeAlarms:     {"STORE ALARM: %s", "存储告警：%s"},
+	storeStopped:    {"STORE STOPPED: %s", "存储已停止：%s"},
+	sitesTitle:      {"SITES", "站点"},
+	unitsTitle:      {"UNITS", "单元"},
+	noUnits:         {"no units yet", "尚无单元"},
+	switchesTitle:   {"SWITCHES", "切换"},
+	colSite:         {"site", "站点"},
+	colCity:         {"city", "城市"},
+	colNode:         {"node", "节点"},
+	colGateway:      {"gateway", "网关"},
+	colUnit:         {"unit", "单元"},
+	colSystem:       {"system", "系统"},
+	colState:        {"state", "状态"},
+	colOwner:        {"owner", "归属"},
+	colEpoch:        {"epoch", "纪元"},
+	colInSync:       {"in sync", "同步副本"},
+	colCopies:       {"other copies", "其他副本"},
+	witnessWord:     {"witness", "见证"},
+	answersHere:     {"answers", "应答"},
+	neverHeard:      {"never heard", "未曾听到"},
+	heardAgo:        {"heard %s ago", "%s 前听到"},
+	leaderWord:      {"leader", "主"},
+	tableWord:       {"table %d", "路由表 %d"},
+	silentFor:       {"silent for %s", "静默 %s"},
+	unprotectedWord: {"UNPROTECTED", "无保护"},
+	unprotectedLine: {"UNPROTECTED: %s has no copy that acknowledges, for %s; transactions at risk: %s", "无保护：%s 没有确认副本，已持续 %s；有风险的交易：%s 笔"},
+	aheadWord:       {"AHEAD, to be rewound", "超前，待回退"},
+	followsWord:     {"follows", "跟随中"},
+	sinceWord:       {"for %s", "已 %s"},
+	byWord:          {"by %s", "由 %s"},
+	unknownFigure:   {"UNKNOWN", "未知"},
+
+	planTitle:     {"Switch of %s to %s, mode %s (replication group %s)", "切换 %s 到 %s，模式 %s（复制组 %s）"},
+	checkGood:     {"ok", "通过"},
+	checkBad:      {"look", "注意"},
+	forecastLine:  {"forecast of the write pause: p50 %s, p95 %s (from %s)", "预计写暂停：p50 %s，p95 %s（依据：%s）"},
+	lossLine:      {"ESTIMATED LOSS: %s transactions, %s accounts, amount %s", "预计损失：交易 %s 笔，账户 %s 个，金额 %s"},
+	lossSource:    {"source: %s", "来源：%s"},
+	lossStatement: {"statement: %s", "说明：%s"},
+	askSwitch:     {"Switch %s to %s, mode %s?", "将 %s 切换到 %s，模式 %s？"},
+	askAccept:     {"Accept this loss for %s?", "接受 %s 的以上损失？"},
+	abortedLine:   {"the switch of %s is undone", "%s 的切换已撤销"},
+	startedLine:   {"switch %s runs; see perdure status", "切换 %s 正在执行；见 perdure status"},
+	acceptedBy:    {"accepted by %d of 2 people; the next one: perdure switch accept %s --reason TEXT", "已有 %d 人接受（共需 2 人）；下一位：perdure switch accept %s --reason 原因"},
+	switchDone:    {"done: %s is current at %s, epoch %d, after %s", "完成：%s 现归属 %s，纪元 %d，用时 %s"},
+	writePause:    {"writes paused for %s", "写暂停 %s"},
+
+	colID:        {"id", "编号"},
+	colPerson:    {"person", "人员"},
+	colRole:      {"role", "角色"},
+	colCreated:   {"created", "创建"},
+	tokenOnce:    {"token %s of %s, role %s; its secret is shown only now:", "令牌 %s，属 %s，角色 %s；密文仅此一次显示："},
+	tokenWritten: {"token %s of %s, role %s, is in %s", "令牌 %s，属 %s，角色 %s，已写入 %s"},
+	tokenGone:    {"token %s is revoked", "令牌 %s 已吊销"},
+	tokenValid:   {"valid", "有效"},
+	tokenUntil:   {"valid until %s", "有效至 %s"},
+	tokenExpired: {"expired %s", "已于 %s 过期"},
+	tokenRevoked: {"revoked %s by %s", "已于 %s 被 %s 吊销"},
+
+	guardInstalled: {"schema perdure version %d is installed (before: %d)", "schema perdure 版本 %d 已安装（此前：%d）"},
+	guardGood:      {"good: the guard is installed and every business table is behind it", "通过：写闸已安装，所有业务表均受保护"},
+	guardBad:       {"not installed properly: %d findings", "安装不合格：%d 个发现项"},
+	findingWord:    {"finding", "发现项"},
+	fatalWord:      {"FATAL", "严重"},
+
+	snapshotWritten: {"the store is in %s, %s bytes", "存储已写入 %s，%s 字节"},
+	askCold:         {"Is it certain that nobody recovered this estate elsewhere, so that node %s may act?", "确定没有人在别处恢复过本资产，允许节点 %s 行动？"},
+	nodeActs:        {"node %s may act", "节点 %s 可以行动"},
+}
+
+// words are the words of the protocol that people read in Chinese.
+var words = map[string]string{
+	"takeover": "主动接管", "switch-back": "回切", "failover": "故障切换", "emergency": "紧急切换",
+	"accepting": "待接受损失", "closing": "关闭写闸", "drained": "已排空", "promoting": "提升中", "growing": "恢复同步", "done": "完成", "failed": "失败",
+	"open": "开放", "closed": "关闭", "sync": "同步", "async": "异步", "pinned": "固定同步",
+}

@@ -1,0 +1,33 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"perdure/internal/app"
+)
+
+// process makes a command that is one of the product's long-running processes, described by a configuration file.
+func process[C any](use, short, example string, run func(context.Context, C) error) *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use: use, Short: short, Example: example, Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				return usagef("--config FILE is missing")
+			}
+			var config C
+			if err := app.LoadConfig(file, &config); err != nil {
+				return err
+			}
+			return run(cmd.Context(), config)
+		},
+	}
+	c.Flags().StringVar(&file, "config", "", "configuration file, YAML (docs/cli.md)")
+	return c
+}
+
+func (s *session) agentCommand() *cobra.Command {
+	return process("agent --config FILE", "Look after one database directory", "  perdure agent --config /etc/perdure/u1-a.yaml", app.RunAgent)
+}
