@@ -104,6 +104,9 @@ const (
 	snapshotWritten
 	askCold
 	nodeActs
+	askRecover
+	askRestore
+	incarnationBegan
 
 	phraseCount // how many there are
 )
@@ -202,9 +205,12 @@ var phrases = [phraseCount]text{
 	findingWord:    {"finding", "发现项"},
 	fatalWord:      {"FATAL", "严重"},
 
-	snapshotWritten: {"the store is in %s, %s bytes", "存储已写入 %s，%s 字节"},
-	askCold:         {"Is it certain that nobody recovered this estate elsewhere, so that node %s may act?", "确定没有人在别处恢复过本资产，允许节点 %s 行动？"},
-	nodeActs:        {"node %s may act", "节点 %s 可以行动"},
+	snapshotWritten:  {"the store is in %s, %s bytes", "存储已写入 %s，%s 字节"},
+	askCold:          {"Is it certain that nobody recovered this estate elsewhere, so that node %s may act?", "确定没有人在别处恢复过本资产，允许节点 %s 行动？"},
+	askRecover:       {"Make this node's store an estate of its own? What the other nodes decided since is lost", "将本节点的存储恢复为独立资产？其他节点此后所作的决定将丢失"},
+	askRestore:       {"Make this node's store from %s? What was decided since is lost", "用 %s 重建本节点的存储？此后所作的决定将丢失"},
+	incarnationBegan: {"incarnation %s begins on node %s; start the node, then decide unit by unit: perdure status", "代次 %s 在节点 %s 开始；请启动节点，再逐单元决定：perdure status"},
+	nodeActs:         {"node %s may act", "节点 %s 可以行动"},
 }
 
 // words are the words of the protocol that people read in Chinese.

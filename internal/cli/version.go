@@ -6,16 +6,15 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-)
 
-// Release is the version of the product.
-const Release = "0.1.0"
+	"perdure/internal/app"
+)
 
 func (s *session) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Version of this binary", Args: exactly(),
 		RunE: func(*cobra.Command, []string) error {
-			v := map[string]string{"version": Release, "revision": "unknown", "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+			v := map[string]string{"version": app.Version, "revision": "unknown", "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
 			if info, ok := debug.ReadBuildInfo(); ok {
 				for _, setting := range info.Settings {
 					switch setting.Key {
