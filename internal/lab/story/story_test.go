@@ -183,7 +183,7 @@ func (w *world) End(_ context.Context, s Step) error {
 }
 
 // play runs a story in virtual time.
-func play(t *testing.T, text string, w *world) (err error, shown string) {
+func play(t *testing.T, text string, w *world) (shown string, err error) {
 	t.Helper()
 	s, err := Parse("t.story", []byte(text))
 	if err != nil {
@@ -194,13 +194,13 @@ func play(t *testing.T, text string, w *world) (err error, shown string) {
 	p := NewProgress(&out, false, 80, func() string { return "300 w/s" })
 	err = Run(t.Context(), s, w, p)
 	p.Close()
-	return err, out.String()
+	return out.String(), err
 }
 
 func TestStoryIsCarriedOutInItsOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{from: map[ConditionKind]time.Duration{UnitAt: 1300 * time.Millisecond}}
-		err, shown := play(t, `
+		shown, err := play(t, `
 estate two-city
 start
 load rate 100
@@ -235,7 +235,7 @@ check`, w)
 func TestStatementThatFailsEndsItsStepAndTheStory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{fail: "Switch"}
-		err, shown := play(t, "estate two-city\nstart\nstep \"one\" takeover\n  switch u1 to b\n  pass 1s\nend\ncheck\n", w)
+		shown, err := play(t, "estate two-city\nstart\nstep \"one\" takeover\n  switch u1 to b\n  pass 1s\nend\ncheck\n", w)
 		if err == nil || !strings.Contains(err.Error(), "line 4, switch u1 to b: it broke") {
 			t.Errorf("error %v", err)
 		}
@@ -252,7 +252,7 @@ func TestWaitEndsAtItsBoundAndSaysHowThingsStand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
 		start := time.Now()
-		err, _ := play(t, "estate two-city\nstart\nwait estate ready within 25s\n", w)
+		_, err := play(t, "estate two-city\nstart\nwait estate ready within 25s\n", w)
 		if err == nil || !strings.Contains(err.Error(), "within 25s; it stands: not yet") {
 			t.Errorf("error %v", err)
 		}
@@ -266,7 +266,7 @@ func TestRepeatForATimeEndsAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
 		start := time.Now()
-		if err, _ := play(t, "estate two-city\nstart\nrepeat for 10s\nfault freeze process node-a 200ms harmless\npass 3s\nend\n", w); err != nil {
+		if _, err := play(t, "estate two-city\nstart\nrepeat for 10s\nfault freeze process node-a 200ms harmless\npass 3s\nend\n", w); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(start); took != 12*time.Second {
