@@ -3,6 +3,7 @@ package checker
 import (
 	"context"
 	"iter"
+	"slices"
 	"time"
 
 	"perdure/internal/estate"
@@ -123,6 +124,9 @@ func (c *check) countCalls() {
 		if k.op.Writes() && k.outcome == history.Refused && k.phase == history.Steady {
 			s.Refused++
 		}
+		if k.status == locked && k.op.Writes() && !c.mayBeQuarantined(k) {
+			k.erred = true
+		}
 		if k.erred {
 			c.countError(k)
 		}
@@ -135,6 +139,16 @@ func (c *check) countCalls() {
 			c.v.Unresolved++
 		}
 	}
+}
+
+// locked is the status of an answer that an account is in quarantine.
+const locked = 423
+
+// mayBeQuarantined reports whether the unit was taken over with a possible loss before the call was answered (I7).
+func (c *check) mayBeQuarantined(k *call) bool {
+	return slices.ContainsFunc(c.hands, func(h handover) bool {
+		return h.lossy && h.at <= k.done && slices.Contains(h.group.units, k.unit)
+	})
 }
 
 // countError counts an error where most of the call's time was.

@@ -51,6 +51,10 @@ func (w *world) recordOf(c *history.Call) int {
 // stands picks an acknowledged write that is in the database and is not the last of its ownership: taking the last one away
 // together with an accepted loss would only be a greater loss.
 func (w *world) stands(r *rand.Rand, op ...history.Op) *history.Call {
+	delivered := map[string]bool{}
+	for _, m := range w.facts.MessageRows {
+		delivered[m.Cause.Key] = m.Delivered
+	}
 	last := map[string]time.Duration{}
 	for _, e := range w.events {
 		if c := e.Call; c != nil && acknowledged(c) && w.recordOf(c) >= 0 {
@@ -58,7 +62,7 @@ func (w *world) stands(r *rand.Rand, op ...history.Op) *history.Call {
 		}
 	}
 	return pick(w, r, func(c *history.Call) bool {
-		return acknowledged(c) && c.Done < last[string(c.Unit)+c.Ownership] && w.recordOf(c) >= 0 && (len(op) == 0 || slices.Contains(op, c.Op))
+		return acknowledged(c) && (c.Op != history.Cross || delivered[c.Key]) && c.Done < last[string(c.Unit)+c.Ownership] && w.recordOf(c) >= 0 && (len(op) == 0 || slices.Contains(op, c.Op))
 	})
 }
 
@@ -256,6 +260,40 @@ var controls = []control{
 		w.facts.AccountRows[r.IntN(len(w.facts.AccountRows))].Balance -= 100
 		return true
 	}},
+	{"two writers of one account did not see each other", checker.WrongBalance, func(w *world, r *rand.Rand) bool {
+		for i := range w.facts.PostingRows {
+			if p := &w.facts.PostingRows[i]; p.HasAfter && r.IntN(30) == 0 {
+				p.After += history.Cents(7)
+				return true
+			}
+		}
+		return false
+	}},
+	{"money was lost: a message was refused and not given back", checker.MoneyLost, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r, history.Cross)
+		w.undo("x-" + c.Key)
+		for i := range w.facts.MessageRows {
+			if m := &w.facts.MessageRows[i]; m.Cause.Key == c.Key {
+				m.Delivered, m.Returned = false, true
+			}
+		}
+		return true
+	}},
+	{"money was made: a message was credited and given back", checker.MoneyCreated, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r, history.Cross)
+		for i := range w.facts.MessageRows {
+			if m := &w.facts.MessageRows[i]; m.Cause.Key == c.Key {
+				m.Delivered, m.Returned = false, true
+				back := checker.Scope{Caller: "outbox", RoutingKey: c.From, Key: "b-" + c.Key}
+				w.facts.PostingRows = append(w.facts.PostingRows,
+					checker.Posting{Cause: back, Unit: m.Unit, Entry: 9_000_000, Account: c.From, Amount: m.Amount},
+					checker.Posting{Cause: back, Unit: m.Unit, Entry: 9_000_000, Account: "!transit", Amount: -m.Amount})
+				w.balance(m.Unit, c.From, m.Amount)
+				w.balance(m.Unit, "!transit", -m.Amount)
+			}
+		}
+		return true
+	}},
 	{"an opening balance was changed afterwards", checker.ChangedOpening, func(w *world, _ *rand.Rand) bool {
 		w.facts.AccountRows[0].Opening += 100
 		w.facts.AccountRows[0].Balance += 100
@@ -305,7 +343,7 @@ var controls = []control{
 		return false
 	}},
 	{"the old owner acknowledged after the new one said it had opened", checker.OldEpochWrite, func(w *world, r *rand.Rand) bool {
-		c := pick(w, r, func(c *history.Call) bool { return acknowledged(c) && c.Ownership == "1.x.1" })
+		c := pick(w, r, func(c *history.Call) bool { return acknowledged(c) && c.Ownership == "1.x.1" && c.Unit == "u1" })
 		if c == nil {
 			return false
 		}
@@ -512,6 +550,14 @@ var controls = []control{
 		}
 		c.Outcome, c.Status = history.Wrong, 400
 		return true
+	}},
+	{"a client was told of a quarantine that nothing called for", checker.ClientError, func(w *world, r *rand.Rand) bool {
+		c := pick(w, r, func(c *history.Call) bool { return c.Outcome == history.Refused && c.Done < time.Second })
+		if c == nil {
+			return false
+		}
+		c.Status = 423
+		return w.step(history.Starts, history.Emergency) == nil || c.Done < w.step(history.Starts, history.Emergency).At.Mono
 	}},
 	{"a unit was closed for too long", checker.ClosedTooLong, func(w *world, _ *rand.Rand) bool {
 		m := w.step(history.Starts, history.Failover)

@@ -65,6 +65,9 @@ type Posting struct {
 	Entry   int64 // lines of one entry sum to zero
 	Account string
 	Amount  history.Amount // added to the account's balance
+	// After is the balance that the journal says the account had then, where it says it.
+	After    history.Amount
+	HasAfter bool
 }
 
 // Message is one row of a durable outbox: an amount on its way to another unit.

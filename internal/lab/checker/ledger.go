@@ -21,8 +21,9 @@ type ledger struct {
 	messages map[Scope][]*Message // by cause
 	bound    map[inbound][]*Message
 	sent     []*Message
-	// loose are accounts of postings that no account row names.
-	loose int
+	// loose counts postings of accounts that no account row names, skewed those that say another balance than the lines before them make.
+	loose  int
+	skewed []Posting
 }
 
 type accountID struct {
@@ -103,6 +104,9 @@ func (l *ledger) readUnit(ctx context.Context, f Facts, u estate.UnitID) error {
 			return
 		}
 		a.journal += p.Amount
+		if p.HasAfter && p.After != a.Opening+a.journal {
+			l.skewed = append(l.skewed, p)
+		}
 		a.lines = append(a.lines, line{amount: p.Amount, cause: p.Cause})
 	})
 	if err != nil {

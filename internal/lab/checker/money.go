@@ -29,6 +29,9 @@ func (c *check) money() {
 	if c.led.loose > 0 {
 		c.v.find(Finding{Name: WrongBalance, Message: fmt.Sprintf("%d journal lines are of accounts that do not exist", c.led.loose)})
 	}
+	for _, p := range c.led.skewed {
+		c.v.find(Finding{Name: WrongBalance, Unit: p.Unit, Key: p.Cause.Key, Message: fmt.Sprintf("journal entry %d says account %s held %s after it; the lines before make another balance", p.Entry, p.Account, p.After)})
+	}
 	for _, id := range c.led.ids {
 		a := c.led.accounts[id]
 		if a.Balance != a.Opening+a.journal {
@@ -69,8 +72,8 @@ func (c *check) conserve() {
 			}
 		}
 	}
-	made, madeAccepted := c.unbacked()
-	gone, goneAccepted := history.Amount(0), history.Amount(0)
+	made, madeAccepted, unreturned := c.unbacked()
+	gone, goneAccepted := unreturned, history.Amount(0)
 	for _, msg := range c.led.sent {
 		switch there := credited[inbound{routingKey: msg.RoutingKey, key: msg.Key}]; {
 		case there && msg.Returned:
@@ -115,16 +118,26 @@ func (c *check) unitOfAccount(id string) estate.UnitID {
 	return ""
 }
 
-// unbacked sums the credits that no outbox has a message for, and the part of them that lost cross-transfers of an accepted loss explain.
-func (c *check) unbacked() (sum, explained history.Amount) {
-	type credit struct {
-		account string
-		amount  history.Amount
-	}
-	gone := map[credit]int{}
+// booking is a credit on an account.
+type booking struct {
+	unit    estate.UnitID
+	account string
+	amount  history.Amount
+}
+
+// unbacked sums the credits out of transit that no outbox has a message for, and the part of them that lost cross-transfers of an accepted
+// loss explain; and what was to be returned to its sender and was not.
+func (c *check) unbacked() (sum, explained, unreturned history.Amount) {
+	gone, returns := map[booking]int{}, map[booking]int{}
 	for _, one := range c.order {
 		if one.op == history.Cross && !one.present() && (one.excuse != nil || c.mayHaveGone(one)) {
-			gone[credit{one.to, one.amount}]++
+			gone[booking{account: one.to, amount: one.amount}]++
+		}
+	}
+	for _, m := range c.led.sent {
+		if m.Returned {
+			returns[booking{m.Unit, m.Cause.RoutingKey, m.Amount}]++
+			unreturned += m.Amount
 		}
 	}
 	for _, e := range c.led.all {
@@ -142,13 +155,16 @@ func (c *check) unbacked() (sum, explained history.Amount) {
 		}
 		sum -= transit
 		for account, amount := range c.moved(e) {
-			if at := (credit{account, amount}); gone[at] > 0 {
-				gone[at]--
+			if back := (booking{e.unit, account, amount}); returns[back] > 0 {
+				returns[back]--
+				sum, unreturned = sum-amount, unreturned-amount
+			} else if lost := (booking{account: account, amount: amount}); gone[lost] > 0 {
+				gone[lost]--
 				explained += amount
 			}
 		}
 	}
-	return sum, explained
+	return sum, explained, unreturned
 }
 
 // mayHaveGone reports whether a write without an answer could have been done and then taken away by an accepted loss.

@@ -151,7 +151,7 @@ func (c *check) difference(h *handover) (own map[Scope]lostRow, final, copied bo
 }
 
 func accountsOf(one *key) []string {
-	if one.op == history.Transfer {
+	if one.to != "" {
 		return []string{one.scope.RoutingKey, one.to}
 	}
 	return []string{one.scope.RoutingKey}

@@ -23,6 +23,7 @@ type world struct {
 	units    []*bank
 	balances map[string]history.Amount
 	calls    uint64
+	plain    bool // every message is delivered
 	facts    checker.Contents
 }
 
@@ -44,7 +45,9 @@ type tx struct {
 	to        string
 	amount    history.Amount
 	ownership estate.Ownership
-	inbound   bool // the credit of another unit's message
+	inbound   bool // the credit of another unit's message, or a refused one given back
+	pending   bool // its message is not delivered yet
+	refused   bool // its message was refused and is given back
 	sent      time.Duration
 }
 
@@ -164,6 +167,18 @@ func (w *world) commit(b *bank, c *history.Call) {
 	b.txs = append(b.txs, tx{seq: int64(len(b.txs) + 1), scope: scope, op: c.Op, account: c.From, to: c.To, amount: c.Amount, ownership: b.record.Ownership, sent: c.Sent.Mono})
 	w.apply(b.txs[len(b.txs)-1], 1)
 	if c.Op != history.Cross {
+		return
+	}
+	switch fate := w.rand.IntN(12); {
+	case w.plain:
+	case fate == 0:
+		b.txs[len(b.txs)-1].pending = true
+		return
+	case fate == 1:
+		b.txs[len(b.txs)-1].refused = true
+		back := tx{seq: int64(len(b.txs) + 1), scope: checker.Scope{Caller: "outbox", RoutingKey: c.From, Key: "b-" + c.Key}, op: history.Credit, account: c.From, amount: c.Amount, ownership: b.record.Ownership, inbound: true, sent: w.now}
+		b.txs = append(b.txs, back)
+		w.apply(back, 1)
 		return
 	}
 	for _, other := range w.units {
@@ -297,7 +312,7 @@ func (w *world) failover(i int, site string, withCopy bool) {
 }
 
 func accountsOf(t tx) []string {
-	if t.op == history.Transfer {
+	if t.to != "" {
 		return []string{t.account, t.to}
 	}
 	return []string{t.account}
@@ -310,6 +325,7 @@ func (w *world) emergency(i int, lost int) {
 	w.mark(history.Starts, name, history.Emergency, history.Expect{Loss: true, Exact: true, NoSurvivor: true})
 	w.load(60)
 	// A tail that the remote copy did not get. The credits of its cross-transfers stay at the other unit.
+	w.plain = true
 	first := len(b.txs)
 	for range lost {
 		w.pass(2 * time.Millisecond)
@@ -321,6 +337,7 @@ func (w *world) emergency(i int, lost int) {
 		c.Outcome, c.Status, c.Stamped, c.Result = history.Acknowledged, 201, "committed", "r-"+c.Key
 		w.answer(b, c)
 	}
+	w.plain = false
 	amount, accounts := history.Amount(0), map[string]bool{}
 	for _, t := range b.txs[first:] {
 		w.apply(t, -1)
@@ -367,12 +384,16 @@ func (w *world) draw2() {
 	for _, b := range w.units {
 		f := &w.facts
 		f.UnitIDs = append(f.UnitIDs, b.id)
-		internal := map[string]history.Amount{}
+		internal, held := map[string]history.Amount{}, map[string]history.Amount{}
 		for _, t := range b.txs {
 			entry++
 			f.RecordRows = append(f.RecordRows, checker.Record{Scope: t.scope, Unit: b.id, Seq: t.seq, Status: 201, Result: "r-" + t.scope.Key, Amount: t.amount, Accounts: accountsOf(t), Ownership: t.ownership})
 			post := func(account string, amount history.Amount) {
-				f.PostingRows = append(f.PostingRows, checker.Posting{Cause: t.scope, Unit: b.id, Entry: entry, Account: account, Amount: amount})
+				held[account] += amount
+				f.PostingRows = append(f.PostingRows, checker.Posting{
+					Cause: t.scope, Unit: b.id, Entry: entry, Account: account, Amount: amount,
+					After: history.Cents(1_000_000) + held[account], HasAfter: account[0] != '!',
+				})
 				if account[0] == '!' {
 					internal[account] += amount
 				}
@@ -390,7 +411,7 @@ func (w *world) draw2() {
 			case t.op == history.Cross:
 				post(t.account, -t.amount)
 				post("!transit", t.amount)
-				f.MessageRows = append(f.MessageRows, checker.Message{Unit: b.id, Cause: t.scope, RoutingKey: t.to, Key: "x-" + t.scope.Key, Account: t.to, Amount: t.amount, Delivered: true})
+				f.MessageRows = append(f.MessageRows, checker.Message{Unit: b.id, Cause: t.scope, RoutingKey: t.to, Key: "x-" + t.scope.Key, Account: t.to, Amount: t.amount, Delivered: !t.pending && !t.refused, Returned: t.refused})
 			default:
 				post(t.account, -t.amount)
 				post(t.to, t.amount)

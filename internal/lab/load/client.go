@@ -195,8 +195,7 @@ func (c *client) judge(g *gateway, a *history.Attempt, res *fasthttp.Response, e
 		return true
 	case a.Status < 300:
 		call.Outcome = history.Acknowledged
-	case string(res.Header.Peek("Perdure-Outcome")) == "refused",
-		a.Status == fasthttp.StatusUnprocessableEntity && string(res.Header.Peek("Perdure-Outcome")) == "replayed":
+	case properRefusal(a.Status, string(res.Header.Peek("Perdure-Outcome"))):
 		call.Outcome = history.Refused
 	default:
 		call.Outcome = history.Wrong
@@ -204,6 +203,12 @@ func (c *client) judge(g *gateway, a *history.Attempt, res *fasthttp.Response, e
 	}
 	read(res, call)
 	return false
+}
+
+// properRefusal reports whether a 4xx is the business's answer: refused now, the stored refusal again, or an account in quarantine.
+// Whether the unit may be in quarantine is for the checker to say.
+func properRefusal(status int, outcome string) bool {
+	return outcome == "refused" || status == fasthttp.StatusUnprocessableEntity && outcome == "replayed" || status == fasthttp.StatusLocked
 }
 
 func ending(err error) history.Ending {
