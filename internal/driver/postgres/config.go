@@ -158,13 +158,24 @@ func (d *Database) configure() error {
 	return d.writeFile(filepath.Join(d.o.RunDir, "pg_ident.conf"), b.String(), true)
 }
 
-// block makes a start of the directory without its agent fail with a message that says why (I6).
+// block makes a start of the directory without its agent fail: with a message that says why, and, while pg_rewind rewrites
+// that file, for want of a pg_hba.conf, which no directory of a group has (I6).
 func (d *Database) block(dir string) error {
 	text := "# This database is run by a perdure agent, which keeps its configuration elsewhere.\n" +
 		"# Starting it by hand could make two owners of one database: start the agent of its member instead.\n" +
-		"include 'this-database-is-started-only-by-its-perdure-agent'\n"
-	return d.writeFile(filepath.Join(dir, "postgresql.conf"), text, true)
+		"include '" + blocked + "'\n"
+	if err := d.writeFile(filepath.Join(dir, "postgresql.conf"), text, true); err != nil {
+		return err
+	}
+	for _, name := range []string{"pg_hba.conf", "pg_ident.conf"} {
+		if err := removeFile(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+const blocked = "this-database-is-started-only-by-its-perdure-agent"
 
 // steering is what decides whom a server follows and who has to acknowledge. It stands in postgresql.auto.conf, which the
 // server reads last, under the name of its member: a file that came from another member's directory counts as severed.

@@ -120,7 +120,7 @@ func (d *Database) adoptCopy(dir string, s steering) error {
 	if err := d.steer(dir, s, true); err != nil {
 		return err
 	}
-	for _, name := range []string{"recovery.signal", "postmaster.opts", "current_logfiles", "pg_hba.conf", "pg_ident.conf"} {
+	for _, name := range []string{"recovery.signal", "postmaster.opts", "current_logfiles"} {
 		if err := removeFile(filepath.Join(dir, name)); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 )
 
 func TestPlannedSwitchLosesNothing(t *testing.T) {
+	t.Parallel()
 	began := time.Now()
 	lap := func(what string) {
 		t.Logf("%-20s %v", what, time.Since(began).Round(100*time.Microsecond))
@@ -16,15 +17,11 @@ func TestPlannedSwitchLosesNothing(t *testing.T) {
 	p := newMember(t, "u1-a", nil)
 	s := newMember(t, "u1-b", nil)
 	c := newMember(t, "u1-c", nil)
-	p.must(p.Create(p.ctx()))
-	lap("create")
-	p.start()
-	lap("start")
-	p.open(1)
-	lap("open")
+	p.own(1)
+	p.must(p.EnsureFollower(p.ctx(), "u1-c"))
+	lap("own")
 	s.copyOf(p)
 	lap("copy")
-	p.must(p.EnsureFollower(p.ctx(), "u1-c"))
 	c.copyOf(s)
 	lap("copy cascaded")
 	g := p.growTo(s)

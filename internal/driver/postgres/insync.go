@@ -91,6 +91,17 @@ func (p pulse) prioritised(names []string, first int) bool {
 	return true
 }
 
+// works reports whether every walsender of a member works with the names: listed ones in their place, others not at all.
+func (p pulse) works(names []string) bool {
+	for _, w := range p.Senders {
+		want := slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(n, w.Name) }) + 1
+		if w.Priority != want && holdsSlot(w.Name, w.Slot) {
+			return false
+		}
+	}
+	return true
+}
+
 func (p pulse) flushed(names []string, at estate.LSN) bool {
 	for _, n := range names {
 		s, err := p.of(n)
@@ -169,11 +180,8 @@ func (d *Database) settle(ctx context.Context, s steering) error {
 			if err != nil {
 				return false, err
 			}
-			for _, w := range p.Senders {
-				want := slices.IndexFunc(s.sync, func(n string) bool { return strings.EqualFold(n, w.Name) }) + 1
-				if w.Priority != want && holdsSlot(w.Name, w.Slot) {
-					return false, nil
-				}
+			if !p.works(s.sync) {
+				return false, nil
 			}
 			// The walsenders work with the new names; one new acknowledgement lets go whoever waited for the old ones.
 			if time.Since(nudged) > 20*time.Millisecond {
@@ -421,37 +429,32 @@ func (g *growth) letGo(ctx context.Context) error {
 }
 
 // putBack puts the former set in force, also when the caller's time is over, and ends a probe that still waits.
+// It works in another session: the one of the proof is closed where its time ended in the middle of a look.
 func (g *growth) putBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleBound)
 	defer cancel()
 	if err := g.d.setNames(steering{life: g.former.life, sync: g.former.sync}); err != nil {
 		return err
 	}
-	if g.returned != nil {
-		if _, err := g.control.Exec(ctx, "select pg_terminate_backend($1)", int32(g.probe.PgConn().PID())); err != nil {
-			return err
-		}
-		select {
-		case <-g.returned:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return poll(ctx, func() (bool, error) {
-		p, err := g.d.pulse(ctx, g.control, 0)
-		if err != nil {
-			return false, err
-		}
-		for _, w := range p.Senders {
-			if strings.HasPrefix(w.Name, ghostMember) {
-				continue
+	return g.d.session("ender").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		if g.returned != nil {
+			if _, err := conn.Exec(ctx, "select pg_terminate_backend($1)", int32(g.probe.PgConn().PID())); err != nil {
+				return err
 			}
-			want := slices.IndexFunc(g.former.sync, func(n string) bool { return strings.EqualFold(n, w.Name) }) + 1
-			if w.Priority != want && holdsSlot(w.Name, w.Slot) {
-				return false, nil
+			select {
+			case <-g.returned:
+				g.returned = nil
+			case <-ctx.Done():
+				return ctx.Err()
 			}
 		}
-		return true, nudge(ctx, g.control)
+		return poll(ctx, func() (bool, error) {
+			p, err := g.d.pulse(ctx, conn, 0)
+			if err != nil || !p.works(g.former.sync) {
+				return false, err
+			}
+			return true, nudge(ctx, conn)
+		})
 	})
 }
 

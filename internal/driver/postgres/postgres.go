@@ -33,6 +33,9 @@ import (
 	"perdure/internal/estate"
 )
 
+// lockWait is how long the lock of a directory may still be held by what a killed predecessor left.
+const lockWait = 500 * time.Millisecond
+
 // Options describe one database directory and how its server is reached.
 type Options struct {
 	// Member is whose directory it is. Files that belong to another member are never taken over.
@@ -197,7 +200,8 @@ func (d *Database) Release() {
 		p.forget()
 	}
 	if d.lock != nil {
-		_ = d.lock.Close() // the lock goes with it
+		_ = unix.Flock(int(d.lock.Fd()), unix.LOCK_UN) // a child that was forked just now may hold the file open
+		_ = d.lock.Close()
 		d.lock = nil
 	}
 }
@@ -228,7 +232,11 @@ func (d *Database) takeLock() error {
 	if err != nil {
 		return errs.New(errs.Invalid, "cannot open the lock of the data directory: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	// A predecessor that was killed is gone with its lock, but for a child that it was just starting.
+	ctx, cancel := context.WithTimeout(d.life, lockWait)
+	defer cancel()
+	err = poll(ctx, func() (bool, error) { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil, nil })
+	if err != nil {
 		_ = f.Close()
 		return errs.New(errs.Conflict, "another agent holds the data directory %s: stop it first [I15]", d.o.DataDir)
 	}

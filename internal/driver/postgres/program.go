@@ -79,13 +79,17 @@ func splitProgress(data []byte, atEOF bool) (int, []byte, error) {
 	return 0, nil, nil
 }
 
-// complaint gives the line of a program's words that says what went wrong.
+// complaint gives the lines of a program's words that say what went wrong, at most three.
 func complaint(out string) string {
+	var found []string
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		if strings.Contains(lines[i], "error:") || strings.Contains(lines[i], "fatal:") || strings.Contains(lines[i], "FATAL:") {
-			return lines[i]
+	for _, line := range lines {
+		if strings.Contains(line, "error:") || strings.Contains(line, "fatal:") || strings.Contains(line, "FATAL:") || strings.Contains(line, "ERROR:") {
+			found = append(found, strings.TrimSpace(line))
 		}
 	}
-	return lines[len(lines)-1]
+	if len(found) == 0 {
+		return lines[len(lines)-1]
+	}
+	return strings.Join(found[max(0, len(found)-3):], "; ")
 }

@@ -1,10 +1,16 @@
 package postgres
 
 import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"perdure/internal/driver"
+	"perdure/internal/errs"
 )
 
 // failedOver gives a former owner, killed with commits that its copy does not have, and its open successor.
@@ -39,7 +45,14 @@ func failedOver(t *testing.T) (old, successor *member) {
 }
 
 func TestDivergedTransactionsAreExact(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	lap := func(what string) {
+		t.Logf("%-20s %v", what, time.Since(began).Round(100*time.Microsecond))
+		began = time.Now()
+	}
 	p, s := failedOver(t)
+	lap("failed over")
 	s.paid("retried")
 	s.paid("new")
 	d, err := p.Diverged(p.ctx(), s.up())
@@ -67,16 +80,206 @@ func TestDivergedTransactionsAreExact(t *testing.T) {
 	if len(again.Transactions) != 3 || again.Unkeyed != 2 {
 		t.Errorf("the second list differs: %+v", again)
 	}
+	lap("diverged twice")
 	p.must(p.Rewind(p.ctx(), s.up(), nil))
+	lap("rewind")
 	if got := p.observe().Directory; got != driver.Standby {
 		t.Fatalf("the rewound directory is %s", got)
 	}
 	p.must(s.EnsureFollower(s.ctx(), "u1-a"))
 	p.life++
 	p.must(p.Follow(p.ctx(), s.up(), p.now()))
+	lap("follow")
 	p.streams()
+	lap("streams")
 	s.growTo(p)
+	lap("grown")
 	if got, want := p.keys(), []string{"both-1", "both-2", "new", "retried"}; !slices.Equal(got, want) {
 		t.Errorf("the returned copy has %v, want %v", got, want)
 	}
+}
+
+func TestKilledRewindIsResumed(t *testing.T) {
+	t.Parallel()
+	p, s := failedOver(t)
+	s.paid("retried")
+	s.admin("create extension amcheck schema public")
+	listed, err := p.Diverged(p.ctx(), s.up())
+	p.must(err)
+	// Killed when it begins to copy, when it has copied a file, when it has copied all; each time the agent ends too.
+	for _, seen := range []string{"", "PG_VERSION", "backup_label"} {
+		path := filepath.Join(p.opts.DataDir, seen)
+		before := inode(path)
+		if st, err := os.Stat(path); err == nil {
+			before.ino ^= uint64(st.ModTime().UnixNano())
+		}
+		ctx, cancel := context.WithCancel(p.ctx())
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			_ = poll(ctx, func() (bool, error) {
+				now := inode(path)
+				if st, err := os.Stat(path); err == nil {
+					now.ino ^= uint64(st.ModTime().UnixNano())
+				}
+				return seen != "" && now != before && now != file{}, nil
+			})
+			cancel()
+		}()
+		err := p.Rewind(ctx, s.up(), func(string, int64, int64) {
+			if seen == "" {
+				cancel()
+			}
+		})
+		cancel()
+		<-watched
+		if err == nil {
+			t.Logf("%s: it was too fast to be cut short", seen)
+			break
+		}
+		if errs.KindOf(err) == errs.Refused {
+			t.Fatalf("a rewind that was cut short cannot be repeated: %v", err)
+		}
+		t.Log(err)
+		p.releaseDriver()
+		p.attachDriver()
+		if got := p.observe().Directory; got == driver.Standby {
+			t.Fatal("a half rewound directory is seen as a standby")
+		}
+		if err := p.Start(p.ctx(), p.now()); errs.KindOf(err) != errs.Refused {
+			t.Fatalf("a half rewound directory was started: %v", err)
+		}
+		if err := p.Follow(p.ctx(), s.up(), p.now()); errs.KindOf(err) != errs.Refused {
+			t.Fatalf("a half rewound directory was made to follow: %v", err)
+		}
+		p.wontStartByHand()
+		again, err := p.Diverged(p.ctx(), s.up())
+		p.must(err)
+		if len(again.Transactions) != len(listed.Transactions) {
+			t.Errorf("the divergence of a half rewound directory: %+v", again)
+		}
+	}
+	if p.observe().Directory == driver.Primary {
+		p.must(p.Rewind(p.ctx(), s.up(), nil))
+	}
+	p.wontStartByHand()
+	p.must(s.EnsureFollower(s.ctx(), "u1-a"))
+	p.life++
+	p.must(p.Follow(p.ctx(), s.up(), p.now()))
+	p.streams()
+	s.growTo(p)
+	if got, want := p.keys(), []string{"both-1", "both-2", "retried"}; !slices.Equal(got, want) {
+		t.Errorf("the returned copy has %v, want %v", got, want)
+	}
+	p.sound()
+}
+
+// sound checks every index against its table, and every page's checksum on the way.
+func (m *member) sound() {
+	m.t.Helper()
+	var checked int
+	m.query(&checked, `select count(public.bt_index_check(c.oid, true)) from pg_class c join pg_am a on a.oid = c.relam
+		where a.amname = 'btree' and c.relpersistence = 'p' and c.relkind = 'i'`)
+	m.t.Logf("%d indexes checked", checked)
+}
+
+func TestRewoundDirectoryNeverStartsWithNewOwnersFiles(t *testing.T) {
+	t.Parallel()
+	p, s := failedOver(t)
+	_, err := p.Diverged(p.ctx(), s.up())
+	p.must(err)
+	p.must(p.Rewind(p.ctx(), s.up(), nil))
+	if !exists(filepath.Join(p.opts.DataDir, "standby.signal")) {
+		t.Error("no standby.signal")
+	}
+	st, own := p.steered(p.opts.DataDir)
+	if !own || st.upstream == nil || st.upstream.Member != "u1-b" || len(st.sync) != 0 {
+		t.Errorf("steered by %+v", st)
+	}
+	p.wontStartByHand()
+	// Started by its agent at once, without being told anything more, it is a copy.
+	p.must(s.EnsureFollower(s.ctx(), "u1-a"))
+	p.start()
+	p.streams()
+	if o := p.observe(); !o.InRecovery || o.Upstream.Member != "u1-b" {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestCopyThatIsAheadIsRefusedAndRewound(t *testing.T) {
+	t.Parallel()
+	p, s, c := newMember(t, "u1-a", nil), newMember(t, "u1-b", nil), newMember(t, "u1-c", nil)
+	p.own(1)
+	link := p.behindLink()
+	s.copyOf(p)
+	p.link = nil // the third one is fed directly, against I12
+	c.copyOf(p)
+	p.growTo(s)
+	p.paid("both")
+	link.freeze()
+	p.payInBackground("only c")
+	p.until("c has more than s", func(o driver.Observation) bool {
+		for _, f := range o.Followers {
+			if f.Name == c.now().String() && f.Replayed == o.Flushed && o.WaitingCommits == 1 {
+				return true
+			}
+		}
+		return false
+	})
+	p.kill()
+	link.cut()
+	_, err := s.Sever(s.ctx())
+	s.must(err)
+	s.must(s.Promote(s.ctx()))
+	s.open(2)
+	s.paid("after")
+	s.must(s.EnsureFollower(s.ctx(), "u1-c"))
+	c.life++
+	err = c.Follow(c.ctx(), s.up(), c.now())
+	var e *errs.Error
+	if !errors.As(err, &e) || e.Invariant != "I12" {
+		t.Fatalf("a copy that is ahead was made to follow: %v", err)
+	}
+	t.Log(err)
+	c.must(c.Stop(c.ctx(), false))
+	c.must(c.Rewind(c.ctx(), s.up(), nil))
+	c.must(c.Follow(c.ctx(), s.up(), c.now()))
+	c.streams()
+	s.growTo(c)
+	if got, want := c.keys(), []string{"after", "both"}; !slices.Equal(got, want) {
+		t.Errorf("the rewound copy has %v, want %v", got, want)
+	}
+}
+
+func TestUndivergedOwnerReturnsWithoutCopying(t *testing.T) {
+	t.Parallel()
+	p, s := newMember(t, "u1-a", nil), newMember(t, "u1-b", nil)
+	p.own(1)
+	s.copyOf(p)
+	p.growTo(s)
+	p.paid("one")
+	p.must(p.Close(p.ctx(), units))
+	_, err := p.Drain(p.ctx(), units)
+	p.must(err)
+	// Stopped cleanly while the copy streams: the copy has all of it, the shutdown too.
+	p.must(p.Stop(p.ctx(), false))
+	_, err = s.Sever(s.ctx())
+	s.must(err)
+	s.must(s.Promote(s.ctx()))
+	s.open(2)
+	d, err := p.Diverged(p.ctx(), s.up())
+	p.must(err)
+	if len(d.Transactions) != 0 || d.Unkeyed != 0 {
+		t.Errorf("diverged: %+v", d)
+	}
+	copied := false
+	p.must(p.Rewind(p.ctx(), s.up(), func(string, int64, int64) { copied = true }))
+	if copied {
+		t.Error("something was copied")
+	}
+	p.must(s.EnsureFollower(s.ctx(), "u1-a"))
+	p.life++
+	p.must(p.Follow(p.ctx(), s.up(), p.now()))
+	p.streams()
+	s.growTo(p)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"perdure/internal/driver"
@@ -107,7 +108,8 @@ func (d *Database) awaitReady(ctx context.Context) error {
 			return false, nil
 		}
 		lines := strings.Split(string(text), "\n")
-		return len(lines) > 7 && strings.TrimSpace(lines[7]) == "ready", nil
+		// A killed server leaves its file behind: it speaks for this one only under this one's number.
+		return len(lines) > 7 && lines[0] == strconv.Itoa(p.pid) && strings.TrimSpace(lines[7]) == "ready", nil
 	})
 	if err != nil && ctx.Err() != nil {
 		return errs.New(errs.Unavailable, "%s runs but does not take connections yet: it is recovering; wait", d.o.Member)

@@ -1,0 +1,133 @@
+package postgres
+
+import (
+	"context"
+	"math/big"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"perdure/internal/driver"
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+)
+
+// tallyStep is how many transaction numbers one statement counts over: a call that runs out of time has moved on by some of them.
+const tallyStep = 200_000
+
+// tallyState is how far records were counted: every transaction below next has ended and is counted.
+type tallyState struct {
+	next   uint64
+	totals map[estate.UnitID]*total
+}
+
+type total struct {
+	transactions, seq int64
+	amount            *big.Rat
+}
+
+// Tally counts what was recorded since the last call. Records are counted by the number of their transaction, below the
+// oldest one that still runs, so each is counted exactly once whatever the order in which they commit.
+func (d *Database) Tally(ctx context.Context, units []estate.UnitID) ([]driver.Tally, error) {
+	d.mu.Lock()
+	state := d.tally
+	d.mu.Unlock()
+	if state.totals == nil {
+		state.totals = map[estate.UnitID]*total{}
+	}
+	var at estate.LSN
+	err := d.session("tally").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		var first, horizon uint64
+		var position string
+		err := conn.QueryRow(ctx, `
+			select coalesce((select min(xid) from perdure.record where xid >= $1::text::xid8)::text::bigint, 0),
+				pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+				(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end)::text`,
+			strconv.FormatUint(state.next, 10)).Scan(&first, &horizon, &position)
+		if err != nil {
+			return err
+		}
+		if at, err = estate.ParseLSN(position); err != nil {
+			return err
+		}
+		if first == 0 || first >= horizon {
+			state.next = max(state.next, horizon)
+			d.keepTally(state)
+			return nil
+		}
+		for state.next = max(state.next, first); state.next < horizon; {
+			upto := min(horizon, state.next+tallyStep)
+			if err := state.count(ctx, conn, upto); err != nil {
+				return err
+			}
+			state.next = upto
+			d.keepTally(state)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, failed(err, "cannot count the records of %s", d.o.Member)
+	}
+	out := make([]driver.Tally, 0, len(units))
+	for _, u := range units {
+		t := driver.Tally{Unit: u, Amount: "0", Position: at, At: time.Now()}
+		if n := state.totals[u]; n != nil {
+			t.Transactions, t.Seq, t.Amount = n.transactions, n.seq, decimal(n.amount)
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+func (s *tallyState) count(ctx context.Context, conn *pgx.Conn, upto uint64) error {
+	rows, err := conn.Query(ctx, `select unit, count(*), max(seq), coalesce(sum(amount), 0)::text from perdure.record
+		where xid >= $1::text::xid8 and xid < $2::text::xid8 group by unit`, strconv.FormatUint(s.next, 10), strconv.FormatUint(upto, 10))
+	if err != nil {
+		return err
+	}
+	type counted struct {
+		Unit   estate.UnitID
+		N, Seq int64
+		Amount string
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[counted])
+	if err != nil {
+		return err
+	}
+	for _, c := range found {
+		amount, ok := new(big.Rat).SetString(c.Amount)
+		if !ok {
+			return errs.New(errs.Internal, "amount %q is not a number", c.Amount)
+		}
+		t := s.totals[c.Unit]
+		if t == nil {
+			t = &total{amount: new(big.Rat)}
+			s.totals[c.Unit] = t
+		}
+		t.transactions += c.N
+		t.seq = max(t.seq, c.Seq)
+		t.amount.Add(t.amount, amount)
+	}
+	return nil
+}
+
+func (d *Database) keepTally(s tallyState) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tally = s
+}
+
+// decimal writes an exact sum of decimals.
+func decimal(r *big.Rat) string {
+	digits, exact := r.FloatPrec()
+	if !exact {
+		digits = 18
+	}
+	text := r.FloatString(digits)
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return text
+}
