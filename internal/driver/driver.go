@@ -123,6 +123,37 @@ type Tally struct {
 	At       time.Time  `json:"at"`
 }
 
+// Judgement is what accounts of a quarantined unit are judged by (I7).
+type Judgement struct {
+	Unit estate.UnitID `json:"unit"`
+	// Query gives every account of the unit and whether its own books agree: (account text, consistent boolean).
+	// It runs read-only, as the application's role.
+	Query string `json:"query"`
+	// Receipts are acknowledgements kept outside the lost site: a key that is not recorded makes its accounts inconsistent.
+	Receipts []Receipt `json:"receipts"`
+	By       string    `json:"by"`
+}
+
+// Receipt is one acknowledged write as a gateway kept it.
+type Receipt struct {
+	Caller     string   `json:"caller"`
+	RoutingKey string   `json:"routingKey"`
+	Key        string   `json:"key"`
+	Accounts   []string `json:"accounts"`
+	Amount     string   `json:"amount"`
+}
+
+// Judged is the outcome of a judgement.
+type Judged struct {
+	Verified     int64 `json:"verified"`
+	Inconsistent int64 `json:"inconsistent"`
+	// Lost are the receipts whose effect is not here; Accounts those that were found inconsistent, at most 1,000 of each.
+	Lost     []Receipt `json:"lost"`
+	Accounts []string  `json:"accounts"`
+	// LostTotal counts all of them.
+	LostTotal int64 `json:"lostTotal"`
+}
+
 // Finding is one failed installation check (I17).
 type Finding struct {
 	Check   string `json:"check"`
@@ -174,6 +205,14 @@ type Database interface {
 	Rewind(ctx context.Context, successor Upstream, progress Progress) error
 	// Reinitialise replaces the directory by a base backup of the upstream; the old one is kept aside until the new one is complete.
 	Reinitialise(ctx context.Context, upstream Upstream, progress Progress) error
+
+	// Quarantine puts units under judgement, or takes them out: while it lasts, accounts are blocked until they are judged (I7).
+	// A lossy takeover calls it before the gates open.
+	Quarantine(ctx context.Context, units []estate.UnitID, on bool) error
+	// Fork gives the highest sequence number of a record of the unit that was made under another ownership than the given one.
+	Fork(ctx context.Context, unit estate.UnitID, ownership estate.Ownership) (int64, error)
+	// Judge compares the accounts of quarantined units with receipts and by the system's own query, and writes the verdicts.
+	Judge(ctx context.Context, judgement Judgement) (Judged, error)
 
 	// Tally sums what the units have recorded since the last call.
 	Tally(ctx context.Context, units []estate.UnitID) ([]Tally, error)
