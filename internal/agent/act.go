@@ -106,6 +106,11 @@ func (a *Agent) openGates(ctx context.Context, action unit.Action, rec unit.Reco
 	if err := a.remember(func(s *unit.Self) { s.Owned = action.Ownership }); err != nil {
 		return err
 	}
+	if rec.Quarantine {
+		if err := a.db.Quarantine(ctx, rec.Units, true); err != nil {
+			return err
+		}
+	}
 	if err := a.db.Open(ctx, action.Ownership, a.opts.Member, rec.Units); err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@ import (
 	"perdure/internal/wire"
 )
 
-// maxBody bounds what an agent reads of a request or an answer.
-const maxBody = 64 << 10
+// maxBody bounds what an agent reads of a request or an answer: receipts of a judgement are the largest.
+const maxBody = 16 << 20
 
 // askBound is the longest a call to another agent may take.
 const askBound = 700 * time.Millisecond
@@ -26,11 +26,14 @@ const askBound = 700 * time.Millisecond
 func (a *Agent) serve(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.Handle("GET /v1/state", machines(func(_ *http.Request, _ []byte) (any, error) { return a.state(), nil }))
-	mux.Handle("POST /v1/promise", machines(func(_ *http.Request, body []byte) (any, error) { return a.grant(body) }))
-	mux.Handle("POST /v1/consent", machines(func(_ *http.Request, body []byte) (any, error) { return a.consent(body) }))
+	mux.Handle("GET /v1/state", machines(func(context.Context, []byte) (any, error) { return a.state(), nil }))
+	mux.Handle("POST /v1/promise", machines(func(_ context.Context, body []byte) (any, error) { return a.grant(body) }))
+	mux.Handle("POST /v1/consent", machines(func(_ context.Context, body []byte) (any, error) { return a.consent(body) }))
+	mux.Handle("POST /v1/fork", machines(a.fork))
+	mux.Handle("POST /v1/judge", machines(a.judge))
+	mux.Handle("POST /v1/release", machines(a.release))
 	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 2 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: time.Minute,
+		Handler: mux, ReadHeaderTimeout: 2 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 3 * time.Minute, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
@@ -46,7 +49,7 @@ func (a *Agent) serve(ctx context.Context) error {
 }
 
 // machines lets nodes and agents in, and nobody else.
-func machines(answer func(*http.Request, []byte) (any, error)) http.Handler {
+func machines(answer func(context.Context, []byte) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who := tlsIdentity(r.TLS)
 		if !strings.HasPrefix(who, "agent:") && !strings.HasPrefix(who, "node:") {
@@ -58,7 +61,7 @@ func machines(answer func(*http.Request, []byte) (any, error)) http.Handler {
 			http.Error(w, "request too large", http.StatusRequestEntityTooLarge)
 			return
 		}
-		out, err := answer(r, body)
+		out, err := answer(r.Context(), body)
 		if err != nil {
 			code := http.StatusBadRequest
 			if errs.KindOf(err) == errs.Conflict {

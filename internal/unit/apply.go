@@ -56,6 +56,8 @@ func Apply(rec Record, t Transition) (Record, error) {
 		err = r.recover(t)
 	case Amend:
 		err = r.amend(t)
+	case Release:
+		err = r.release(t)
 	case Settle:
 		err = r.settle(t)
 	default:
@@ -452,6 +454,8 @@ func (r *Record) decideLossy(t Transition) error {
 	r.give(t, Emergency)
 	// Nobody holds everything: the decision cannot pass on without people.
 	r.Heirs, r.Before, r.Lost = nil, estate.Life{}, nil
+	// The owner itself, confirmed in place, has lost nothing; anybody else may have.
+	r.Quarantine = r.Quarantine || t.Member.Member != s.From.Member
 	s.Phase = Promotion
 	s.At[Promotion] = t.Now
 	return nil
@@ -606,6 +610,17 @@ func (r *Record) amend(t Transition) error {
 		}
 	}
 	r.Members = kept
+	return nil
+}
+
+func (r *Record) release(t Transition) error {
+	if !r.Quarantine {
+		return errs.New(errs.Conflict, "cannot release %s: it is not in quarantine", r.Group)
+	}
+	if t.Person == "" {
+		return errs.Refuse("I7", "cannot release %s: a named person has to", r.Group)
+	}
+	r.Quarantine = false
 	return nil
 }
 

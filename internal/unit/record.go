@@ -112,6 +112,8 @@ type Record struct {
 	Switch *Switch     `json:"switch,omitempty"`
 	// Lost is set by recover and restore: what the store of the old incarnation said, never a proof (I10).
 	Lost *LostSet `json:"lost,omitempty"`
+	// Quarantine: the group was taken over with a loss, accounts are judged before they are served (I7).
+	Quarantine bool `json:"quarantine,omitempty"`
 	// Opened is when the present ownership opened, in Unix milliseconds; shown to people, compared by nothing.
 	Opened int64 `json:"opened,omitempty"`
 	// LastAutomatic is when the last automatic switch was decided, in Unix milliseconds of the deciding node (I16).

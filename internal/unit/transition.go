@@ -37,6 +37,8 @@ const (
 	Recover Kind = "recover"
 	// Amend takes over what the manifest says of members, units and policy. (a person through a node)
 	Amend Kind = "amend"
+	// Release ends the quarantine of a group. (a person through a node)
+	Release Kind = "release"
 	// Settle ends the growing phase by a person's word where the set cannot be grown again. (a person through a node)
 	Settle Kind = "settle"
 )

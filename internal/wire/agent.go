@@ -73,3 +73,14 @@ type ConsentAnswer struct {
 	WaitMillis int64       `json:"waitMillis,omitempty"`
 	Detail     string      `json:"detail,omitempty"`
 }
+
+// ForkRequest asks an owner's agent up to where the records of a unit were made before its ownership.
+type ForkRequest struct {
+	Unit estate.UnitID `json:"unit"`
+}
+
+// ForkAnswer is the highest sequence number of such a record.
+type ForkAnswer struct {
+	Seq       int64            `json:"seq"`
+	Ownership estate.Ownership `json:"ownership"`
+}

@@ -1,0 +1,64 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+
+	"perdure/internal/driver"
+	"perdure/internal/errs"
+	"perdure/internal/unit"
+	"perdure/internal/wire"
+)
+
+// owning refuses what only the open owner may be asked for.
+func (a *Agent) owning() (unit.Record, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	rec := a.group.Record
+	if rec.State != unit.Open || rec.Owner != a.self.Now() {
+		return rec, errs.New(errs.Conflict, "%s does not own %s", a.opts.Member, a.opts.Group)
+	}
+	return rec, nil
+}
+
+// fork says up to where the records of a unit were made before the present ownership.
+func (a *Agent) fork(ctx context.Context, body []byte) (any, error) {
+	var ask wire.ForkRequest
+	if err := json.Unmarshal(body, &ask); err != nil {
+		return nil, errs.New(errs.Invalid, "fork request: %w", err)
+	}
+	rec, err := a.owning()
+	if err != nil {
+		return nil, err
+	}
+	seq, err := a.db.Fork(ctx, ask.Unit, rec.Ownership)
+	return wire.ForkAnswer{Seq: seq, Ownership: rec.Ownership}, err
+}
+
+// judge compares the accounts of a quarantined unit with receipts and with the system's own query (I7).
+func (a *Agent) judge(ctx context.Context, body []byte) (any, error) {
+	var ask driver.Judgement
+	if err := json.Unmarshal(body, &ask); err != nil {
+		return nil, errs.New(errs.Invalid, "judgement: %w", err)
+	}
+	if _, err := a.owning(); err != nil {
+		return nil, err
+	}
+	return a.db.Judge(ctx, ask)
+}
+
+// release ends the quarantine in the database, after the record says so.
+func (a *Agent) release(ctx context.Context, _ []byte) (any, error) {
+	rec, err := a.owning()
+	if err != nil {
+		return nil, err
+	}
+	fresh, err := a.store.Group(ctx, a.opts.Group)
+	if err != nil {
+		return nil, err
+	}
+	if fresh.Record.Quarantine {
+		return nil, errs.New(errs.Conflict, "%s is in quarantine: the record has to be released first", a.opts.Group)
+	}
+	return struct{}{}, a.db.Quarantine(ctx, rec.Units, false)
+}
