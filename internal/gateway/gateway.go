@@ -77,9 +77,10 @@ type Options struct {
 	Drain        time.Duration // how long Run waits for requests in flight after its context ended, default 15 s
 	MaxClients   int           // client connections, default 65536
 
-	// LogEvery logs one in so many ordinary requests, 0 none; refused, held and failed ones are always logged.
-	LogEvery int
-	Ledger   LedgerOptions
+	// AccessLog says which requests are logged, default LogErrors; LogEvery adds one in so many of the others, 0 none.
+	AccessLog AccessLog
+	LogEvery  int
+	Ledger    LedgerOptions
 }
 
 // Gateway is one running gateway.
@@ -113,6 +114,7 @@ type Gateway struct {
 	ledger  *ledger
 	metrics *metrics
 	logTurn atomic.Uint64
+	lines   lineLimit
 
 	exchanges exchangePool
 	timers    timerPool
@@ -172,6 +174,7 @@ func (o *Options) defaults() {
 	o.HealthEvery = orDefault(o.HealthEvery, time.Second)
 	o.Drain = orDefault(o.Drain, 15*time.Second)
 	o.MaxClients = orDefault(o.MaxClients, 65536)
+	o.AccessLog = orDefault(o.AccessLog, LogErrors)
 	o.Ledger.defaults()
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{}).DialContext

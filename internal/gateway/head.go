@@ -32,6 +32,9 @@ func (x *exchange) scan(raw []byte) *problem {
 		if colon < 1 || !token(line[:colon]) {
 			return smuggled("a header name is not a token")
 		}
+		if bytes.IndexByte(line, '\r') >= 0 {
+			return smuggled("a header value has a carriage return inside")
+		}
 		name, value := line[:colon], trim(line[colon+1:])
 		keep := true
 		switch lower(name[0]) {

@@ -79,7 +79,7 @@ func (in *instance) check(ctx context.Context) {
 			return
 		}
 		in.checked(ok)
-		pause := in.g.o.HealthEvery
+		pause := orDefault(in.HealthEvery, in.g.o.HealthEvery)
 		if !in.usable(time.Now()) {
 			pause = min(pause, recheckWhileDown)
 		}
@@ -89,7 +89,7 @@ func (in *instance) check(ctx context.Context) {
 
 // ask makes one health check on a connection of its own.
 func (in *instance) ask(ctx context.Context) bool {
-	limit := max(in.g.o.HealthEvery, in.g.o.DialTimeout)
+	limit := orDefault(in.HealthTimeout, in.g.o.DialTimeout)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	nc, err := in.g.o.Dial(ctx, "tcp", in.hostport)
@@ -124,7 +124,7 @@ func (in *instance) checked(ok bool) {
 	was := h.up
 	if ok {
 		h.misses, h.up = 0, true
-	} else if h.misses++; h.misses >= missesToDown {
+	} else if h.misses++; h.misses >= orDefault(in.HealthFailures, missesToDown) {
 		h.up = false
 	}
 	now := h.up
@@ -160,7 +160,7 @@ func (in *instance) fared(ok, unreachable bool) {
 	changed := false
 	switch {
 	case unreachable && h.up:
-		h.up, h.misses, changed = false, missesToDown, true
+		h.up, h.misses, changed = false, orDefault(in.HealthFailures, missesToDown), true
 	case h.failures >= failuresToEject && h.ejected.IsZero():
 		h.ejectFor = min(max(2*h.ejectFor, firstEjection), longestEjection)
 		h.ejected, h.failures, changed = time.Now().Add(h.ejectFor), 0, true

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -301,19 +302,29 @@ func (g *Gateway) syncInstances(list []route.Instance) {
 		if in.MaxConns == 0 {
 			in.MaxConns = route.DefaultMaxConns
 		}
-		if g.members[id] == nil {
-			m := newInstance(g, in)
-			g.members[id] = m
-			g.watchHealth(m)
+		known := g.members[id]
+		if known != nil && reflect.DeepEqual(known.Instance, in) {
+			continue
 		}
+		if known != nil {
+			g.dismiss(known)
+		}
+		m := newInstance(g, in)
+		g.members[id] = m
+		g.watchHealth(m)
 	}
 	for id, m := range g.members {
 		if !wanted[id] {
 			delete(g.members, id)
-			m.retire()
-			g.leaving = append(g.leaving, m)
+			g.dismiss(m)
 		}
 	}
+}
+
+// dismiss retires an instance; its attempts in flight stay known until they end. Caller holds Gateway.mu.
+func (g *Gateway) dismiss(in *instance) {
+	in.retire()
+	g.leaving = append(g.leaving, in)
 }
 
 // onceGrace is how long an attempt that must not be repeated goes on after its unit changed hands: its answer will not count,

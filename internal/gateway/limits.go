@@ -41,11 +41,11 @@ func (t *gate) leave() { t.requests.Add(-1) }
 
 func (t *gate) withinRate(l *route.Limits, now int64) bool {
 	step := int64(float64(time.Second) / l.Rate)
-	slack := step * int64(l.Burst)
+	slack := step * int64(l.Burst-1)
 	for {
 		next := t.next.Load()
 		at := max(next, now)
-		if at-now >= slack {
+		if at-now > slack {
 			return false
 		}
 		if t.next.CompareAndSwap(next, at+step) {

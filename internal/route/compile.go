@@ -48,7 +48,7 @@ type SystemTable struct {
 	Units []Entry
 
 	slots     uint32
-	mask      uint32 // slots-1 where slots is a power of two
+	mask      uint32  // slots-1 where slots is a power of two
 	unitOf    []int16 // of a slot; ^unit where some key of the slot is listed in overrides
 	overrides map[string]int16
 	keys      []keySource
@@ -238,6 +238,9 @@ func (s *SystemTable) compileSlots(in *System) error {
 
 func (t *Table) giveOwners(owners []Owner, byID map[estate.SystemID]*SystemTable) error {
 	for _, o := range owners {
+		if o.Gone {
+			continue
+		}
 		s := byID[o.System]
 		if s == nil {
 			t.Notes = append(t.Notes, "group "+string(o.Group)+" belongs to system "+string(o.System)+", which is not routed here")

@@ -110,6 +110,8 @@ type Owner struct {
 	Down bool `json:"down,omitempty"`
 	// Revision is the store revision of the record.
 	Revision int64 `json:"revision"`
+	// Gone is set by Merge where the newest input no longer names the group: it is not routed, but its ownership is remembered.
+	Gone bool `json:"gone,omitempty"`
 	// Conflicted is set by Merge to the ownership of another recovery of the same origin; until a higher incarnation comes
 	// neither is served (I10).
 	Conflicted estate.Ownership `json:"conflicted,omitzero"`
@@ -139,6 +141,10 @@ type Instance struct {
 	Units []estate.UnitID `json:"units,omitempty"`
 	// Health is the path of its health check, default /healthz.
 	Health string `json:"health,omitempty"`
+	// HealthEvery, HealthTimeout and HealthFailures (in a row, until it is down) time the check; 0 means the gateway's own defaults.
+	HealthEvery    time.Duration `json:"healthEvery,omitempty"`
+	HealthTimeout  time.Duration `json:"healthTimeout,omitempty"`
+	HealthFailures int           `json:"healthFailures,omitempty"`
 	// MaxConns bounds the connections of one gateway to it, default 512.
 	MaxConns int `json:"maxConns,omitempty"`
 }

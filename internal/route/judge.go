@@ -143,7 +143,7 @@ func Weigh(a *Answer, current estate.Ownership) Verdict {
 	case Committed, Replayed, Declined, "":
 	}
 	if !a.Stamped {
-		if statelessRefusal(a.Status) {
+		if statelessRefusal(a.Status) && (a.Outcome == "" || a.Outcome == Declined) {
 			return Deliver
 		}
 		if a.Status == 409 && a.Again {

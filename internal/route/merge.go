@@ -34,10 +34,11 @@ func Merge(old, next Input) (Input, []Refusal) {
 			merged.Owners = append(merged.Owners, n)
 		case n.Ownership.Conflicts(o.Ownership):
 			refused = append(refused, Refusal{n.Group, fmt.Sprintf("ownership %s conflicts with %s", n.Ownership, o.Ownership)})
-			o.Conflicted = n.Ownership
+			o.Conflicted, o.Gone = n.Ownership, false
 			merged.Owners = append(merged.Owners, o)
 		case n.Ownership.Less(o.Ownership):
 			refused = append(refused, Refusal{n.Group, fmt.Sprintf("ownership %s is older than %s", n.Ownership, o.Ownership)})
+			o.Gone = false
 			merged.Owners = append(merged.Owners, o)
 		case o.Ownership.Less(n.Ownership):
 			if n.Ownership.Incarnation.Counter > o.Ownership.Incarnation.Counter {
@@ -59,6 +60,7 @@ func Merge(old, next Input) (Input, []Refusal) {
 	// A group that the input no longer names keeps its ownership: it may be back, and then it must not be lower.
 	for _, o := range old.Owners {
 		if _, left := byGroup[o.Group]; left {
+			o.Gone = o.Gone || newer
 			merged.Owners = append(merged.Owners, o)
 		}
 	}
