@@ -66,12 +66,14 @@ type System struct {
 	Modules    []Module    `yaml:"modules" json:"modules"`
 	RoutingKey []KeySource `yaml:"routingKey,omitempty" json:"routingKey,omitempty"`
 	// Reads are path templates of requests that only read although their method says otherwise.
-	Reads       []string     `yaml:"reads,omitempty" json:"reads,omitempty"`
-	Idempotency Idempotency  `yaml:"idempotency" json:"idempotency"`
-	Limits      Limits       `yaml:"limits" json:"limits"`
-	Hold        Hold         `yaml:"hold" json:"hold"`
-	Health      Health       `yaml:"health" json:"health"`
-	Policy      Policy       `yaml:"policy" json:"policy"`
+	Reads       []string    `yaml:"reads,omitempty" json:"reads,omitempty"`
+	Idempotency Idempotency `yaml:"idempotency" json:"idempotency"`
+	Limits      Limits      `yaml:"limits" json:"limits"`
+	Hold        Hold        `yaml:"hold" json:"hold"`
+	Health      Health      `yaml:"health" json:"health"`
+	Policy      Policy      `yaml:"policy" json:"policy"`
+	// Verify is the SQL query (account text, consistent boolean) by which accounts are judged after a takeover with loss (I7).
+	Verify      string       `yaml:"verify,omitempty" json:"verify,omitempty"`
 	Targets     Targets      `yaml:"targets" json:"targets"`
 	Deployments []Deployment `yaml:"deployments,omitempty" json:"deployments,omitempty"`
 	Groups      []Group      `yaml:"groups,omitempty" json:"groups,omitempty"`

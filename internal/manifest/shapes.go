@@ -108,8 +108,9 @@ func systemShape() shape {
 		field{name: "policy", doc: "What people decided about failover.", fallback: "{}", shape: anObject([]field{
 			{name: "failover", doc: "Failover inside the in-sync set: auto, or confirm by a person.", shape: words(unit.Auto, unit.Confirm), fallback: "auto"},
 			{name: "minInSync", doc: "0: with an empty in-sync set the unit goes on, shown UNPROTECTED. 1: writes hold, then are refused.", shape: number(0, 1), fallback: "0"},
-			{name: "damping", doc: "Least time between two automatic switches of a group.", shape: duration(0, 30*24*time.Hour), fallback: "10m"},
+			{name: "damping", doc: "Least time between two automatic switches of a group.", shape: duration(0, 30*24*time.Hour), fallback: "8s"},
 		})},
+		field{name: "verify", doc: "SQL query (account text, consistent boolean) over every account of a unit's database, by which accounts are judged after a takeover with loss. It runs read-only as the application.", shape: query()},
 		field{name: "targets", doc: "Declared values 声明值.", required: true, shape: anObject([]field{
 			{name: "rto", doc: "Recovery time objective.", shape: duration(time.Second, 365*24*time.Hour), required: true},
 			{name: "rpo", doc: "Recovery point objective.", shape: duration(0, 365*24*time.Hour), required: true},
@@ -183,6 +184,10 @@ func formed(pattern, allowed string, high int) shape {
 func name(allowed string) shape { return formed(namePattern, allowed, 32) }
 
 func title() shape { return formed(`^[^\x00-\x1f\x7f]+$`, "one line of text", 200) }
+
+func query() shape {
+	return formed(`^\s*(?i:select|with)\s(?s:.+)$`, "one SQL query that begins with select or with", 4096)
+}
 
 func host() shape {
 	return formed(`^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,251}[A-Za-z0-9])?$`, "a host name or an address", 253)
