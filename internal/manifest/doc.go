@@ -11,3 +11,5 @@
 //
 // Secrets are references (env:NAME, file:PATH), never values, and no problem ever repeats what stood in a secret's place.
 package manifest
+
+//go:generate go test . -run TestSchemaFileIsWhatTheParserSays -update

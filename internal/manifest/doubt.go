@@ -36,8 +36,10 @@ func (c *checker) doubtPair(s *Site, d *document, other *Site) {
 		c.tell(d, at, "", "sites %s and %s are of different cities but only %d km apart: one earthquake or flood may take both", s.Name, other.Name, km)
 	}
 	for _, f := range []struct{ name, a, b string }{
-		{"power", s.FaultDomains.Power, other.FaultDomains.Power}, {"water", s.FaultDomains.Water, other.FaultDomains.Water},
-		{"carrier", s.FaultDomains.Carrier, other.FaultDomains.Carrier}, {"flood", s.FaultDomains.Flood, other.FaultDomains.Flood},
+		{"power", s.FaultDomains.Power, other.FaultDomains.Power},
+		{"water", s.FaultDomains.Water, other.FaultDomains.Water},
+		{"carrier", s.FaultDomains.Carrier, other.FaultDomains.Carrier},
+		{"flood", s.FaultDomains.Flood, other.FaultDomains.Flood},
 		{"seismic", s.FaultDomains.Seismic, other.FaultDomains.Seismic},
 	} {
 		// One city may well be one seismic area.

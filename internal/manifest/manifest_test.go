@@ -277,6 +277,7 @@ func jsonValue(n *yaml.Node) (any, error) {
 		case "!!null":
 			return nil, nil
 		}
+	default: // aliases
 	}
 	return nil, odd
 }

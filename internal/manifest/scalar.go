@@ -27,7 +27,7 @@ func (d Duration) String() string {
 	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}, {time.Millisecond, "ms"}} {
 		if n := rest / u.unit; n > 0 {
 			fmt.Fprintf(&b, "%d%s", n, u.name)
-			rest -= n * u.unit
+			rest %= u.unit
 		}
 	}
 	if b.Len() == 0 {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,7 +50,7 @@ func siteShape() shape {
 			{name: "carrier", doc: "Network carrier.", shape: domain},
 		})},
 		field{name: "distanceKm", doc: "Distance to other sites in kilometres; a plausibility check only.", shape: shape{
-			sort: table, allowed: "names of sites, each with a distance in kilometres", keys: regexp.MustCompile(namePattern), item: ref(number(1, 20040)),
+			sort: table, allowed: "names of sites, each with a distance in kilometres", keys: regexp.MustCompile(namePattern), item: new(number(1, 20040)),
 		}},
 		field{name: "nodes", doc: "Control-plane members at the site; 1, 3 or 5 in the whole estate.", shape: aList("nodes, each with host and ports", 0, 5, anObject([]field{
 			{name: "name", doc: "Name of the node; by default that of the site.", shape: name(nameAllowed)},
@@ -159,21 +160,19 @@ func aList(allowed string, low, high int, item shape, id func(*yaml.Node) string
 	return shape{sort: list, allowed: allowed, low: low, high: high, item: &item, id: id}
 }
 
-func ref(s shape) *shape { return &s }
-
 // by tells the items of a list apart by the values of some of their fields.
 func by(fields ...string) func(*yaml.Node) string {
 	return func(item *yaml.Node) string {
-		id := ""
+		var id strings.Builder
 		for i, f := range fields {
 			if i > 0 {
-				id += "@"
+				id.WriteString("@")
 			}
 			if v := find(item, f); v != nil {
-				id += v.Value
+				id.WriteString(v.Value)
 			}
 		}
-		return id
+		return id.String()
 	}
 }
 
