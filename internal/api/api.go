@@ -50,7 +50,7 @@ type Store interface {
 // Member is this node's member of the store.
 type Member interface {
 	Status(ctx context.Context) wire.StoreStatus
-	Snapshot(ctx context.Context) (io.ReadCloser, error)
+	Snapshot(ctx context.Context, w io.Writer) error
 	Reclaim(ctx context.Context) error
 	// Grow tells the store of a new member; Shrink takes one out.
 	Grow(ctx context.Context, name, peerURL string) ([]wire.StoreMember, error)
@@ -75,6 +75,8 @@ type Switcher interface {
 	Switch(ctx context.Context, person string, unit estate.UnitID, r wire.SwitchRequest) (wire.SwitchAnswer, error)
 	Abort(ctx context.Context, person string, unit estate.UnitID, r wire.AbortRequest) (wire.SwitchAnswer, error)
 	Accept(ctx context.Context, person string, unit estate.UnitID, r wire.AcceptRequest) (wire.SwitchAnswer, error)
+	Verify(ctx context.Context, person string, unit estate.UnitID) (wire.VerifyAnswer, error)
+	Release(ctx context.Context, person string, unit estate.UnitID, r wire.ReleaseRequest) (wire.SwitchAnswer, error)
 }
 
 // Silences gives what this node's own probes say of a group's owner (I16).

@@ -10,14 +10,14 @@ type eventsInput struct {
 	After  int64 `query:"after" minimum:"0" doc:"only events of revisions above this one"`
 	Limit  int   `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	Newest bool  `query:"newest" doc:"the last ones instead of the first ones"`
-	freshness
+	Freshness
 }
 
 func (s *Server) listEvents(ctx context.Context, in *eventsInput) (*body[[]wire.Event], error) {
 	return answer(s.d.Store.Events(ctx, in.After, in.Limit, in.Newest, in.Read))
 }
 
-func (s *Server) listTokens(ctx context.Context, in *struct{ freshness }) (*body[[]wire.Token], error) {
+func (s *Server) listTokens(ctx context.Context, in *struct{ Freshness }) (*body[[]wire.Token], error) {
 	return answer(s.d.Store.Tokens(ctx, in.Read))
 }
 

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
@@ -31,8 +30,8 @@ func answer[T any](v T, err error) (*body[T], error) {
 	return &body[T]{Body: v}, nil
 }
 
-// freshness is the query of reads that may be answered by the local member alone.
-type freshness struct {
+// Freshness is the query of reads that may be answered by the local member alone.
+type Freshness struct {
 	Read wire.Read `query:"read" enum:"fresh,local" default:"fresh" doc:"local reads this node's member alone: it works without a quorum and may be old"`
 }
 
@@ -165,29 +164,30 @@ func (s *Server) snapshot(ctx huma.Context, _ *nothing) {
 	r, w := humago.Unwrap(ctx)
 	limit, cancel := context.WithTimeout(ctx.Context(), snapshotLimit)
 	defer cancel()
-	file, err := s.d.Member.Snapshot(limit)
-	if err != nil {
-		writeProblem(w, r, err)
-		return
-	}
-	defer file.Close()
 	s.audit(ctx.Context(), who(ctx.Context()), "estate.snapshot", "node:"+s.o.Node, nil)
 	w.Header().Set("Content-Type", "application/octet-stream")
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // the request is read; its deadline would end the stream
-	buffer := make([]byte, 256<<10)
-	for {
-		n, err := file.Read(buffer)
-		_ = control.SetWriteDeadline(time.Now().Add(requestLimit))
-		if _, werr := w.Write(buffer[:n]); werr != nil {
+	out := &patientWriter{w: w, control: http.NewResponseController(w)}
+	_ = out.control.SetReadDeadline(time.Time{}) // the request is read; its deadline would end the stream
+	if err := s.d.Member.Snapshot(limit, out); err != nil {
+		if !out.begun {
+			writeProblem(w, r, err)
 			return
 		}
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		if err != nil {
-			s.d.Logger.Error("snapshot ended early", "error", err)
-			panic(http.ErrAbortHandler) // the client must see a cut, not an end
-		}
+		s.d.Logger.Error("snapshot ended early", "error", err)
+		panic(http.ErrAbortHandler) // the client must see a cut, not an end
 	}
+}
+
+// patientWriter gives the reader new time for every piece it takes.
+type patientWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	begun   bool
+}
+
+// Write implements io.Writer.
+func (p *patientWriter) Write(data []byte) (int, error) {
+	p.begun = true
+	_ = p.control.SetWriteDeadline(time.Now().Add(requestLimit))
+	return p.w.Write(data)
 }

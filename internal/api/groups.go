@@ -12,10 +12,10 @@ import (
 
 type groupInput struct {
 	Group estate.GroupID `path:"group"`
-	freshness
+	Freshness
 }
 
-func (s *Server) listGroups(ctx context.Context, in *struct{ freshness }) (*body[[]wire.Group], error) {
+func (s *Server) listGroups(ctx context.Context, in *struct{ Freshness }) (*body[[]wire.Group], error) {
 	return answer(s.d.Store.Groups(ctx, in.Read))
 }
 

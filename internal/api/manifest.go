@@ -11,7 +11,7 @@ import (
 // applyTries is how often a manifest is planned anew when a group's record changed in between.
 const applyTries = 5
 
-func (s *Server) getManifest(ctx context.Context, in *struct{ freshness }) (*body[wire.Manifest], error) {
+func (s *Server) getManifest(ctx context.Context, in *struct{ Freshness }) (*body[wire.Manifest], error) {
 	return answer(s.d.Store.Manifest(ctx, in.Read))
 }
 

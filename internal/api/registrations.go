@@ -10,7 +10,7 @@ import (
 	"perdure/internal/wire"
 )
 
-func (s *Server) listInstances(ctx context.Context, in *struct{ freshness }) (*body[[]wire.Instance], error) {
+func (s *Server) listInstances(ctx context.Context, in *struct{ Freshness }) (*body[[]wire.Instance], error) {
 	return answer(s.d.Store.Instances(ctx, in.Read))
 }
 
@@ -49,7 +49,7 @@ func (s *Server) deleteInstance(ctx context.Context, in *struct{ instancePath })
 	return nil, s.d.Store.DeleteInstance(ctx, in.System, in.Site, in.ID)
 }
 
-func (s *Server) listGateways(ctx context.Context, in *struct{ freshness }) (*body[[]wire.Ack], error) {
+func (s *Server) listGateways(ctx context.Context, in *struct{ Freshness }) (*body[[]wire.Ack], error) {
 	return answer(s.d.Store.Acks(ctx, in.Read))
 }
 
@@ -67,7 +67,7 @@ func (s *Server) putAck(ctx context.Context, in *ackInput) (*nothing, error) {
 	return nil, s.d.Store.PutAck(ctx, a)
 }
 
-func (s *Server) listMembers(ctx context.Context, in *struct{ freshness }) (*body[[]wire.MemberStatus], error) {
+func (s *Server) listMembers(ctx context.Context, in *struct{ Freshness }) (*body[[]wire.MemberStatus], error) {
 	return answer(s.d.Store.MemberStatuses(ctx, in.Read))
 }
 

@@ -92,6 +92,8 @@ func (s *Server) routes() []route {
 		{"POST", "/api/v1/units/{unit}/switch", operators, "switch", "Make a unit current at another site; mode emergency needs a commander", "switches", 0, to(s.switchUnit)},
 		{"POST", "/api/v1/units/{unit}/abort", operators, "abort", "Undo a switch that is not decided", "switches", 0, to(s.abort)},
 		{"POST", "/api/v1/units/{unit}/accept", commanders, "accept", "Accept the loss of a proposed emergency as one of two people", "switches", 0, to(s.accept)},
+		{"POST", "/api/v1/units/{unit}/verify", commanders, "verify", "Judge the accounts of a quarantined unit", "switches", 0, to(s.verify)},
+		{"POST", "/api/v1/units/{unit}/release", commanders, "release", "End the quarantine of a unit", "switches", 0, to(s.release)},
 		{"GET", "/api/v1/switches", readers, "listSwitches", "The running or last switch of every group", "switches", 0, to(s.listSwitches)},
 
 		{"GET", "/api/v1/watch", readers, "watch", "Everything that changes, one JSON object per line", "watch", 0, stream("application/x-ndjson", s.watch)},

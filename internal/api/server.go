@@ -215,7 +215,12 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		began := time.Now()
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
-			if p := recover(); p != nil {
+			p := recover()
+			if p == http.ErrAbortHandler {
+				s.note(r, rec, time.Since(began))
+				panic(p)
+			}
+			if p != nil {
 				s.d.Logger.Error("API handler broke", "panic", p, "path", r.URL.Path, "stack", string(debug.Stack()))
 				if rec.status == 0 {
 					writeProblem(rec, r, errs.New(errs.Internal, "the node could not answer: a defect; see its log"))

@@ -65,7 +65,32 @@ func (s *Server) accept(ctx context.Context, in *acceptInput) (*body[wire.Switch
 	return answer(c.Accept(ctx, who(ctx).Person, in.Unit, in.Body))
 }
 
-func (s *Server) listSwitches(ctx context.Context, in *struct{ freshness }) (*body[[]wire.SwitchView], error) {
+type verifyInput struct {
+	Unit estate.UnitID `path:"unit"`
+}
+
+func (s *Server) verify(ctx context.Context, in *verifyInput) (*body[wire.VerifyAnswer], error) {
+	c, err := s.switcher()
+	if err != nil {
+		return nil, err
+	}
+	return answer(c.Verify(ctx, who(ctx).Person, in.Unit))
+}
+
+type releaseInput struct {
+	Unit estate.UnitID `path:"unit"`
+	Body wire.ReleaseRequest
+}
+
+func (s *Server) release(ctx context.Context, in *releaseInput) (*body[wire.SwitchAnswer], error) {
+	c, err := s.switcher()
+	if err != nil {
+		return nil, err
+	}
+	return answer(c.Release(ctx, who(ctx).Person, in.Unit, in.Body))
+}
+
+func (s *Server) listSwitches(ctx context.Context, in *struct{ Freshness }) (*body[[]wire.SwitchView], error) {
 	groups, err := s.d.Store.Groups(ctx, in.Read)
 	if err != nil {
 		return nil, err

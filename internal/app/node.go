@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/url"
@@ -23,6 +24,7 @@ import (
 	"perdure/internal/api"
 	"perdure/internal/client"
 	"perdure/internal/controller"
+	"perdure/internal/driver"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/etcdnode"
@@ -88,7 +90,7 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	server, err := api.New(api.Deps{
-		Store: st, Member: member, Standing: standing, Manifests: manifests{}, Switcher: control, Silences: control,
+		Store: st, Member: member, Standing: standing, Manifests: manifests{}, Switcher: switcher{Controller: control, store: st}, Silences: control,
 		Gather: metrics, Register: metrics, Logger: p.log,
 	}, api.Options{Node: c.Name, Version: Version, Listen: c.Listen, TLS: serverTLS})
 	if err != nil {
@@ -284,46 +286,26 @@ type receipts struct {
 	gateways []Peer
 }
 
-// After takes the first gateway that answers: each keeps copies of the others' receipts.
-func (r receipts) After(ctx context.Context, u estate.UnitID, seq int64) (controller.ReceiptSum, error) {
-	err := errs.New(errs.Unavailable, "no gateway is configured")
-	for _, g := range r.gateways {
-		bounded, cancel := context.WithTimeout(ctx, 2*time.Second)
-		sum, gerr := r.ask(bounded, g, u, seq)
-		cancel()
-		if gerr == nil {
-			return sum, nil
+// Before gives single receipts for a judgement.
+func (r receipts) Before(ctx context.Context, u estate.UnitID, seq int64, ownership estate.Ownership) ([]driver.Receipt, string, error) {
+	var found []driver.Receipt
+	source, err := r.read(ctx, u, seq, func(e gateway.Entry) error {
+		o, err := estate.ParseOwnership(e.Ownership)
+		if err == nil && o.Less(ownership) {
+			found = append(found, driver.Receipt{Caller: e.Caller, RoutingKey: e.RoutingKey, Key: e.Key, Accounts: e.Receipt.Accounts, Amount: e.Receipt.Amount})
 		}
-		err = errs.New(errs.Unavailable, "gateway %s: %w", g.Name, gerr)
-	}
-	return controller.ReceiptSum{}, err
+		return nil
+	})
+	return found, source, err
 }
 
-func (r receipts) ask(ctx context.Context, g Peer, u estate.UnitID, seq int64) (controller.ReceiptSum, error) {
-	sum := controller.ReceiptSum{Source: "receipts kept at gateway " + g.Name}
-	q := url.Values{"unit": {string(u)}, "after": {fmt.Sprint(seq)}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL+"/ledger?"+q.Encode(), nil)
-	if err != nil {
-		return sum, err
-	}
-	answer, err := r.client.Do(request)
-	if err != nil {
-		return sum, err
-	}
-	defer func() { _ = answer.Body.Close() }()
-	if answer.StatusCode != http.StatusOK {
-		return sum, errs.New(errs.Unavailable, "it answers %s", answer.Status)
-	}
+// After sums receipts.
+func (r receipts) After(ctx context.Context, u estate.UnitID, seq int64) (controller.ReceiptSum, error) {
+	var sum controller.ReceiptSum
 	seen, accounts, amount := map[int64]bool{}, map[string]bool{}, new(big.Rat)
-	lines := bufio.NewScanner(answer.Body)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var e gateway.Entry
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			return sum, errs.New(errs.Internal, "a receipt cannot be read: %w", err)
-		}
+	source, err := r.read(ctx, u, seq, func(e gateway.Entry) error {
 		if seen[e.Receipt.Seq] { // the same record, replayed to a client
-			continue
+			return nil
 		}
 		seen[e.Receipt.Seq] = true
 		sum.Transactions++
@@ -336,11 +318,82 @@ func (r receipts) ask(ctx context.Context, g Peer, u estate.UnitID, seq int64) (
 		if at := time.UnixMilli(e.At); at.After(sum.Until) {
 			sum.Until = at
 		}
+		return nil
+	})
+	sum.Accounts, sum.Amount, sum.Source = slices.Sorted(maps.Keys(accounts)), amount.FloatString(2), source
+	return sum, err
+}
+
+// read takes the first gateway that answers: each keeps copies of the others' receipts.
+func (r receipts) read(ctx context.Context, u estate.UnitID, seq int64, on func(gateway.Entry) error) (string, error) {
+	err := errs.New(errs.Unavailable, "no gateway is configured")
+	for _, g := range r.gateways {
+		answer, gerr := r.open(ctx, g, u, seq)
+		if gerr != nil {
+			err = errs.New(errs.Unavailable, "gateway %s: %w", g.Name, gerr)
+			continue
+		}
+		gerr = readLines(answer.Body, on)
+		_ = answer.Body.Close()
+		return "receipts kept at gateway " + g.Name, gerr
 	}
-	for a := range accounts {
-		sum.Accounts = append(sum.Accounts, a)
+	return "", err
+}
+
+func (r receipts) open(ctx context.Context, g Peer, u estate.UnitID, seq int64) (*http.Response, error) {
+	q := url.Values{"unit": {string(u)}, "after": {fmt.Sprint(seq)}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL+"/ledger?"+q.Encode(), nil)
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(sum.Accounts)
-	sum.Amount = amount.FloatString(2)
-	return sum, lines.Err()
+	answer, err := r.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusOK {
+		_ = answer.Body.Close()
+		return nil, errs.New(errs.Unavailable, "it answers %s", answer.Status)
+	}
+	return answer, nil
+}
+
+func readLines(body io.Reader, on func(gateway.Entry) error) error {
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var e gateway.Entry
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return errs.New(errs.Internal, "a receipt cannot be read: %w", err)
+		}
+		if err := on(e); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// switcher is the controller with what it needs of the manifest.
+type switcher struct {
+	*controller.Controller
+	store *store.Store
+}
+
+// Verify judges the accounts of a unit by its system's own query.
+func (s switcher) Verify(ctx context.Context, person string, id estate.UnitID) (wire.VerifyAnswer, error) {
+	m, err := s.store.Manifest(ctx, wire.Local)
+	if err != nil {
+		return wire.VerifyAnswer{}, err
+	}
+	set, err := parse(m.Text)
+	if err != nil {
+		return wire.VerifyAnswer{}, err
+	}
+	system, _ := set.Unit(id)
+	if system == nil {
+		return wire.VerifyAnswer{}, errs.New(errs.NotFound, "the manifest has no unit %q", id)
+	}
+	if system.Verify == "" {
+		return wire.VerifyAnswer{}, errs.New(errs.Invalid, "system %s names no query in field verify: without it accounts are judged by people alone", system.Name)
+	}
+	return s.Controller.Verify(ctx, person, id, system.Verify)
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"perdure/internal/driver"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/unit"
@@ -41,6 +42,8 @@ type Peers interface {
 type Receipts interface {
 	// After sums the receipts of a unit beyond the given sequence number of its records.
 	After(ctx context.Context, unit estate.UnitID, seq int64) (ReceiptSum, error)
+	// Before gives the receipts beyond the sequence number that were made under an older ownership, and where they were kept.
+	Before(ctx context.Context, unit estate.UnitID, seq int64, ownership estate.Ownership) ([]driver.Receipt, string, error)
 }
 
 // ReceiptSum is what receipts say was acknowledged.

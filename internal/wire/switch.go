@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"perdure/internal/driver"
 	"perdure/internal/estate"
 	"perdure/internal/unit"
 )
@@ -63,5 +64,20 @@ type AbortRequest struct {
 type AcceptRequest struct {
 	// Switch is the id of the proposed switch, so that nobody accepts something else than what they saw.
 	Switch string `json:"switch"`
+	Reason string `json:"reason"`
+}
+
+// VerifyAnswer is the outcome of judging the accounts of a quarantined unit (I7).
+type VerifyAnswer struct {
+	Unit   estate.UnitID `json:"unit"`
+	Judged driver.Judged `json:"judged"`
+	// Receipts is how many acknowledgements were compared, Source where they were kept.
+	Receipts int64  `json:"receipts"`
+	Source   string `json:"source"`
+	Millis   int64  `json:"millis"`
+}
+
+// ReleaseRequest ends a quarantine.
+type ReleaseRequest struct {
 	Reason string `json:"reason"`
 }

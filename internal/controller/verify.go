@@ -1,0 +1,71 @@
+package controller
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"perdure/internal/driver"
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/unit"
+	"perdure/internal/wire"
+)
+
+const (
+	// overlap is how far behind the fork receipts are compared too: sequence numbers are given out before commits are ordered.
+	overlap = 10_000
+	// judgeBound is the longest a judgement of all accounts of a unit may take.
+	judgeBound = 3 * time.Minute
+)
+
+// Verify judges the accounts of a quarantined unit by receipts kept outside the lost site and by the system's own query (I7).
+// It may be repeated; later verdicts replace earlier ones.
+func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID, query string) (wire.VerifyAnswer, error) {
+	began := time.Now()
+	answer := wire.VerifyAnswer{Unit: id}
+	g, err := c.find(ctx, id)
+	if err != nil {
+		return answer, err
+	}
+	if !g.Record.Quarantine {
+		return answer, errs.New(errs.Conflict, "cannot verify %s: it is not in quarantine", id)
+	}
+	owner, ok := g.Record.Member(g.Record.Owner.Member)
+	if !ok || g.Record.State != unit.Open {
+		return answer, errs.New(errs.Unavailable, "cannot verify %s: it is %s", id, g.Record.State)
+	}
+	ctx, cancel := context.WithTimeout(ctx, judgeBound)
+	defer cancel()
+	fork, err := ask[wire.ForkAnswer](ctx, c.opts.Client, http.MethodPost, owner, "/v1/fork", wire.ForkRequest{Unit: id})
+	if err != nil {
+		return answer, err
+	}
+	kept, source, err := c.receipts.Before(ctx, id, max(0, fork.Seq-overlap), fork.Ownership)
+	if err != nil {
+		return answer, errs.New(errs.Unavailable, "cannot verify %s: no receipts outside the lost site can be read, so no account can be cleared: %w", id, err)
+	}
+	answer.Source, answer.Receipts = source, int64(len(kept))
+	answer.Judged, err = ask[driver.Judged](ctx, c.opts.Client, http.MethodPost, owner, "/v1/judge",
+		driver.Judgement{Unit: id, Query: query, Receipts: kept, By: person})
+	answer.Millis = time.Since(began).Milliseconds()
+	return answer, err
+}
+
+// Release ends the quarantine of a unit: in the record first, then in the database.
+func (c *Controller) Release(ctx context.Context, person string, id estate.UnitID, request wire.ReleaseRequest) (wire.SwitchAnswer, error) {
+	answer, err := c.act(ctx, person, id, unit.Transition{Kind: unit.Release, Reason: request.Reason})
+	if err != nil && errs.KindOf(err) != errs.Conflict {
+		return answer, err
+	}
+	g, ferr := c.find(ctx, id)
+	if ferr != nil {
+		return answer, ferr
+	}
+	if g.Record.Quarantine {
+		return answer, err
+	}
+	owner, _ := g.Record.Member(g.Record.Owner.Member)
+	_, err = ask[struct{}](ctx, c.opts.Client, http.MethodPost, owner, "/v1/release", struct{}{})
+	return answer, err
+}
