@@ -18,7 +18,7 @@ const (
 	Stop         Do = "stop"         // stop the server
 	CloseGates   Do = "close-gates"  // mark the guard rows closed; end the lease
 	Drain        Do = "drain"        // wait for the transactions in flight, then post Close with the fence
-	OpenGates    Do = "open-gates"   // insert the guard rows at Action.Ownership
+	OpenGates    Do = "open-gates"   // keep Self.Owned and Self.Opened, then insert the guard rows at Action.Ownership
 	Sever        Do = "sever"        // cut the source durably, keep the position in Self.Severed
 	Replay       Do = "replay"       // wait until replayed up to Action.LSN
 	Promote      Do = "promote"      // keep Self.Owned, then promote
@@ -194,6 +194,9 @@ func (n agentView) owner() Action {
 		return a
 	}
 	if n.rec.MayOpen() && !upTo(n.view.Gates, n.rec.Units, n.rec.Ownership) {
+		if n.self.Opened == n.rec.Ownership && !anyOpen(n.view.Gates) {
+			return n.post(Transition{Kind: Reopen, Reason: "the gates were lost in a crash: reopen at a new epoch"})
+		}
 		return Action{Do: OpenGates, Why: "owner of " + n.rec.Ownership.String(), Ownership: n.rec.Ownership}
 	}
 	if a, ok := n.growSet(); ok {

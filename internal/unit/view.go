@@ -27,6 +27,9 @@ type Self struct {
 	Seen estate.Ownership `json:"seen"`
 	// Owned is the newest ownership this directory was promoted or opened for; zero after a rewind or a new copy.
 	Owned estate.Ownership `json:"owned"`
+	// Opened is the newest ownership the gates were opened at, on disk before they are. Where the record is still at it and the
+	// gates are gone, the server lost them in a crash: they are opened again only at a new epoch (I1).
+	Opened estate.Ownership `json:"opened"`
 	// Severed is set when the directory was cut from its source for an ownership, with the position it had flushed (I4).
 	Severed *Severed `json:"severed,omitempty"`
 	// Compared is the ownership of the successor that the divergence of this directory was listed against (I6).

@@ -1,0 +1,832 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"perdure/internal/estate"
+	"perdure/internal/unit"
+)
+
+const (
+	agentTick  = 120 * time.Millisecond
+	lookBound  = 800 * time.Millisecond
+	postBound  = 3 * time.Second
+	doBound    = 10 * time.Second
+	hangsAfter = 400 * time.Millisecond
+)
+
+// agent looks after one data directory: the only one that changes it (I15). It is the caller that package unit asks for,
+// as far as its decisions go; the steps of each action are separate events, so that it can be killed or frozen in between.
+type agent struct {
+	w    *world
+	m    *member
+	p    *proc
+	self unit.Self // as on disk: nothing is acted on before it is there
+
+	known   stored
+	watch   *watcher
+	promise unit.Promise
+	lease   unit.Lease
+	leased  estate.Ownership // whose promises lease holds
+	busy    bool
+	wakes   uint64
+	fails   int
+	failed  unit.Do
+	until   time.Duration // no failed action before
+
+	seen    observation
+	looked  bool
+	downAt  time.Duration // none while the server runs
+	ownerAt time.Duration // since when the owner is known to be down
+	stuckAt time.Duration
+	asked   time.Duration
+	copies  []tracked
+	shrunk  time.Duration
+	grows   int
+}
+
+// observation is one look at the database.
+type observation struct {
+	dir                 unit.Directory
+	running, answering  bool
+	recovering          bool
+	gate                gateRow
+	start               uint64
+	names               []string
+	flushed, replayed   int
+	upstream            estate.MemberID
+	streaming           bool
+	followers           []follower
+	oldest              time.Duration
+	waiting             bool
+	follows, mustBeHalf bool
+}
+
+type follower struct {
+	life    estate.Life
+	flushed int
+}
+
+// tracked is what an agent remembers of a follower.
+type tracked struct {
+	life            estate.Life
+	flushed         int
+	heard, advanced time.Duration
+	waiting         bool
+}
+
+const never = time.Duration(-1) << 40
+
+func (w *world) newAgent(m *member) *agent {
+	a := &agent{w: w, m: m, self: unit.Self{Member: m.id}}
+	a.p = w.newProc("agent-"+string(m.id), m.site, m.ppm)
+	a.p.begin = a.begin
+	a.watch = w.newWatcher(a.p, a.learns, a.meets)
+	return a
+}
+
+func (a *agent) begin() {
+	now := a.p.mono()
+	a.known = stored{}
+	a.promise = unit.Restarted(now, a.w.timing)
+	a.lease, a.leased = unit.Lease{}, estate.Ownership{}
+	a.busy, a.looked, a.fails = false, false, 0
+	a.downAt, a.ownerAt, a.stuckAt, a.asked = never, never, never, never
+	a.copies, a.shrunk, a.grows = nil, now-time.Hour, 0
+	a.watch.begin()
+	a.wake(0)
+	var renew func()
+	renew = func() {
+		a.renew()
+		a.p.after(a.w.timing.Renew, renew)
+	}
+	a.p.after(a.w.between(0, a.w.timing.Renew), renew)
+}
+
+func (a *agent) learns(g *group, s stored) {
+	if g != a.m.group || !s.newer(a.known) && a.known.rev != 0 {
+		return
+	}
+	old := a.known
+	a.known = s
+	now := a.p.mono()
+	rec := &s.rec
+	if down := rec.Down != nil; down != (a.ownerAt != never) {
+		a.ownerAt = pick(down, now, never)
+	}
+	if old.rec.Ownership != rec.Ownership {
+		a.grows, a.shrunk, a.copies = 0, now-time.Hour, nil
+	} else if len(rec.InSync) < len(old.rec.InSync) {
+		a.shrunk = now
+	}
+	for _, l := range rec.InSync {
+		if a.tracked(l) == nil {
+			a.copies = append(a.copies, tracked{life: l, heard: now, advanced: now})
+		}
+	}
+	if rec.Down != nil && *rec.Down == rec.Owner || rec.Switch.Active() && rec.Switch.Phase == unit.Drained {
+		a.promise.Release(rec.Ownership, now)
+	}
+	a.wake(0)
+}
+
+func (a *agent) tracked(l estate.Life) *tracked {
+	for i := range a.copies {
+		if a.copies[i].life == l {
+			return &a.copies[i]
+		}
+	}
+	return nil
+}
+
+// meets is told of an incarnation by whoever met it.
+func (a *agent) meets(inc estate.Incarnation) {
+	own := estate.Ownership{Incarnation: inc}
+	if a.self.Seen.Less(own) && a.self.Seen.Incarnation.Counter < inc.Counter {
+		a.save(func(s *unit.Self) { s.Seen = own }, func() { a.wake(0) })
+	}
+}
+
+// save changes the agent's own file; fn goes on when it is on disk. A crash before that loses the change.
+func (a *agent) save(change func(*unit.Self), fn func()) {
+	a.p.after(a.w.between(200*time.Microsecond, 3*time.Millisecond), func() {
+		change(&a.self)
+		fn()
+	})
+}
+
+// wake lets the agent look and act after a while; the earliest wake counts.
+func (a *agent) wake(wait time.Duration) {
+	a.wakes++
+	mine := a.wakes
+	a.p.after(wait, func() {
+		if a.wakes == mine && !a.busy {
+			a.busy = true
+			a.look(a.act)
+		}
+	})
+}
+
+// rest ends a round.
+func (a *agent) rest(wait time.Duration) {
+	a.busy = false
+	a.wake(wait)
+}
+
+// look observes the database: local reads, within a bound (I16).
+func (a *agent) look(then func()) {
+	d := a.m.db
+	finish := func(o observation) {
+		a.observed(o)
+		if a.stuckAt != never && a.p.mono()-a.asked >= time.Second {
+			a.askUpstream()
+		}
+		then()
+	}
+	if d.p.up && (d.p.paused || !d.ready || d.stalled > d.w.now+int64(hangsAfter)) {
+		a.p.after(lookBound, func() {
+			if d.p.up {
+				finish(d.hangs())
+			} else {
+				finish(d.observe())
+			}
+		})
+		return
+	}
+	a.p.after(time.Millisecond, func() { finish(d.observe()) })
+}
+
+// hangs is what can be seen of a server that does not answer.
+func (d *database) hangs() observation {
+	o := observation{dir: d.dir, running: true}
+	if d.upstream != nil {
+		o.upstream = d.upstream.m.id
+	}
+	return o
+}
+
+func (d *database) observe() observation {
+	o := observation{dir: d.dir, running: d.p.up, flushed: d.len(), replayed: d.replayPos()}
+	if d.half {
+		o.dir = unit.PrimaryDir
+	}
+	if d.upstream != nil {
+		o.upstream = d.upstream.m.id
+	}
+	if !d.p.up || !d.ready {
+		return o
+	}
+	o.answering, o.recovering, o.start = true, d.recovering, d.start
+	if d.gate.there && (d.gate.start == d.start || d.w.bug(RestartStaysOpen) || d.w.bug(LoggedGuard)) {
+		o.gate = d.gate
+	}
+	o.names = d.names
+	o.streaming = d.streaming != nil
+	for _, s := range d.senders {
+		o.followers = append(o.followers, follower{s.name, s.flushed})
+	}
+	o.oldest, o.waiting = d.oldestWait(), len(d.waiting) > 0
+	return o
+}
+
+func (a *agent) observed(o observation) {
+	now := a.p.mono()
+	a.seen, a.looked = o, true
+	if down := !o.running; down != (a.downAt != never) {
+		a.downAt = pick(down, now, never)
+	}
+	stuck := o.answering && o.recovering && o.upstream != "" && !o.streaming
+	if stuck != (a.stuckAt != never) {
+		a.stuckAt = pick(stuck, now, never)
+		a.asked = now
+	}
+	for _, f := range o.followers {
+		t := a.tracked(f.life)
+		if t == nil {
+			a.copies = append(a.copies, tracked{life: f.life, advanced: now})
+			t = &a.copies[len(a.copies)-1]
+		}
+		if f.flushed != t.flushed || !o.waiting || !t.waiting {
+			t.flushed, t.advanced = f.flushed, now
+		}
+		t.waiting, t.heard = o.waiting, now
+	}
+}
+
+// askUpstream finds out whether a copy that does not stream has a living upstream: only then it counts as stuck (I12).
+func (a *agent) askUpstream() {
+	a.asked = a.p.mono()
+	u := a.m.group.member(a.seen.upstream)
+	if u == nil {
+		return
+	}
+	call(a.w, a.p, u.agent.p, probeBound, func(reply func(life)) { reply(u.agent.lives()) }, func(l life, ok bool) {
+		if (!ok || !l.good) && a.stuckAt != never {
+			a.stuckAt = a.p.mono()
+		}
+	})
+}
+
+// view is the observation in the protocol's words.
+func (a *agent) view() unit.View {
+	o, now, rec := &a.seen, a.p.mono(), &a.known.rec
+	v := unit.View{
+		Directory: o.dir, Running: o.running, Answering: o.answering, InRecovery: o.recovering, SyncNames: o.names,
+		Flushed: estate.LSN(o.flushed), Replayed: estate.LSN(o.replayed), Upstream: o.upstream, Streaming: o.streaming,
+		WaitingFor: o.oldest, SinceShrink: now - a.shrunk, GrowFailures: a.grows, Promised: a.promise.Over(now),
+	}
+	if a.downAt != never {
+		v.DownFor = now - a.downAt
+	}
+	if a.ownerAt != never {
+		v.OwnerDownFor = now - a.ownerAt
+	}
+	if a.stuckAt != never {
+		v.StuckFor = now - a.stuckAt
+	}
+	if o.gate.there {
+		for _, u := range rec.Units {
+			v.Gates = append(v.Gates, unit.Gate{Unit: u, Ownership: o.gate.own, Open: o.gate.open})
+		}
+	}
+	for _, f := range o.followers {
+		c := unit.Copy{Life: f.life, Streaming: true, Usable: true, Flushed: estate.LSN(f.flushed)}
+		if t := a.tracked(f.life); t != nil {
+			c.MissingFor = now - t.heard
+			if o.waiting {
+				c.StalledFor = now - t.advanced
+			}
+		}
+		v.Copies = append(v.Copies, c)
+	}
+	for _, l := range rec.InSync {
+		if t := a.tracked(l); t != nil && !slices.ContainsFunc(o.followers, func(f follower) bool { return f.life == l }) {
+			v.Copies = append(v.Copies, unit.Copy{Life: l, MissingFor: now - t.heard})
+		}
+	}
+	return v
+}
+
+// act asks the protocol and does what it says, after the highest ownership met is on disk (I1).
+func (a *agent) act() {
+	if a.known.rev == 0 {
+		a.rest(agentTick)
+		return
+	}
+	if own := a.known.rec.Ownership; a.self.Seen.Less(own) {
+		a.save(func(s *unit.Self) {
+			if s.Seen.Less(own) {
+				s.Seen = own
+			}
+		}, a.decide)
+		return
+	}
+	a.decide()
+}
+
+func (a *agent) decide() {
+	s := a.known
+	action := a.w.next(s.rec, a.self, a.view(), a.w.timing, a.p.wall())
+	if a.w.tracing() && action.Do != unit.Wait {
+		a.w.tracef(a.p.name, "%s %s %s%s: %s", action.Do, action.Transition.Kind, s.rec.Ownership, names(action.Lives), action.Why)
+	}
+	if action.Do == unit.Wait || action.Do == unit.Alarm || a.fails > 0 && action.Do == a.failed && a.p.mono() < a.until {
+		a.rest(agentTick)
+		return
+	}
+	done := func(ok bool) {
+		if ok {
+			a.fails = 0
+			a.rest(0)
+			return
+		}
+		a.fails = min(a.fails+1, 6)
+		a.failed, a.until = action.Do, a.p.mono()+50*time.Millisecond<<a.fails
+		a.rest(10 * time.Millisecond)
+	}
+	run := func() {
+		if a.w.hiccup(a.p) {
+			a.p.after(0, func() { a.do(action, s, done) })
+			return
+		}
+		a.do(action, s, done)
+	}
+	if !checked(action.Do) {
+		run()
+		return
+	}
+	// What destroys or revives something is done only on a record that was read again (I15).
+	a.read(func(fresh stored, ok bool) {
+		switch {
+		case !ok:
+			done(false)
+		case fresh.newer(a.known):
+			a.learns(a.m.group, fresh)
+			a.rest(0)
+		default:
+			run()
+		}
+	})
+}
+
+func names(lives []estate.Life) string {
+	s := ""
+	for _, l := range lives {
+		s += " " + l.String()
+	}
+	return s
+}
+
+func checked(do unit.Do) bool {
+	switch do {
+	case unit.Create, unit.Start, unit.Stop, unit.Follow, unit.Compare, unit.Rewind, unit.Reinitialise:
+		return true
+	}
+	return false
+}
+
+func (a *agent) read(done func(stored, bool)) {
+	n := a.watch.source
+	call(a.w, a.p, n.p, 2*time.Second, func(reply func(stored)) { n.read(a.m.group, reply) }, func(s stored, ok bool) {
+		if !ok {
+			a.watch.turn()
+		}
+		done(s, ok)
+	})
+}
+
+// at lets the database do something; ok is false where no answer came in time. What was begun goes on without the agent.
+func (a *agent) at(bound time.Duration, op func(finish func()), done func(ok bool)) {
+	settled := false
+	d := a.m.db
+	if d.p.up {
+		boot := a.p.boot
+		d.p.after(500*time.Microsecond, func() {
+			op(func() {
+				a.w.push(a.w.now, a.p, func() {
+					if !settled && a.p.boot == boot {
+						settled = true
+						done(true)
+					}
+				})
+			})
+		})
+	}
+	a.p.after(bound, func() {
+		if !settled {
+			settled = true
+			done(false)
+		}
+	})
+}
+
+func (a *agent) do(action unit.Action, s stored, done func(ok bool)) {
+	d, rec := a.m.db, &s.rec
+	switch action.Do {
+	case unit.Create:
+		a.p.after(a.w.between(300*time.Millisecond, time.Second), func() {
+			d.dir = unit.PrimaryDir
+			d.write(&entry{kind: timeline})
+			a.save(func(s *unit.Self) { s.FirstLife = s.Life + 1 }, func() { done(true) })
+		})
+	case unit.Start:
+		a.save(func(s *unit.Self) { s.Life++ }, func() { a.startServer(done) })
+	case unit.Stop:
+		a.p.after(a.w.between(10*time.Millisecond, 200*time.Millisecond), func() {
+			d.p.crash()
+			done(true)
+		})
+	case unit.CloseGates:
+		a.lease = unit.Lease{}
+		a.at(doBound, func(finish func()) { d.close(); d.closedBy = d.gate.own; finish() }, done)
+	case unit.Drain:
+		a.drain(action, s, done)
+	case unit.OpenGates:
+		a.openGates(action, done)
+	case unit.Sever:
+		a.sever(action, done)
+	case unit.Replay:
+		a.p.after(5*time.Millisecond, func() { done(true) })
+	case unit.Promote:
+		a.save(func(s *unit.Self) { s.Owned = action.Ownership }, func() {
+			a.at(time.Minute, func(finish func()) { d.promote(finish) }, done)
+		})
+	case unit.Follow:
+		a.follow(action, done)
+	case unit.Compare:
+		a.compare(action, done)
+	case unit.Rewind:
+		a.stopped(func() {
+			d.rewind(a.p, a.m.group.member(action.Upstream).db, func(ok, refused bool) {
+				switch {
+				case refused:
+					a.save(func(s *unit.Self) { s.MustCopy = true }, func() { done(true) })
+				case ok:
+					a.save(forget, func() { done(true) })
+				default:
+					done(false)
+				}
+			})
+		})
+	case unit.Reinitialise:
+		a.stopped(func() {
+			d.reinitialise(a.p, a.m.group.member(action.Upstream).db, func(ok bool) {
+				if !ok {
+					done(false)
+					return
+				}
+				a.save(forget, func() { done(true) })
+			})
+		})
+	case unit.ShrinkTo:
+		a.shrink(action, done)
+	case unit.GrowBy:
+		a.grow(action, s, done)
+	case unit.Post:
+		if action.Transition.Kind == unit.Shrink && a.w.bug(ConfigBeforeStore) {
+			a.shrinkFirst(action, s, done)
+			return
+		}
+		a.post(s, action.Transition, done)
+	default:
+		a.w.broken("internal", "no way to %s %s", action.Do, rec.Group)
+	}
+}
+
+func (a *agent) startServer(done func(bool)) {
+	d := a.m.db
+	if d.p.up || d.half || d.dir == unit.EmptyDir {
+		done(false)
+		return
+	}
+	d.launch(a.self.Now())
+	done(true)
+}
+
+func forget(s *unit.Self) {
+	s.Owned, s.Compared = estate.Ownership{}, estate.Ownership{}
+	s.Severed, s.MustCopy = nil, false
+	s.FirstLife = s.Life + 1
+}
+
+// stopped goes on when the server does not run.
+func (a *agent) stopped(fn func()) {
+	if !a.m.db.p.up {
+		fn()
+		return
+	}
+	a.p.after(a.w.between(10*time.Millisecond, 200*time.Millisecond), func() {
+		a.m.db.p.crash()
+		fn()
+	})
+}
+
+// post asks a node for a transition, conditional on the revision it was decided on.
+func (a *agent) post(s stored, t unit.Transition, done func(bool)) {
+	n := a.watch.source
+	call(a.w, a.p, n.p, postBound, func(reply func(outcome)) { n.transition(a.m.group, s.rev, t, reply) }, func(o outcome, ok bool) {
+		if !ok {
+			a.unanswered(func() { done(false) })
+			return
+		}
+		if o.now.rev != 0 {
+			a.learns(a.m.group, o.now)
+		} else {
+			a.watch.turn()
+		}
+		done(o.err == nil)
+	})
+}
+
+// unanswered is what an agent does about a post whose fate it does not know.
+func (a *agent) unanswered(fn func()) {
+	a.watch.turn()
+	fn()
+}
+
+func (a *agent) drain(action unit.Action, s stored, done func(bool)) {
+	var fence estate.LSN
+	a.at(doBound, func(finish func()) {
+		a.m.db.drain(a.p, func(l estate.LSN) { fence = l; finish() })
+	}, func(ok bool) {
+		if !ok {
+			done(false)
+			return
+		}
+		a.post(s, unit.Transition{Kind: unit.Close, By: a.self.Now(), Ownership: action.Ownership, LSN: fence, Now: a.p.wall()}, done)
+	})
+}
+
+func (a *agent) openGates(action unit.Action, done func(bool)) {
+	own := action.Ownership
+	a.save(func(s *unit.Self) { s.Owned, s.Opened = own, own }, func() {
+		a.at(doBound, func(finish func()) {
+			if d := a.m.db; d.ready && !d.recovering {
+				d.open(own)
+				finish()
+			}
+		}, func(ok bool) {
+			if ok {
+				a.renew()
+			}
+			done(ok)
+		})
+	})
+}
+
+func (a *agent) sever(action unit.Action, done func(bool)) {
+	var at estate.LSN
+	cut := func(finish func()) { a.m.db.sever(a.p, func(l estate.LSN) { at = l; finish() }) }
+	if a.w.bug(PromoteUnsevered) {
+		cut = func(finish func()) { at = a.m.db.lsn(); finish() }
+	}
+	a.at(doBound, cut, func(ok bool) {
+		if !ok {
+			done(false)
+			return
+		}
+		a.save(func(s *unit.Self) { s.Severed = &unit.Severed{Ownership: action.Ownership, LSN: at} }, func() {
+			a.severed(action.Ownership, at)
+			done(true)
+		})
+	})
+}
+
+func (a *agent) follow(action unit.Action, done func(bool)) {
+	d := a.m.db
+	up := a.m.group.member(action.Upstream)
+	if d.half || d.dir != unit.StandbyDir && !(a.w.bug(RewoundStartsWritable) && d.dir == unit.PrimaryDir) {
+		done(false)
+		return
+	}
+	starts := !d.p.up
+	a.save(func(s *unit.Self) {
+		s.Severed = nil
+		if starts {
+			s.Life++
+		}
+	}, func() {
+		if starts {
+			if d.p.up {
+				done(false)
+				return
+			}
+			d.upstream = up.db
+			d.launch(a.self.Now())
+			done(true)
+			return
+		}
+		a.at(doBound, func(finish func()) {
+			if d.upstream != up.db {
+				d.upstream = up.db
+				d.dropReceiver()
+			}
+			d.connectLater(0)
+			finish()
+		}, done)
+	})
+}
+
+// compare lists what this former owner has and its successor has not; the list is kept where it can be read (I6).
+func (a *agent) compare(action unit.Action, done func(bool)) {
+	d, up := a.m.db, a.m.group.member(action.Upstream).db
+	if !up.serves(a.p) {
+		done(false)
+		return
+	}
+	d.work(a.p, up, a.w.long(100*time.Millisecond, 2*time.Second), func(ok bool) {
+		if !ok {
+			done(false)
+			return
+		}
+		list := slices.Clone(d.wal[d.common(up):])
+		n := a.watch.source
+		call(a.w, a.p, n.p, postBound, func(reply func(bool)) {
+			if n.mayAct() == nil && n.cluster.commands(n.cluster.leader) {
+				reply(true)
+			}
+		}, func(_, ok bool) {
+			if !ok {
+				a.watch.turn()
+				done(false)
+				return
+			}
+			a.w.diverged(a.m.group, list)
+			a.save(func(s *unit.Self) { s.Compared = action.Ownership }, func() { done(true) })
+		})
+	})
+}
+
+func labels(lives []estate.Life) []string {
+	out := make([]string, len(lives))
+	for i, l := range lives {
+		out[i] = l.String()
+	}
+	return out
+}
+
+func (a *agent) shrink(action unit.Action, done func(bool)) {
+	d, start := a.m.db, a.m.db.start
+	list := labels(action.Lives)
+	if a.w.bug(LateReload) && a.w.chance(500) {
+		// The agent was frozen between the store and the reload; meanwhile another one looks after the directory.
+		a.w.after(a.w.between(2*time.Second, 8*time.Second), func() {
+			if d.p.running() && d.start == start {
+				d.p.after(0, func() { d.reload(list) })
+			}
+		})
+		d.p.after(time.Millisecond, func() { d.reload(list) })
+		done(true)
+		return
+	}
+	a.at(doBound, func(finish func()) { d.reload(list); finish() }, done)
+}
+
+// shrinkFirst is a seeded bug: the configuration goes before the store.
+func (a *agent) shrinkFirst(action unit.Action, s stored, done func(bool)) {
+	out := action.Transition.Member
+	lives := slices.DeleteFunc(slices.Clone(s.rec.InSync), func(l estate.Life) bool { return l == out })
+	a.at(doBound, func(finish func()) { a.m.db.reload(labels(lives)); finish() }, func(bool) {
+		a.post(s, action.Transition, done)
+	})
+}
+
+// grow proves the wait, then tells the store.
+func (a *agent) grow(action unit.Action, s stored, done func(bool)) {
+	var mark estate.LSN
+	proven := false
+	a.at(doBound, func(finish func()) {
+		if d := a.m.db; d.ready && !d.recovering {
+			d.grow(a.p, labels(action.Lives), action.Candidate.String(), func(m estate.LSN, ok bool) { mark, proven = m, ok; finish() })
+		}
+	}, func(ok bool) {
+		if !ok || !proven {
+			a.grows++
+			a.shrunk = a.p.mono()
+			done(false)
+			return
+		}
+		if s.rec.InSyncLife(action.Candidate) {
+			done(true)
+			return
+		}
+		a.post(s, unit.Transition{Kind: unit.Grow, By: a.self.Now(), Ownership: s.rec.Ownership, Member: action.Candidate, LSN: mark, Now: a.p.wall()}, func(ok bool) {
+			if ok {
+				a.grows = 0
+			}
+			done(ok)
+		})
+	})
+}
+
+// lives is what the agent answers a probe, from memory.
+func (a *agent) lives() life {
+	return life{who: a.self.Now(), good: a.looked && a.seen.running && a.seen.answering}
+}
+
+// grants answers an owner that asks for a promise (I8).
+func (a *agent) grants(own estate.Ownership, duration time.Duration) bool {
+	if own.Less(a.self.Seen) {
+		return false
+	}
+	if rec := &a.known.rec; a.known.rev != 0 && rec.Down != nil && rec.Ownership == own {
+		return false
+	}
+	return a.promise.Grant(own, min(duration, a.w.timing.Promise), a.p.mono())
+}
+
+// consents answers a node that sees the owner silent (I16).
+func (a *agent) consents(own estate.Ownership, hold time.Duration) consent {
+	c := consent{who: a.self.Now()}
+	if own.Less(a.self.Seen) || !a.seen.running || !a.seen.answering {
+		return c
+	}
+	c.wait, c.ok = a.promise.Consent(own, a.p.mono(), hold)
+	return c
+}
+
+// renew asks every member of the set for its promise and lets plain reads pass for as long as all of them hold (I8).
+func (a *agent) renew() {
+	rec, me := &a.known.rec, a.self.Now()
+	o := &a.seen
+	if a.known.rev == 0 || rec.State != unit.Open || rec.Owner != me || !o.answering || o.recovering || !o.gate.open {
+		return
+	}
+	if s := rec.Switch; s.Active() && (s.Phase == unit.Closing || s.Phase == unit.Drained) {
+		return
+	}
+	own, duration := rec.Ownership, a.w.timing.Promise
+	if a.leased != own {
+		a.lease, a.leased = unit.Lease{}, own
+	}
+	if a.w.bug(LeaseFromStore) {
+		a.renewAtStore(own)
+		return
+	}
+	for _, l := range rec.InSync {
+		m := a.m.group.member(l.Member)
+		sent := a.p.mono()
+		if a.w.bug(LeaseFromReceipt) {
+			sent = never
+		}
+		type promised struct {
+			who estate.Life
+			ok  bool
+		}
+		call(a.w, a.p, m.agent.p, probeBound, func(reply func(promised)) {
+			reply(promised{m.agent.self.Now(), m.agent.grants(own, duration)})
+		}, func(p promised, ok bool) {
+			if ok && p.ok && p.who == l && a.leased == own {
+				if sent == never {
+					sent = a.p.mono()
+				}
+				a.lease.Granted(l, sent, duration)
+				a.extend(own)
+			}
+		})
+	}
+	a.extend(own)
+}
+
+// extend writes the lease into the database.
+func (a *agent) extend(own estate.Ownership) {
+	rec := &a.known.rec
+	if rec.Ownership != own || rec.State != unit.Open || a.leased != own {
+		return
+	}
+	now, d := a.p.mono(), a.m.db
+	until := a.lease.Until(rec.InSync, now, a.w.timing.Promise)
+	if until <= now {
+		return
+	}
+	left, start := until-now, d.start
+	deadline := d.p.wall() + left.Milliseconds()
+	d.p.after(300*time.Microsecond, func() { // a frozen server reads it later: it is a time of day, not a duration
+		if d.ready && d.start == start && d.gate.open && d.gate.own == own {
+			d.lease, d.leasedAt = deadline, d.w.now
+		}
+	})
+	a.p.after(left, func() { // the agent ends it on its own clock
+		if d.start == start && (a.leased != own || a.lease.Until(a.known.rec.InSync, a.p.mono(), a.w.timing.Promise) <= a.p.mono()) {
+			d.lease = 0
+		}
+	})
+}
+
+// renewAtStore is a seeded bug: the right to write comes from the store and ends with it.
+func (a *agent) renewAtStore(own estate.Ownership) {
+	a.read(func(_ stored, ok bool) {
+		d := a.m.db
+		if ok {
+			d.lease = d.p.wall() + 2000
+			if d.gate.there && d.gate.own == own && !d.gate.open {
+				d.gate.open = true
+			}
+			return
+		}
+		if d.p.wall() > d.lease {
+			d.gate.open = false
+		}
+	})
+}

@@ -1,0 +1,70 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	seeds   = flag.Int("seeds", 40, "how many seeds TestSim runs")
+	from    = flag.Uint64("from", 1, "the first seed of TestSim")
+	kind    = flag.String("profile", "", "the profile of TestSim's worlds: storm, calm, planned, copies, owners, store, recovery, leader, slow-copy, isolation; empty: by the seed")
+	bug     = flag.Int("bug", 0, "the seeded bug in TestSim's worlds")
+	verbose = flag.Bool("trace", false, "print every line of the trace of the first seed")
+	keep    = flag.Bool("keep-going", false, "go on after a failing seed")
+)
+
+// TestSim runs worlds from consecutive seeds; none may break an invariant.
+func TestSim(t *testing.T) {
+	began := time.Now()
+	var virtual time.Duration
+	var events uint64
+	var stats Stats
+	for i := range *seeds {
+		cfg := Config{Seed: *from + uint64(i), Profile: Profile(*kind), Bug: Bug(*bug)}
+		if *verbose {
+			cfg.Trace = func(line string) { fmt.Println(line) }
+		}
+		r := Run(cfg)
+		virtual += r.Virtual
+		events += r.Events
+		stats.add(r.Stats)
+		if r.Violation != nil {
+			explain(t, cfg, r)
+			if !*keep {
+				return
+			}
+		}
+	}
+	took := time.Since(began)
+	t.Logf("%d seeds, %.1f virtual hours, %d events, %.0f virtual hours per hour", *seeds, virtual.Hours(), events, virtual.Hours()/took.Hours())
+	t.Logf("%+v", stats)
+}
+
+// explain replays a failing seed and prints the end of its trace.
+func explain(t *testing.T, cfg Config, r Result) {
+	t.Helper()
+	const tail = 60
+	var last []string
+	cfg.Trace = func(line string) {
+		last = append(last, line)
+		if len(last) > 2*tail {
+			last = append([]string{}, last[tail:]...)
+		}
+	}
+	again := Run(cfg)
+	if again.Hash != r.Hash {
+		t.Errorf("seed %d does not replay: hash %x, then %x", cfg.Seed, r.Hash, again.Hash)
+	}
+	t.Errorf("%v\n%s\nreplay: go test ./internal/unit/sim -run TestSim -seeds 1 -from %d -profile %q -bug %d -trace",
+		r.Violation, strings.Join(last[max(0, len(last)-tail):], "\n"), cfg.Seed, cfg.Profile, cfg.Bug)
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(m.Run())
+}
