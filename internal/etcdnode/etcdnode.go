@@ -76,6 +76,7 @@ type Node struct {
 	quota  int64
 	log    *slog.Logger
 
+	closing *atomic.Bool // the member is being stopped
 	stop    sync.Once
 	stopped chan struct{}
 	reason  atomic.Pointer[string]
@@ -96,9 +97,9 @@ func start(cfg *embed.Config, o Options) (n *Node, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, errs.New(errs.Unavailable, "cannot make the store's directory: %w", err)
 	}
-	fatal := &fatalHook{}
+	fatal, closing := &fatalHook{}, &atomic.Bool{}
 	fatal.starting.Store(true)
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&core{log: o.Logger.With("part", "etcd")}, zap.WithFatalHook(fatal)))
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&core{log: o.Logger.With("part", "etcd"), closing: closing}, zap.WithFatalHook(fatal)))
 	defer func() {
 		if p := recover(); p != nil { // etcd ends in panic or Fatal on a directory it cannot use
 			n, err = nil, errs.New(errs.Unavailable, "cannot start the store in %s: %v; check the directory and its disk", o.Dir, p)
@@ -109,7 +110,7 @@ func start(cfg *embed.Config, o Options) (n *Node, err error) {
 		return nil, errs.New(errs.Unavailable, "cannot start the store member %s: %w", o.Name, err)
 	}
 	fatal.starting.Store(false)
-	n = &Node{etcd: e, client: v3client.New(e.Server), dir: o.Dir, quota: cfg.QuotaBackendBytes, log: o.Logger, stopped: make(chan struct{})}
+	n = &Node{etcd: e, closing: closing, client: v3client.New(e.Server), dir: o.Dir, quota: cfg.QuotaBackendBytes, log: o.Logger, stopped: make(chan struct{})}
 	n.watch.Go(n.noteEnd)
 	return n, nil
 }
@@ -144,6 +145,7 @@ func (n *Node) Stop() {
 	n.stop.Do(func() {
 		_ = n.client.Close() // its only error is the end of its own context
 		if n.etcd != nil {
+			n.closing.Store(true)
 			asked := "stopped by its node"
 			n.reason.CompareAndSwap(nil, &asked)
 			// Close alone waits for ever on a member that never became ready; the server goes first.

@@ -12,10 +12,14 @@ import (
 // core writes etcd's log lines to slog. What etcd calls information is detail to a node's reader.
 type core struct {
 	log *slog.Logger
+	// closing: what etcd calls an error while it is stopped, such as a closed listener, is none.
+	closing *atomic.Bool
 }
 
 func (c *core) level(l zapcore.Level) slog.Level {
 	switch {
+	case c.closing != nil && c.closing.Load():
+		return slog.LevelDebug
 	case l >= zapcore.ErrorLevel:
 		return slog.LevelError
 	case l == zapcore.WarnLevel:
@@ -32,7 +36,7 @@ func (c *core) Enabled(l zapcore.Level) bool {
 
 // With implements zapcore.Core.
 func (c *core) With(fields []zapcore.Field) zapcore.Core {
-	return &core{log: c.log.With(attributes(fields)...)}
+	return &core{log: c.log.With(attributes(fields)...), closing: c.closing}
 }
 
 // Check implements zapcore.Core.

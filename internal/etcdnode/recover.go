@@ -2,6 +2,7 @@ package etcdnode
 
 import (
 	"context"
+	"crypto/sha256"
 	"io"
 	"os"
 	"path/filepath"
@@ -86,12 +87,37 @@ func runAlone(ctx context.Context, name string, begin func() (*Node, error), wri
 	return write(ctx, n.client)
 }
 
-// Snapshot streams the store as one file with its checksum at the end, as Restore takes it.
-// It is the local member's state and needs no quorum.
-func (n *Node) Snapshot(ctx context.Context) (io.ReadCloser, error) {
+// Snapshot writes the store as one file with its checksum at the end, as Restore takes it.
+// It is the local member's state and needs no quorum. What was written before an error is no snapshot.
+func (n *Node) Snapshot(ctx context.Context, w io.Writer) error {
+	if n.etcd == nil {
+		return n.externalSnapshot(ctx, w)
+	}
+	select {
+	case <-n.stopped:
+		return errs.New(errs.Unavailable, "cannot take a snapshot: %s", *n.reason.Load())
+	default:
+	}
+	snap := n.etcd.Server.Backend().Snapshot()
+	defer snap.Close()
+	sum := sha256.New()
+	if _, err := snap.WriteTo(io.MultiWriter(w, sum)); err != nil {
+		return errs.New(errs.Unavailable, "the snapshot of the store broke off: %w", err)
+	}
+	if _, err := w.Write(sum.Sum(nil)); err != nil {
+		return errs.New(errs.Unavailable, "the snapshot of the store broke off: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) externalSnapshot(ctx context.Context, w io.Writer) error {
 	r, err := n.client.Snapshot(ctx)
 	if err != nil {
-		return nil, errs.New(errs.Unavailable, "cannot take a snapshot of the store: %w", err)
+		return errs.New(errs.Unavailable, "cannot take a snapshot of the store: %w", err)
 	}
-	return r, nil
+	defer r.Close()
+	if _, err := io.Copy(w, r); err != nil {
+		return errs.New(errs.Unavailable, "the snapshot of the store broke off: %w", err)
+	}
+	return nil
 }

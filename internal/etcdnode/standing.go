@@ -54,7 +54,7 @@ type Standing struct {
 
 type heard struct {
 	at       time.Time // zero: never in this boot
-	since    bool      // heard since the node became cold
+	since    bool      // heard since the node became cold, with a leader
 	standing wire.Standing
 	err      string
 }
@@ -134,26 +134,30 @@ func (s *Standing) round(ctx context.Context) {
 			s.heard[peer] = h
 			continue
 		}
-		s.heard[peer] = heard{at: now, since: true, standing: answers[i]}
+		s.heard[peer] = heard{at: now, since: leader || !s.cold, standing: answers[i]}
 		s.meet(peer, answers[i])
 	}
-	s.judgeCold()
+	s.judgeCold(leader)
 }
 
-// judgeQuorum makes the node cold again when it comes back after a long time without a leader.
+// judgeQuorum makes the node cold again when it is without a leader for long. While a cold node has no leader, what it hears
+// does not count: whoever answered then may have been recovered by the time the quorum is back.
 func (s *Standing) judgeQuorum(leader bool, now time.Time) {
-	if !leader {
+	if leader {
+		s.lastLeader = now
 		return
 	}
 	if away := now.Sub(s.lastLeader); away > s.o.ColdAfter && !s.cold {
-		s.o.Logger.Warn("node is cold: the store was without a leader", "for", away)
+		s.o.Logger.Warn("node is cold: the store is without a leader", "for", away)
 		s.cold, s.confirmed = true, ""
-		for peer, h := range s.heard {
-			h.since = false
-			s.heard[peer] = h
-		}
 	}
-	s.lastLeader = now
+	if !s.cold {
+		return
+	}
+	for peer, h := range s.heard {
+		h.since = false
+		s.heard[peer] = h
+	}
 }
 
 // meet keeps the highest incarnation that was met, on disk before it counts.
@@ -178,8 +182,8 @@ func supersedes(met, own estate.Incarnation) bool {
 	return met.Counter > own.Counter || met.Counter == own.Counter && met.ID != own.ID
 }
 
-func (s *Standing) judgeCold() {
-	if !s.cold || s.own.Counter == 0 {
+func (s *Standing) judgeCold(leader bool) {
+	if !s.cold || !leader || s.own.Counter == 0 {
 		return
 	}
 	if s.recovered == s.own {

@@ -47,6 +47,8 @@ type Options struct {
 	Timeout time.Duration
 	// MayAct is asked before ownership changes (I10); nil always allows.
 	MayAct func() error
+	// HasLeader lets calls that need the quorum fail at once where there is none; nil lets them run into their deadline.
+	HasLeader func(ctx context.Context) bool
 	// Now gives the wall clock, for display only (default time.Now).
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -70,6 +72,14 @@ func New(c *clientv3.Client, o Options) *Store {
 		o.Now = time.Now
 	}
 	return &Store{c: c, o: o}
+}
+
+// quorum refuses at once what could only run into its deadline.
+func (s *Store) quorum(ctx context.Context, what string) error {
+	if s.o.HasLeader == nil || s.o.HasLeader(ctx) {
+		return nil
+	}
+	return errs.New(errs.Unavailable, "cannot %s: the control store has no quorum now; databases and gateways go on meanwhile, try again", what)
 }
 
 func (s *Store) now() int64 { return s.o.Now().UnixMilli() }
@@ -98,6 +108,11 @@ type entry struct {
 func (s *Store) get(ctx context.Context, key string, r wire.Read) (entry, int64, error) {
 	ctx, cancel := s.limit(ctx)
 	defer cancel()
+	if r != wire.Local {
+		if err := s.quorum(ctx, "read "+key); err != nil {
+			return entry{}, 0, err
+		}
+	}
 	resp, err := s.c.Get(ctx, Root+key, options(r)...)
 	if err != nil {
 		return entry{}, 0, readError("read "+key, err)
@@ -113,6 +128,11 @@ func (s *Store) get(ctx context.Context, key string, r wire.Read) (entry, int64,
 func (s *Store) list(ctx context.Context, prefix string, r wire.Read, more ...clientv3.OpOption) ([]entry, int64, error) {
 	ctx, cancel := s.limit(ctx)
 	defer cancel()
+	if r != wire.Local {
+		if err := s.quorum(ctx, "list "+prefix); err != nil {
+			return nil, 0, err
+		}
+	}
 	more = append(append(more, clientv3.WithPrefix()), options(r)...)
 	resp, err := s.c.Get(ctx, Root+prefix, more...)
 	if err != nil {
@@ -132,6 +152,9 @@ func (s *Store) list(ctx context.Context, prefix string, r wire.Read, more ...cl
 func (s *Store) commit(ctx context.Context, what string, conditions []clientv3.Cmp, writes []clientv3.Op) (revision int64, ok bool, err error) {
 	ctx, cancel := s.limit(ctx)
 	defer cancel()
+	if err := s.quorum(ctx, what); err != nil {
+		return 0, false, err
+	}
 	resp, err := s.c.Txn(ctx).If(conditions...).Then(writes...).Commit()
 	if err != nil {
 		return 0, false, writeError(what, err)
