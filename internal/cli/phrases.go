@@ -104,6 +104,11 @@ const (
 	snapshotWritten
 	askCold
 	nodeActs
+
+	verdictLine
+	creditOnly
+	askRelease
+	releasedLine
 	askRecover
 	askRestore
 	incarnationBegan
@@ -211,6 +216,11 @@ var phrases = [phraseCount]text{
 	askRestore:       {"Make this node's store from %s? What was decided since is lost", "用 %s 重建本节点的存储？此后所作的决定将丢失"},
 	incarnationBegan: {"incarnation %s begins on node %s; start the node, then decide unit by unit: perdure status", "代次 %s 在节点 %s 开始；请启动节点，再逐单元决定：perdure status"},
 	nodeActs:         {"node %s may act", "节点 %s 可以行动"},
+
+	verdictLine:  {"%s: %s accounts verified and open, %s inconsistent; %s receipts compared (%s), %s of them without effect here; took %s", "%s：%s 个账户已核实并开放，%s 个不一致；核对回执 %s 条（%s），其中 %s 条在此无对应交易；用时 %s"},
+	creditOnly:   {"credit only: %s", "仅入金：%s"},
+	askRelease:   {"End the quarantine of %s? Every account is served again, judged or not", "解除 %s 的待核查限制？所有账户将恢复服务，无论是否已核实"},
+	releasedLine: {"the quarantine of %s has ended", "%s 的待核查限制已解除"},
 }
 
 // words are the words of the protocol that people read in Chinese.
