@@ -106,7 +106,7 @@ func newMember(t testing.TB, id estate.MemberID, change func(*Options)) *member 
 		Logger:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level})),
 		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := conn.Exec(ctx, `create table public.account (id text primary key, balance numeric not null);
-				create role app login password 'app' in role perdure_app; grant all on public.account to app; grant all on schema public to app`)
+				create role app login password 'app' in role perdure_app; grant all on public.account to app, perdure_app; grant all on schema public to app`)
 			return err
 		},
 	}}
@@ -205,6 +205,13 @@ func (m *member) start() {
 // own makes and opens the first owner. The directory is created once in a test process and copied from then on.
 func (m *member) own(epoch uint64) {
 	m.t.Helper()
+	m.made()
+	m.start()
+	m.open(epoch)
+}
+
+func (m *member) made() {
+	m.t.Helper()
 	template.Do(func() {
 		m.must(m.Create(m.ctx()))
 		if out, err := exec.Command("cp", "-a", m.opts.DataDir, filepath.Join(root, "template")).CombinedOutput(); err != nil {
@@ -216,8 +223,6 @@ func (m *member) own(epoch uint64) {
 			m.t.Fatalf("%v: %s", err, out)
 		}
 	}
-	m.start()
-	m.open(epoch)
 }
 
 var template sync.Once
@@ -295,10 +300,14 @@ func (m *member) growTo(copies ...*member) driver.Grown {
 	return grown
 }
 
+func (m *member) appURL() string {
+	return fmt.Sprintf("postgres://app:app@127.0.0.1:%d/perdure?sslmode=disable", m.opts.Port)
+}
+
 // app connects as an application does.
 func (m *member) app() *pgx.Conn {
 	m.t.Helper()
-	conn, err := pgx.Connect(m.ctx(), fmt.Sprintf("postgres://app:app@127.0.0.1:%d/perdure?sslmode=disable", m.opts.Port))
+	conn, err := pgx.Connect(m.ctx(), m.appURL())
 	m.must(err)
 	m.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -377,15 +386,19 @@ func freePort(t testing.TB) int {
 
 // pay commits one keyed transfer behind the guard, as an application does, and gives its error.
 func (m *member) pay(ctx context.Context, conn *pgx.Conn, key string) error {
+	return m.payAs(ctx, conn, "u1", "test", key, 12.5)
+}
+
+func (m *member) payAs(ctx context.Context, conn *pgx.Conn, unit estate.UnitID, caller, key string, amount float64) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		const request = `row('u1', 7, 'test', 'route', $1, sha256($1::text::bytea))::perdure.request`
-		if _, err := tx.Exec(ctx, `select perdure.claim(`+request+`)`, key); err != nil {
+		const request = `row($1, 7, $2, $2, $3, sha256($3::text::bytea))::perdure.request`
+		if _, err := tx.Exec(ctx, `select perdure.claim(`+request+`)`, string(unit), caller, key); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `insert into account values ('of-' || $1, 1)`, key); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `select perdure.settle(`+request+`, 200, 'text/plain', 'done', array['of-' || $1], 12.5)`, key)
+		_, err := tx.Exec(ctx, `select perdure.settle(`+request+`, 200, 'text/plain', 'done', array['of-' || $3], $4)`, string(unit), caller, key, amount)
 		return err
 	})
 }

@@ -80,7 +80,16 @@ func (d *Database) install(ctx context.Context, conn *pgx.Conn, prepare bool) er
 	if err := d.ensureRole(ctx, conn, d.o.Member); err != nil {
 		return err
 	}
+	if password, err := d.o.Password(guard.AppRole); err == nil && password != "" {
+		if err := d.setPassword(ctx, conn, guard.AppRole, "login", password); err != nil {
+			return err
+		}
+	}
 	if prepare && d.o.Prepare != nil {
+		// What users wrote expects the usual places for its names.
+		if _, err := conn.Exec(ctx, `set search_path = "$user", public`); err != nil {
+			return failed(err, "cannot prepare database %s", d.o.Database)
+		}
 		if err := d.o.Prepare(ctx, conn); err != nil {
 			return failed(err, "cannot prepare database %s", d.o.Database)
 		}

@@ -94,6 +94,9 @@ func accounts(ctx context.Context, conn *pgx.Conn, query string, bad map[string]
 		if _, err := tx.Exec(ctx, `set local statement_timeout = '`+judgeTimeout+`'`); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, `set local search_path = "$user", public`); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, `set local role `+guard.AppRole); err != nil {
 			return err
 		}
