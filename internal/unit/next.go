@@ -103,13 +103,7 @@ func (n agentView) closedOwner() Action {
 		return Action{Do: CloseGates, Why: "the group is closed"}
 	}
 	if n.rec.Lost != nil {
-		if a, ok := n.accepted(); ok {
-			return a
-		}
-		if !n.view.Running && n.view.Directory != EmptyDir {
-			return Action{Do: Start, Why: "wait, closed, for a person's decision"}
-		}
-		return Action{Do: Wait, Why: "the store was recovered: people decide who goes on [I10]"}
+		return n.recovered()
 	}
 	switch {
 	case n.view.Directory == EmptyDir:
@@ -122,6 +116,24 @@ func (n agentView) closedOwner() Action {
 		return Action{Do: Alarm, Why: "the record names a standby as first owner: propose it as an emergency"}
 	}
 	return n.post(Transition{Kind: Reopen, Reason: "first opening"})
+}
+
+// recovered: people decide who goes on. Until then every directory runs, closed, and says what life it is in, because the
+// recovered record may be older than that (I10).
+func (n agentView) recovered() Action {
+	if a, ok := n.accepted(); ok && n.view.Running && n.view.Answering {
+		return a
+	}
+	m, _ := n.rec.Member(n.self.Member)
+	switch {
+	case n.view.Directory == EmptyDir:
+		return Action{Do: Wait, Why: "the directory is empty; people decide who goes on [I10]"}
+	case !n.view.Running:
+		return Action{Do: Start, Why: "wait, closed, for a person's decision"}
+	case m.Life != n.self.Life && n.view.Answering:
+		return n.post(Transition{Kind: Enrol})
+	}
+	return Action{Do: Wait, Why: "the store was recovered: people decide who goes on [I10]"}
 }
 
 // accepted: people accepted a loss and this member is the one they chose.
@@ -209,10 +221,19 @@ func (n agentView) ownerDown(mine bool) Action {
 	if mine && n.rec.Down == nil {
 		return n.post(Transition{Kind: OwnerDown, Reason: "the database process is dead"})
 	}
-	if len(n.rec.InSync) > 0 && n.view.DownFor < n.timing.Restart {
+	// Counted from when those who may take over could know of it.
+	if n.hasHeir() && n.view.DownSeenFor(n.rec) < n.timing.Restart {
 		return Action{Do: Wait, Why: "the in-sync set may take over"}
 	}
 	return Action{Do: Start, Why: "nobody took over"}
+}
+
+// hasHeir reports whether somebody may take over without a person.
+func (n agentView) hasHeir() bool {
+	return n.rec.Policy.Failover == Auto && !damped(n.rec, n.now) && slices.ContainsFunc(n.rec.InSync, func(l estate.Life) bool {
+		m, ok := n.rec.Member(l.Member)
+		return ok && m.Role == SyncRole && m.Life == l.N
+	})
 }
 
 // keepSet brings the names in force to the record's set and takes out copies that hold commits up.
@@ -268,6 +289,9 @@ func (n agentView) growSet() (Action, bool) {
 func (n agentView) copy() Action {
 	if anyOpen(n.view.Gates) {
 		return Action{Do: CloseGates, Why: n.rec.Owner.String() + " owns it"}
+	}
+	if n.rec.Lost != nil {
+		return n.recovered()
 	}
 	if a, ok := n.accepted(); ok && n.view.Running && n.view.Answering {
 		return a

@@ -431,7 +431,7 @@ func (a *agent) do(action unit.Action, s stored, done func(ok bool)) {
 			a.save(func(s *unit.Self) { s.FirstLife = s.Life + 1 }, func() { done(true) })
 		})
 	case unit.Start:
-		a.save(func(s *unit.Self) { s.Life++ }, func() { a.startServer(done) })
+		a.save(func(s *unit.Self) { s.Life++ }, func() { a.startServer(rec, done) })
 	case unit.Stop:
 		a.p.after(a.w.between(10*time.Millisecond, 200*time.Millisecond), func() {
 			d.p.crash()
@@ -453,7 +453,7 @@ func (a *agent) do(action unit.Action, s stored, done func(ok bool)) {
 			a.at(time.Minute, func(finish func()) { d.promote(finish) }, done)
 		})
 	case unit.Follow:
-		a.follow(action, done)
+		a.follow(action, rec, done)
 	case unit.Compare:
 		a.compare(action, done)
 	case unit.Rewind:
@@ -494,13 +494,13 @@ func (a *agent) do(action unit.Action, s stored, done func(ok bool)) {
 	}
 }
 
-func (a *agent) startServer(done func(bool)) {
+func (a *agent) startServer(rec *unit.Record, done func(bool)) {
 	d := a.m.db
 	if d.p.up || d.half || d.dir == unit.EmptyDir {
 		done(false)
 		return
 	}
-	d.launch(a.self.Now())
+	d.launch(a.self.Now(), rec)
 	done(true)
 }
 
@@ -593,7 +593,7 @@ func (a *agent) sever(action unit.Action, done func(bool)) {
 	})
 }
 
-func (a *agent) follow(action unit.Action, done func(bool)) {
+func (a *agent) follow(action unit.Action, rec *unit.Record, done func(bool)) {
 	d := a.m.db
 	up := a.m.group.member(action.Upstream)
 	if d.half || d.dir != unit.StandbyDir && !(a.w.bug(RewoundStartsWritable) && d.dir == unit.PrimaryDir) {
@@ -613,7 +613,7 @@ func (a *agent) follow(action unit.Action, done func(bool)) {
 				return
 			}
 			d.upstream = up.db
-			d.launch(a.self.Now())
+			d.launch(a.self.Now(), rec)
 			done(true)
 			return
 		}

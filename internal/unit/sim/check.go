@@ -243,10 +243,10 @@ func (d *database) promotes() {
 	}
 }
 
-// startsWritable is called when a primary directory is started.
-func (d *database) startsWritable() {
-	if a := d.m.agent; a.known.rev != 0 && a.known.rec.Owner.Member != d.m.id {
-		d.w.broken("I6", "%s is started as a primary although %s owns the group", d.p.name, a.known.rec.Owner)
+// startsWritable is called when a primary directory is started, by an agent that has read the record (I6).
+func (d *database) startsWritable(rec *unit.Record) {
+	if rec.Owner.Member != d.m.id && rec.Lost == nil {
+		d.w.broken("I6", "%s is started as a primary although %s owns the group", d.p.name, rec.Owner)
 	}
 }
 
@@ -324,7 +324,7 @@ func (w *world) namesInForce(c *cluster, g *group, rec *unit.Record) {
 		return
 	}
 	for _, l := range rec.InSync {
-		if !m.db.named(l.String()) {
+		if g.decidable(rec, l) != nil && !m.db.named(l.String()) {
 			w.broken("I2", "%s is in the set of %s at %s and not in force on %s", l, g.name, rec.Ownership, m.db.p.name)
 		}
 	}

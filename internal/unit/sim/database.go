@@ -160,7 +160,7 @@ func (d *database) write(e *entry) *entry {
 
 // launch starts the server; it answers after a while. A primary starts without sync names, and every guard row of an
 // earlier life is void.
-func (d *database) launch(life estate.Life) {
+func (d *database) launch(life estate.Life, rec *unit.Record) {
 	d.p.start()
 	d.w.starts++
 	d.start = d.w.starts
@@ -174,7 +174,7 @@ func (d *database) launch(life estate.Life) {
 		d.gate = gateRow{}
 	}
 	if !d.recovering {
-		d.startsWritable()
+		d.startsWritable(rec)
 	}
 	d.p.after(d.w.between(150*time.Millisecond, 900*time.Millisecond), func() {
 		d.ready = true

@@ -95,10 +95,10 @@ func (p *profile) choose(name Profile) {
 		set(4, shortPause, backendCrash, cancelCommits, agentCrash, nodeCrash, appCrash, gatewayCrash, lateNet, nodeLag, wallStep)
 		p.switches, p.hiccups = 0, 0
 	case Planned:
-		set(2, shortPause, agentCrash, agentPause, cancelCommits, databaseCrash, backendCrash, nodePause, lateNet, nodeLag, replayConflict, slowDisk)
+		set(2, shortPause, agentCrash, agentPause, cancelCommits, databaseCrash, backendCrash, nodePause, lateNet, nodeLag, replayConflict, slowDisk, slowStore)
 		p.switches, p.aborts, p.gap, p.longWork = 120, 200, 10*time.Second, 60
 	case Copies:
-		set(4, walCut, cutOneWay, cutBoth, copyCrash, copyPause, frozenCheckpointer, slowDisk, cancelCommits, agentPause, agentCrash, lossyNet, backendCrash, lateNet)
+		set(4, walCut, cutOneWay, cutBoth, copyCrash, copyPause, frozenCheckpointer, slowDisk, cancelCommits, agentPause, agentCrash, lossyNet, backendCrash, lateNet, slowStore, nodeLag)
 		set(1, databaseCrash, siteDown)
 		p.sites, p.gap = 5, 4*time.Second
 	case Owners:
@@ -106,7 +106,7 @@ func (p *profile) choose(name Profile) {
 		set(2, walCut, copyPause, replayConflict, nodeLag, agentPause)
 		p.gap = 8 * time.Second
 	case Store:
-		set(4, leaderCrash, nodeCrash, nodePause, nodeLag, majorityDown, cutBoth, cutOneWay, lateNet, lossyNet)
+		set(4, leaderCrash, nodeCrash, nodePause, nodeLag, majorityDown, cutBoth, cutOneWay, lateNet, lossyNet, slowStore)
 		set(2, databaseCrash, agentCrash)
 	case Recovery:
 		set(2, databaseCrash, shortPause, nodeLag, cancelCommits)

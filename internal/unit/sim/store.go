@@ -108,6 +108,9 @@ func (c *cluster) write(from *node, g *group, rev int64, t unit.Transition, done
 		if w.chance(5) {
 			wait = w.long(10*time.Millisecond, 500*time.Millisecond) // a slow disk
 		}
+		if w.slowStore > 0 && w.chance(300) {
+			wait = w.between(0, w.slowStore)
+		}
 		leader.p.after(wait, func() { c.commit(leader, term, g, rev, t, 0, answer) })
 	})
 }

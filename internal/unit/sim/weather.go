@@ -35,6 +35,7 @@ const (
 	frozenCheckpointer
 	slowDisk
 	replayConflict
+	slowStore
 	faults
 )
 
@@ -205,6 +206,11 @@ func (w *world) fault(kind int) {
 		n := w.nodes[w.rng.IntN(len(w.nodes))]
 		n.lagBy = w.long(200*time.Millisecond, 6*time.Second)
 		w.lasting(w.long(2*time.Second, 20*time.Second), func() { n.lagBy = 0 })
+	case slowStore:
+		w.slowStore = w.long(500*time.Millisecond, 8*time.Second)
+		w.tracef("weather", "the store's disk is slow, up to %s", w.slowStore)
+		w.weather.badNet++
+		w.lasting(w.long(2*time.Second, 15*time.Second), func() { w.slowStore = 0; w.weather.badNet-- })
 	case leaderCrash:
 		if l := w.top().leader; l != nil {
 			w.kill(l.p)
@@ -394,7 +400,7 @@ func (w *world) calm() {
 	w.quiet = true
 	w.net.cut, w.net.walCut = [maxSites][maxSites]bool{}, [maxSites][maxSites]bool{}
 	w.net.loss, w.net.copies, w.net.late = 0, 0, 0
-	w.weather.badNet = 0
+	w.weather.badNet, w.slowStore = 0, 0
 	for _, s := range w.sites {
 		s.dark = false
 	}

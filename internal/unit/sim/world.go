@@ -97,23 +97,24 @@ type world struct {
 	stats   Stats
 	timing  unit.Timing
 
-	net      network
-	sites    []*site
-	nodes    []*node
-	groups   []*group
-	gateways []*gateway
-	apps     []*app
-	clients  []*client
-	clusters []*cluster
-	watchers []*watcher
-	starts   uint64 // database starts, for pg_postmaster_start_time
-	lastKey  uint64
-	requests []*request
-	doubles  []double
-	weather  weather
-	operator operator
-	quiet    bool // faults are over: everything has to come to rest
-	stopped  bool // clients send nothing new
+	net       network
+	sites     []*site
+	nodes     []*node
+	groups    []*group
+	gateways  []*gateway
+	apps      []*app
+	clients   []*client
+	clusters  []*cluster
+	watchers  []*watcher
+	starts    uint64 // database starts, for pg_postmaster_start_time
+	lastKey   uint64
+	requests  []*request
+	doubles   []double
+	weather   weather
+	operator  operator
+	slowStore time.Duration // how long a write of the store may take
+	quiet     bool          // faults are over: everything has to come to rest
+	stopped   bool          // clients send nothing new
 }
 
 // site is a place; processes at one site fail together.
