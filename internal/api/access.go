@@ -69,7 +69,16 @@ func (i identity) may(access []Access) bool {
 // has reports whether the person's role includes the access.
 func (i identity) has(a Access) bool { return i.Machine == "" && slices.Contains(grants(i.Role), a) }
 
-type identityKey struct{}
+type (
+	identityKey struct{}
+	pathKey     struct{}
+)
+
+// pathOf is the path of the request, for problems.
+func pathOf(ctx context.Context) string {
+	path, _ := ctx.Value(pathKey{}).(string)
+	return path
+}
 
 func who(ctx context.Context) identity {
 	i, _ := ctx.Value(identityKey{}).(identity)
@@ -85,6 +94,8 @@ func accessOf(op *huma.Operation) []Access {
 // admit lets a request through to its handler, or answers 401 or 403.
 func (s *Server) admit(ctx huma.Context, next func(huma.Context)) {
 	access := accessOf(ctx.Operation())
+	address := ctx.URL()
+	ctx = huma.WithValue(ctx, pathKey{}, address.Path)
 	if slices.Contains(access, Health) {
 		next(ctx)
 		return

@@ -14,14 +14,15 @@ func (s *Server) listInstances(ctx context.Context, in *struct{ Freshness }) (*b
 	return answer(s.d.Store.Instances(ctx, in.Read))
 }
 
-type instancePath struct {
+// InstancePath is where a registration lies.
+type InstancePath struct {
 	System estate.SystemID `path:"system"`
 	Site   estate.SiteID   `path:"site"`
 	ID     string          `path:"id"`
 }
 
 // own lets an application speak only for instances that carry its name: "app:core-a" for "core-a" and "core-a-2".
-func (p instancePath) own(id identity) error {
+func (p InstancePath) own(id identity) error {
 	if id.Machine == "app" && p.ID != id.ID && !strings.HasPrefix(p.ID, id.ID+"-") {
 		return errs.New(errs.Forbidden, "%s may register only instances named %s or %s-…, not %s", id.Name, id.ID, id.ID, p.ID)
 	}
@@ -29,7 +30,7 @@ func (p instancePath) own(id identity) error {
 }
 
 type instanceInput struct {
-	instancePath
+	InstancePath
 	Body wire.Instance
 }
 
@@ -42,7 +43,7 @@ func (s *Server) putInstance(ctx context.Context, in *instanceInput) (*body[wire
 	return answer(s.d.Store.PutInstance(ctx, i))
 }
 
-func (s *Server) deleteInstance(ctx context.Context, in *struct{ instancePath }) (*nothing, error) {
+func (s *Server) deleteInstance(ctx context.Context, in *struct{ InstancePath }) (*nothing, error) {
 	if err := in.own(who(ctx)); err != nil {
 		return nil, err
 	}

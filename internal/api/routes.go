@@ -30,7 +30,7 @@ func to[I, O any](handler func(context.Context, *I) (*O, error)) func(huma.API, 
 		huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
 			out, err := handler(ctx, in)
 			if err != nil {
-				return nil, toProblem(err, op.Path)
+				return nil, toProblem(err, pathOf(ctx))
 			}
 			return out, nil
 		})
@@ -131,4 +131,19 @@ func (r route) operation() huma.Operation {
 		op.Errors = []int{http.StatusServiceUnavailable}
 	}
 	return op
+}
+
+// Routes is the table as others may see it: who may do what.
+func (s *Server) Routes() []Route {
+	var list []Route
+	for _, r := range s.routes() {
+		list = append(list, Route{Method: r.Method, Path: r.Path, Access: r.Access})
+	}
+	return list
+}
+
+// Route is one line of the table.
+type Route struct {
+	Method, Path string
+	Access       []Access
 }
