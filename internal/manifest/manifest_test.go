@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -409,5 +410,21 @@ func TestCheckFindsInASetWhatParseFindsInText(t *testing.T) {
 	err = manifest.Check(set)
 	if err == nil || !strings.Contains(err.Error(), "no unit of module ledger owns slots 401-511") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestFloodOfProblemsIsBounded(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("apiVersion: perdure/v1\nkind: Site\nname: a\ncity: east\nnodes: [{}]\n")
+	for i := range 20_000 {
+		fmt.Fprintf(&b, "field%d: x\n", i)
+	}
+	_, err := manifest.Parse(manifest.File{Name: "flood.yaml", Text: []byte(b.String())})
+	var problems manifest.Problems
+	if !errors.As(err, &problems) || len(problems) != 1000 {
+		t.Fatalf("%d problems", len(problems))
+	}
+	if text := err.Error(); !strings.HasSuffix(text, "\nand 900 more") || len(text) > 30_000 {
+		t.Errorf("%d bytes, ending %q", len(text), text[len(text)-40:])
 	}
 }

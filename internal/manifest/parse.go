@@ -146,9 +146,15 @@ func read(files []File) (Set, documents, Problems) {
 	return set, docs, append(problems, c.problems...).sorted()
 }
 
+// mostBroken bounds the structural problems that are kept of one document: whoever sends more of them has sent something else.
+const mostBroken = 1000
+
 // readDocument reports whether kind and version were known.
 func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *documents, problems *Problems) bool {
 	tell := func(line int, path, allowed string, structural bool, reason string) {
+		if len(d.broken) == mostBroken {
+			return
+		}
 		*problems = append(*problems, Problem{File: d.file, Line: line, Document: d.String(), Field: path, Reason: reason, Allowed: allowed, Structural: structural})
 		d.broken = append(d.broken, path)
 	}

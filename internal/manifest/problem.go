@@ -49,11 +49,17 @@ func (p Problem) String() string {
 // Problems is everything that is wrong with a set, sorted by file, line and field.
 type Problems []Problem
 
+// mostTold bounds what Error writes, in problems; the others are counted.
+const mostTold = 100
+
 // Error writes one problem a line.
 func (p Problems) Error() string {
-	lines := make([]string, len(p))
-	for i, one := range p {
-		lines[i] = one.String()
+	var lines []string
+	for _, one := range p[:min(len(p), mostTold)] {
+		lines = append(lines, one.String())
+	}
+	if more := len(p) - mostTold; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(lines, "\n")
 }

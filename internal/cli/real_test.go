@@ -1,0 +1,171 @@
+package cli_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"perdure/internal/app"
+	"perdure/internal/pki"
+)
+
+// realNode is a node of an estate of one, run by the command line itself.
+type realNode struct {
+	dir    string
+	config app.NodeConfig
+	stop   context.CancelFunc
+	ended  chan result
+}
+
+func newRealNode(t *testing.T) *realNode {
+	t.Helper()
+	dir := t.TempDir()
+	authority, err := pki.NewAuthority("test", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := authority.Issue(pki.Request{
+		CommonName: "node:a", IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true, Client: true, Validity: time.Hour,
+	}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := pki.FilesIn(filepath.Join(dir, "pki"), "node")
+	if err := files.Write(pair, authority.Pair().Cert); err != nil {
+		t.Fatal(err)
+	}
+	n := &realNode{dir: dir}
+	n.config = app.NodeConfig{
+		Common: app.Common{
+			Name: "a", Site: "a", DataDir: filepath.Join(dir, "data"), LogLevel: "error",
+			TLS: app.TLS{CA: files.CA, Cert: files.Cert, Key: files.Key},
+		},
+		Listen: freeAddress(t), AdminToken: filepath.Join(dir, "admin.token"),
+		Store: app.Store{ListenPeer: freeAddress(t), ListenClient: freeAddress(t)},
+	}
+	n.config.Nodes = []app.Peer{{Name: "a", Site: "a", URL: "https://" + n.config.Listen}}
+	n.config.Store.Members = map[string]string{"a": "https://" + n.config.Store.ListenPeer}
+	n.write(t)
+	context := fmt.Sprintf("endpoints: [https://%s]\nca: pki/ca.crt\ntoken: admin.token\n", n.config.Listen)
+	if err := os.WriteFile(n.path("operator.yaml"), []byte(context), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (n *realNode) path(name string) string { return filepath.Join(n.dir, name) }
+
+func (n *realNode) write(t *testing.T) {
+	t.Helper()
+	text, err := yaml.Marshal(n.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(n.path("node.yaml"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start runs the node until the test ends or halt, and waits until it answers.
+func (n *realNode) start(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	n.stop, n.ended = cancel, make(chan result, 1)
+	ended := n.ended
+	go func() { ended <- run(ctx, call{args: []string{"node", "--config", n.path("node.yaml")}}) }()
+	t.Cleanup(func() { n.halt() })
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case r := <-ended:
+			ended <- r
+			t.Fatalf("the node ended: exit %d: %s", r.code, r.err)
+		case <-tick.C:
+		}
+		if r := n.run(t, "status"); r.code == 0 && !strings.Contains(r.out, "NO QUORUM") {
+			return
+		}
+	}
+}
+
+func (n *realNode) halt() {
+	if n.stop != nil {
+		n.stop()
+		<-n.ended
+		n.stop = nil
+	}
+}
+
+func (n *realNode) run(t *testing.T, args ...string) result {
+	t.Helper()
+	return run(t.Context(), call{args: append(args, "--context", n.path("operator.yaml"))})
+}
+
+func (n *realNode) want(t *testing.T, code int, text string, args ...string) {
+	t.Helper()
+	if r := n.run(t, args...); r.code != code || !strings.Contains(r.out+r.err, text) {
+		t.Errorf("perdure %s: exit %d, want %d with %q:\n%s%s", strings.Join(args, " "), r.code, code, text, r.out, r.err)
+	}
+}
+
+func TestCommandLineRunsAnEstate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a real node")
+	}
+	n := newRealNode(t)
+	n.start(t)
+	n.want(t, 0, "no manifest is applied yet", "status")
+	n.want(t, 0, "+ System corebank", "apply", "--dry-run", "../../examples/estate")
+	n.want(t, 0, "no manifest is applied yet", "status")
+	n.want(t, 0, "applied as revision", "apply", "--yes", "../../examples/estate")
+	n.want(t, 0, "nothing to change", "manifest", "diff", "../../examples/estate")
+	n.want(t, 0, "slots: 0-511", "manifest", "export")
+	n.want(t, 0, "u1-a @a", "status")
+	n.want(t, 0, "UNPROTECTED", "status")
+	n.want(t, 4, "u9", "switch", "u9", "--to", "b", "--dry-run")
+	n.want(t, 3, "", "switch", "u1", "--to", "b", "--yes")
+
+	n.want(t, 0, "", "token", "create", "vic", "--role", "viewer", "--out", n.path("vic.token"))
+	n.want(t, 0, "vic", "token", "list")
+	n.want(t, 0, "u1", "status", "--token-file", n.path("vic.token"))
+	n.want(t, 6, "vic may not", "apply", "--yes", "../../examples/estate", "--token-file", n.path("vic.token"))
+	n.want(t, 0, "manifest.apply", "events")
+	n.want(t, 0, "node a may act", "node", "confirm", "--reason", "test", "--yes")
+
+	snapshot := n.path("store.snapshot")
+	n.want(t, 0, "the store is in", "node", "snapshot", snapshot)
+	n.want(t, 7, "stop the node first", "node", "recover", "--config", n.path("node.yaml"), "--by", "ann", "--reason", "test", "--yes")
+	n.halt()
+	n.want(t, 5, "", "status", "--timeout", "1s")
+
+	n.want(t, 0, "incarnation 2.", "node", "recover", "--config", n.path("node.yaml"), "--by", "ann", "--reason", "majority lost", "--yes")
+	n.start(t)
+	n.want(t, 0, "incarnation 2.", "status")
+	n.want(t, 0, "ann", "events")
+	n.halt()
+
+	n.config.DataDir = n.path("restored")
+	n.write(t)
+	n.want(t, 0, "incarnation 2.", "node", "restore", snapshot, "--config", n.path("node.yaml"), "--by", "ann", "--reason", "disk lost", "--yes")
+	n.start(t)
+	n.want(t, 0, "u1-a @a", "status")
+	n.want(t, 0, "nothing to change", "manifest", "diff", "../../examples/estate")
+}
