@@ -75,7 +75,7 @@ transaction, and shows what was done. Commands talk to any node of the estate; s
 		return usagef("%s; see %q", err, cmd.CommandPath()+" --help")
 	})
 	root.AddCommand(s.manifestCommand(), s.applyCommand("apply"), s.statusCommand(), s.switchCommand(), s.quarantineCommand(), s.tokenCommand(),
-		s.eventsCommand(), s.nodeCommand(), s.agentCommand(), s.gatewayCommand(), s.guardCommand(), s.versionCommand())
+		s.eventsCommand(), s.nodeCommand(), s.agentCommand(), s.gatewayCommand(), s.guardCommand(), s.labCommand(), s.versionCommand())
 	return root
 }
 

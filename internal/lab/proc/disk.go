@@ -33,7 +33,7 @@ func (s *Supervisor) SmallDisk(dir string, size int64, owner *syscall.Credential
 	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
 		return errs.New(errs.Conflict, "cannot put a small disk at %s: it is not empty; say so before the start", dir)
 	}
-	options := fmt.Sprintf("size=%d,mode=0700", size)
+	options := fmt.Sprintf("size=%d,mode=0711", size)
 	if owner != nil {
 		options += fmt.Sprintf(",uid=%d,gid=%d", owner.Uid, owner.Gid)
 	}
@@ -114,3 +114,6 @@ func (m Mount) unmount() error {
 	}
 	return nil
 }
+
+// Privileged reports whether the lab may mount file systems.
+func (s *Supervisor) Privileged() bool { return os.Geteuid() == 0 }

@@ -185,6 +185,9 @@ func takeLock(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// Mark is an assignment of the environment by which processes that somebody else starts for the lab are found and ended with it.
+func (s *Supervisor) Mark() string { return markName + "=" + s.mark }
+
 // save writes down what Down needs; the caller holds mu or is alone.
 func (s *Supervisor) save() error {
 	id, _ := identify(os.Getpid())
@@ -250,7 +253,7 @@ func (s *Supervisor) launch(r *running) (*exec.Cmd, error) {
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}
 	}
-	cmd.Env = append(append(cmd.Env, spec.Env...), markName+"="+s.mark)
+	cmd.Env = append(append(cmd.Env, spec.Env...), s.Mark())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: spec.User}
 	if err := cmd.Start(); err != nil {
 		return nil, errs.New(errs.Unavailable, "cannot start %s: %w", spec.Name, err)

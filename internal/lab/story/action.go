@@ -27,6 +27,17 @@ func parseAction(word string, w *words) Action {
 		return parseSwitch(w)
 	case "accept":
 		return parseAccept(w)
+	case "verify":
+		v := Verify{Unit: estate.UnitID(w.name("a unit"))}
+		v.As, v.At, _ = parseWho(w)
+		return v
+	case "release":
+		r := Release{Unit: estate.UnitID(w.name("a unit")), Reason: "released in the story"}
+		var reason string
+		if r.As, r.At, reason = parseWho(w); reason != "" {
+			r.Reason = reason
+		}
+		return r
 	case "recover":
 		r := Recover{}
 		w.one("at")
@@ -135,6 +146,21 @@ func parseAccept(w *words) Action {
 		}
 	}
 	return a
+}
+
+// parseWho reads who does it, at which node, and why.
+func parseWho(w *words) (as string, at estate.SiteID, reason string) {
+	for w.more() {
+		switch w.one("as", "at", "because") {
+		case "as":
+			as = w.name("a person")
+		case "at":
+			at = estate.SiteID(w.name("the site of the node that is asked"))
+		case "because":
+			reason = w.text("the reason")
+		}
+	}
+	return as, at, reason
 }
 
 func optionalText(w *words, what string) string {

@@ -128,7 +128,7 @@ func write(tokens []token) string {
 
 // firstWords are what a statement may begin with.
 var firstWords = []string{
-	"estate", "policy", "disk", "latency", "start", "load", "step", "repeat", "switch", "accept", "recover", "fault", "heal", "wait", "pass", "say", "check",
+	"estate", "policy", "disk", "latency", "start", "load", "step", "repeat", "switch", "accept", "verify", "release", "recover", "fault", "heal", "wait", "pass", "say", "check",
 }
 
 func (p *parser) statement(s *Statement, w *words, in *opener, lines []string) {

@@ -119,6 +119,21 @@ type Accept struct {
 	Expect  bool
 }
 
+// Verify judges the accounts of a quarantined unit, as a person; Release ends its quarantine.
+type Verify struct {
+	Unit estate.UnitID
+	As   string
+	At   estate.SiteID
+}
+
+// Release ends the quarantine of a unit, as a person.
+type Release struct {
+	Unit   estate.UnitID
+	As     string
+	At     estate.SiteID
+	Reason string
+}
+
 // Recover makes a node the first of a new incarnation of the control plane, as people do when the majority is lost.
 type Recover struct {
 	At estate.SiteID
@@ -189,6 +204,8 @@ func (LoadStop) action() {}
 func (Switch) action()   {}
 func (Accept) action()   {}
 func (Recover) action()  {}
+func (Verify) action()   {}
+func (Release) action()  {}
 func (Fault) action()    {}
 func (Heal) action()     {}
 func (Check) action()    {}
@@ -214,7 +231,7 @@ const (
 	SwitchIs         ConditionKind = "switch"            // the unit's switch is in the phase
 	EstateReady      ConditionKind = "estate ready"      // everything runs, is open and in sync
 	StoreLed         ConditionKind = "store led"         // the control plane has a leader
-	QuarantineOver   ConditionKind = "quarantine over"   // every account of the unit was judged
+	QuarantineOver   ConditionKind = "quarantine over"   // the unit serves every account again
 )
 
 // Condition is a fact about the estate that can be waited for.

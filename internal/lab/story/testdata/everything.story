@@ -37,6 +37,8 @@ step "lost city" emergency loss no-survivor
   wait switch u1 accepting 5s
   accept u1 as ann because "the \"city\" is lost \\ gone" at c
   accept u1 as ann refused
+  verify u1 as ann at c
+  release u1 as ann at c because "all is well"
   wait quarantine u1 over 60s
   wait divergence u1 listed 60s
   wait member u1-a following 60s

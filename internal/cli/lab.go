@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"perdure/internal/errs"
+	"perdure/internal/lab"
+)
+
+func (s *session) labCommand() *cobra.Command {
+	o := lab.Options{Out: s.Out, Terminal: s.Tty && !s.json, Width: s.columns()}
+	c := &cobra.Command{
+		Use: "lab", Short: "A whole estate on this machine: to try, to train, to test your own stories", Args: cobra.ArbitraryArgs, RunE: parent,
+	}
+	c.PersistentFlags().StringVar(&o.Dir, "dir", ".lab", "folder of the lab")
+	c.PersistentFlags().StringVar(&o.Bank, "bank", "", "the reference system's program (default: corebank beside perdure)")
+	c.AddCommand(s.labRunCommand(&o), s.labUpCommand(&o), s.labServeCommand(&o), s.labDownCommand(&o), s.labStatusCommand(&o), s.labDoCommand(&o), s.labFaultsCommand(&o))
+	return c
+}
+
+// columns is how wide the terminal is.
+func (s *session) columns() int {
+	if n, err := strconv.Atoi(s.Getenv("COLUMNS")); err == nil && n > 0 {
+		return n
+	}
+	return 120
+}
+
+func (s *session) labRunCommand(o *lab.Options) *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use: "run --story FILE", Short: "Carry out a story and judge it; the exit code is 0 when every promise was kept",
+		Example: "  perdure lab run --story examples/stories/demo.story", Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				return usagef("--story FILE is missing; docs/lab.md says what stands in one")
+			}
+			v, err := lab.Run(cmd.Context(), file, *o)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				if err := s.emit(v); err != nil {
+					return err
+				}
+			}
+			if !v.Pass {
+				return errs.New(errs.Refused, "a promise was broken: see %s", o.Dir)
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&file, "story", "", "the story's file (docs/lab.md)")
+	c.Flags().Uint64Var(&o.Seed, "seed", 0, "seed of the load (default: from the clock, shown)")
+	return c
+}
+
+func (s *session) labUpCommand(o *lab.Options) *cobra.Command {
+	var name string
+	var rate int
+	c := &cobra.Command{
+		Use: "up", Short: "Start an estate and keep it running", Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := lab.Up(cmd.Context(), *o, func(log *os.File) *exec.Cmd {
+				self, err := os.Executable()
+				if err != nil {
+					self = os.Args[0]
+				}
+				serve := exec.Command(self, "lab", "serve", "--dir", o.Dir, "--bank", o.Bank, "--estate", name, "--load", strconv.Itoa(rate))
+				serve.Stdout, serve.Stderr = log, log
+				return serve
+			})
+			if err != nil {
+				return err
+			}
+			status, err := lab.StatusOf(cmd.Context(), o.Dir)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.emit(status.Login)
+			}
+			return s.labLogin(status)
+		},
+	}
+	labEstateFlags(c, &name, &rate)
+	return c
+}
+
+func labEstateFlags(c *cobra.Command, name *string, rate *int) {
+	c.Flags().StringVar(name, "estate", "two-city", "estate that comes with the lab, or a folder of manifests")
+	c.Flags().IntVar(rate, "load", 0, "calls per second of load; 0 for none")
+}
+
+// labLogin says how to reach the estate.
+func (s *session) labLogin(status lab.Status) error {
+	t := tabwriter.NewWriter(s.Out, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(t, "\nnodes (API)\t%s\n", strings.Join(status.Login.Nodes, "  "))
+	fmt.Fprintf(t, "gateways\t%s\n", strings.Join(status.Login.Gateways, "  "))
+	fmt.Fprintf(t, "login\tthe command line uses %s by itself (operator)\n", status.Login.Context)
+	fmt.Fprintf(t, "as a commander\t--token-file %s, or %s\n", status.Login.Tokens["ann"], status.Login.Tokens["bob"])
+	fmt.Fprintf(t, "try\tperdure status\n\tperdure switch u1 --to b\n\tperdure lab do fault kill database u2\n\tperdure lab down\n")
+	if err := t.Flush(); err != nil {
+		return errs.New(errs.Internal, "cannot write the answer: %w", err)
+	}
+	return nil
+}
+
+// labServeCommand is the process behind "lab up".
+func (s *session) labServeCommand(o *lab.Options) *cobra.Command {
+	var name string
+	var rate int
+	c := &cobra.Command{
+		Use: "serve", Short: "Run an estate in the foreground until Ctrl-C", Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return lab.Serve(cmd.Context(), name, rate, *o) },
+	}
+	labEstateFlags(c, &name, &rate)
+	return c
+}
+
+func (s *session) labDownCommand(o *lab.Options) *cobra.Command {
+	return &cobra.Command{
+		Use: "down", Short: "End the lab and leave nothing behind, whatever became of it", Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ended, err := lab.Down(cmd.Context(), o.Dir)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.emit(map[string]int{"ended": ended})
+			}
+			fmt.Fprintln(s.Out, "the lab is down")
+			return nil
+		},
+	}
+}
+
+func (s *session) labStatusCommand(o *lab.Options) *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Processes, links and faults of the lab; see also perdure status", Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			status, err := lab.StatusOf(cmd.Context(), o.Dir)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.emit(status)
+			}
+			t := tabwriter.NewWriter(s.Out, 0, 4, 2, ' ', 0)
+			fmt.Fprintln(t, "PROCESS\tSITE\tSTATE\tPID\tRESTARTS")
+			for _, p := range status.Processes {
+				fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\n", p.Name, p.Site, p.State, p.PID, p.Restarts)
+			}
+			fmt.Fprintf(t, "\nload\t%s\n", status.Load)
+			fmt.Fprintf(t, "faults\t%s\n", strings.Join(status.Faults, "; "))
+			if err := t.Flush(); err != nil {
+				return errs.New(errs.Internal, "cannot write the answer: %w", err)
+			}
+			return nil
+		},
+	}
+}
+
+func (s *session) labDoCommand(o *lab.Options) *cobra.Command {
+	return &cobra.Command{
+		Use: "do STATEMENT…", Short: "Carry out a statement of the story language on the running estate",
+		Example: "  perdure lab do fault cut a\n  perdure lab do heal\n  perdure lab do load rate 100", Args: cobra.MinimumNArgs(1),
+		DisableFlagParsing: false,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return lab.Tell(cmd.Context(), o.Dir, strings.Join(args, " "), s.Out)
+		},
+	}
+}
+
+func (s *session) labFaultsCommand(_ *lab.Options) *cobra.Command {
+	return &cobra.Command{
+		Use: "faults", Short: "The faults a story, or lab do, can make", Args: exactly(),
+		RunE: func(*cobra.Command, []string) error {
+			fmt.Fprint(s.Out, lab.FaultWords)
+			return nil
+		},
+	}
+}

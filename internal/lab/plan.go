@@ -1,0 +1,224 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/lab/link"
+	"perdure/internal/lab/load"
+	"perdure/internal/lab/site"
+	"perdure/internal/lab/story"
+	"perdure/internal/manifest"
+	"perdure/internal/unit"
+)
+
+// plan is an estate that is not started yet, and may be changed by the story.
+type plan struct {
+	estate   string
+	set      manifest.Set
+	accounts int
+	disks    []story.Disk
+	latency  []story.Latency
+}
+
+// estates are those that come with the lab, by the folder of their manifests below examples.
+var estates = map[string]string{"two-city": "estate"}
+
+// lay reads the manifests of an estate.
+func (l *Lab) lay(ctx context.Context, name string) error {
+	if l.running != nil {
+		if err := l.finish(ctx, false); err != nil {
+			return err
+		}
+	}
+	dir := name
+	if below, ok := estates[name]; ok {
+		var err error
+		if dir, err = l.examples(below); err != nil {
+			return err
+		}
+	}
+	set, err := readSet(dir)
+	if err != nil {
+		return err
+	}
+	p := &plan{estate: filepath.Base(name), set: set, accounts: defaultAccounts}
+	if l.laid < len(l.accounts) {
+		p.accounts = l.accounts[l.laid]
+	}
+	l.laid++
+	l.plan = p
+	return nil
+}
+
+// examples finds a folder of the examples: below the present folder, or beside the program's.
+func (l *Lab) examples(below string) (string, error) {
+	for _, root := range []string{".", filepath.Join(filepath.Dir(l.o.Binary), "..")} {
+		dir := filepath.Join(root, "examples", below)
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			return dir, nil
+		}
+	}
+	return "", errs.New(errs.NotFound, "examples/%s is neither here nor beside %s: run the lab in the clone", below, l.o.Binary)
+}
+
+func readSet(dir string) (manifest.Set, error) {
+	names, _ := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if len(names) == 0 {
+		return manifest.Set{}, errs.New(errs.NotFound, "estate %s: no such estate, and no folder with *.yaml; there are: two-city", dir)
+	}
+	var files []manifest.File
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return manifest.Set{}, errs.New(errs.Invalid, "cannot read a manifest: %w", err)
+		}
+		files = append(files, manifest.File{Name: name, Text: text})
+	}
+	return manifest.Parse(files...)
+}
+
+// amend changes the manifest as a story's policy says.
+func (p *plan) amend(a story.Policy) error {
+	for i := range p.set.Systems {
+		s := &p.set.Systems[i]
+		for _, u := range s.Units {
+			if u.Name != a.Unit {
+				continue
+			}
+			if a.Failover != "" {
+				s.Policy.Failover = unit.FailoverPolicy(a.Failover)
+			}
+			if a.MinInSync >= 0 {
+				s.Policy.MinInSync = a.MinInSync
+			}
+			if a.Damping > 0 {
+				s.Policy.Damping = manifest.Duration(a.Damping)
+			}
+			if a.Pin != "" {
+				if err := pin(s.Group(u.Group), a.Pin); err != nil {
+					return err
+				}
+			}
+			return manifest.Check(p.set)
+		}
+	}
+	return errs.New(errs.NotFound, "no unit %q in the estate; there are: %s", a.Unit, strings.Join(p.unitNames(), ", "))
+}
+
+func pin(g *manifest.Group, at estate.SiteID) error {
+	for i := range g.Members {
+		if g.Members[i].Site == at {
+			g.Members[i].Role = unit.PinnedRole
+			return nil
+		}
+	}
+	return errs.New(errs.NotFound, "group %s has no member at site %s", g.Name, at)
+}
+
+func (p *plan) unitNames() []string {
+	var names []string
+	for _, s := range p.set.Systems {
+		for _, u := range s.Units {
+			names = append(names, string(u.Name))
+		}
+	}
+	return names
+}
+
+// system is the one that gets the load: the first with units.
+func (p *plan) system() (*manifest.System, error) {
+	for i := range p.set.Systems {
+		if len(p.set.Systems[i].Units) > 0 {
+			return &p.set.Systems[i], nil
+		}
+	}
+	return nil, errs.New(errs.Invalid, "no system of the estate has units: there is nothing to put load on")
+}
+
+// split gives each unit its accounts.
+func (p *plan) split() (map[estate.UnitID][]string, error) {
+	s, err := p.system()
+	if err != nil {
+		return nil, err
+	}
+	return load.SplitAccounts(p.accounts, s.Slots, func(slot estate.Slot) estate.UnitID {
+		for _, u := range s.Units {
+			if u.Slots.Contains(slot) {
+				return u.Name
+			}
+		}
+		return ""
+	}), nil
+}
+
+// openingBalance of every account, in whole currency units.
+const openingBalance = 10_000
+
+// initSQL writes the reference system's schema and the accounts of each group, to be loaded when its database is made.
+func (l *Lab) initSQL(dir string) (map[estate.GroupID][]string, error) {
+	s, err := l.plan.system()
+	if err != nil {
+		return nil, err
+	}
+	split, err := l.plan.split()
+	if err != nil {
+		return nil, err
+	}
+	bank, err := l.examples("corebank")
+	if err != nil {
+		return nil, err
+	}
+	schema, err := filepath.Abs(filepath.Join(bank, "schema.sql"))
+	if err != nil {
+		return nil, errs.New(errs.Invalid, "cannot find the schema: %w", err)
+	}
+	files := map[estate.GroupID][]string{}
+	for _, g := range s.Groups {
+		var b strings.Builder
+		// Accounts are opened before anything owns the database, so the guard's triggers are passed by.
+		b.WriteString("set session_replication_role = replica;\n")
+		for _, u := range s.UnitsOf(g.Name) {
+			for part := range slices.Chunk(split[u], 500) {
+				b.WriteString("insert into corebank.account (id, slot, opening, balance) values\n")
+				for i, account := range part {
+					if i > 0 {
+						b.WriteString(",\n")
+					}
+					fmt.Fprintf(&b, "  ('%s', %d, %d, %[3]d)", account, estate.SlotOf([]byte(account), s.Slots), openingBalance)
+				}
+				b.WriteString(";\n")
+			}
+		}
+		b.WriteString("reset session_replication_role;\nanalyze corebank.account;\n")
+		file := filepath.Join(dir, "accounts-"+string(g.Name)+".sql")
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			return nil, errs.New(errs.Unavailable, "cannot lay out the estate: %w", err)
+		}
+		files[g.Name] = []string{schema, file}
+	}
+	return files, nil
+}
+
+// Latencies between sites where nobody says otherwise.
+const (
+	cityLatency   = 500 * time.Microsecond
+	remoteLatency = 15 * time.Millisecond
+)
+
+// delays gives the latency of each direction: short inside a city, long between cities.
+func delays(l *site.Layout) func(link.Path) time.Duration {
+	return func(p link.Path) time.Duration {
+		if l.Set.Sites[p.From-1].City == l.Set.Sites[p.To-1].City {
+			return cityLatency
+		}
+		return remoteLatency
+	}
+}

@@ -1,0 +1,443 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"perdure/internal/client"
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/hosts"
+	"perdure/internal/lab/history"
+	"perdure/internal/lab/ledger"
+	"perdure/internal/lab/link"
+	"perdure/internal/lab/load"
+	"perdure/internal/lab/proc"
+	"perdure/internal/lab/site"
+	"perdure/internal/lab/story"
+	"perdure/internal/manifest"
+	"perdure/internal/pki"
+	"perdure/internal/wire"
+)
+
+// running is an estate that was started.
+type running struct {
+	name   string
+	plan   *plan
+	layout *site.Layout
+	net    *link.Net
+	sup    *proc.Supervisor
+	server *syscall.Credential // who runs PostgreSQL
+	hist   *history.Writer
+	path   string // of the history
+	people map[string]*client.Client
+	nodes  map[estate.SiteID]*client.Client // the operator at one node alone
+
+	loadMu   sync.Mutex
+	gen      *load.Generator
+	asked    load.Options
+	stopLoad context.CancelFunc
+	loadDone chan error
+
+	faultMu sync.Mutex
+	faults  []*broken
+	timers  sync.WaitGroup
+	ended   chan struct{}
+
+	marked map[string]int64 // divergences that are in the history, by group and id, with their time
+	copied map[string]bool  // former owners whose directories are in the history, by member and ownership
+}
+
+// settings of every server: small, because six of them share the machine.
+func settings() map[string]string {
+	return map[string]string{"shared_buffers": "64MB", "max_wal_size": "1GB", "checkpoint_timeout": "5min", "jit": "off"}
+}
+
+// start lays the estate out and starts it, up to an applied manifest and people with tokens; it does not wait for copies.
+func (l *Lab) start(ctx context.Context) error {
+	p := l.plan
+	if p == nil {
+		return errs.New(errs.Invalid, "there is no estate to start")
+	}
+	data, err := dataDir(l.o.Dir)
+	if err != nil {
+		return err
+	}
+	layout, err := site.Plan(l.o.Dir, data, p.set)
+	if err != nil {
+		return err
+	}
+	cred, err := serverUser()
+	if err != nil {
+		return err
+	}
+	r := &running{
+		name: l.name(), plan: p, layout: layout, server: cred, people: map[string]*client.Client{}, nodes: map[estate.SiteID]*client.Client{},
+		ended: make(chan struct{}), marked: map[string]int64{}, copied: map[string]bool{},
+	}
+	if r.sup, err = proc.New(l.o.Dir, l.o.Log); err != nil {
+		return err
+	}
+	l.running = r
+	if err := l.bringUp(ctx, r); err != nil {
+		r.close()
+		l.running = nil
+		return err
+	}
+	return nil
+}
+
+func (l *Lab) bringUp(ctx context.Context, r *running) error {
+	initSQL, err := l.initSQL(l.o.Dir)
+	if err != nil {
+		return err
+	}
+	if err := r.layout.Write(site.Options{InitSQL: initSQL, Settings: settings(), Now: time.Now(), LogLevel: "info"}); err != nil {
+		return err
+	}
+	r.path = filepath.Join(l.o.Dir, "history-"+r.name+".jsonl")
+	if r.hist, err = history.Create(r.path, r.name, l.o.Seed); err != nil {
+		return err
+	}
+	if r.net, err = link.New(link.Options{Sites: len(r.layout.Sites), Latency: delays(r.layout), Logger: l.o.Log}); err != nil {
+		return err
+	}
+	for _, s := range r.layout.Services {
+		if err := r.net.Serve(s.Site, s.Port); err != nil {
+			return err
+		}
+	}
+	for _, a := range r.plan.latency {
+		if err := r.latency(a); err != nil {
+			return err
+		}
+	}
+	for _, d := range r.plan.disks {
+		if err := r.smallDisk(d); err != nil {
+			return err
+		}
+	}
+	for _, p := range r.layout.Processes {
+		if err := l.launch(r, p); err != nil {
+			return err
+		}
+	}
+	return r.bootstrap(ctx)
+}
+
+// launch starts one process.
+func (l *Lab) launch(r *running, p site.Process) error {
+	spec := proc.Spec{Name: p.Name, Site: p.Site, Path: l.o.Binary, Dir: p.Dir, Log: p.Log, Args: []string{string(p.Kind), "--config", p.Config}}
+	switch p.Kind {
+	case site.App:
+		spec.Path, spec.Args = l.o.Bank, []string{"--config", p.Config}
+	case site.Agent:
+		dir, _ := r.layout.DataDir(p.Member())
+		if err := r.sup.AddDatabase(proc.Database{Name: string(p.Member()), Site: p.Site, Dir: dir}); err != nil {
+			return err
+		}
+	case site.Node, site.Gateway, site.Postgres:
+	}
+	return r.sup.Start(spec)
+}
+
+// personRoles are the people of a lab with what they may do.
+var personRoles = map[string]wire.Role{
+	site.Operator: wire.Operator, "ann": wire.Commander, "bob": wire.Commander, "vera": wire.Viewer, "audrey": wire.Auditor,
+}
+
+// bootWait bounds how long the control plane may take to come up.
+const bootWait = 60 * time.Second
+
+// bootstrap waits for the control plane, applies the manifest and gives people their tokens.
+func (r *running) bootstrap(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, bootWait)
+	defer cancel()
+	if err := until(ctx, "the estate's first token", func() error {
+		_, err := os.Stat(r.layout.AdminToken())
+		return err
+	}); err != nil {
+		return errs.New(errs.Unavailable, "the control plane does not come up: %w; see %s", err, filepath.Join(r.layout.Dir, "log"))
+	}
+	admin, err := r.clientOf("admin", "")
+	if err != nil {
+		return err
+	}
+	r.people["admin"] = admin
+	text := manifest.Export(r.plan.set)
+	if err := until(ctx, "the manifest is applied", func() error {
+		_, err := admin.ApplyManifest(ctx, text, 0, false)
+		if k := errs.KindOf(err); k == errs.Invalid || k == errs.Refused || k == errs.Unauthorised {
+			return final{err}
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	for name, role := range personRoles {
+		if err := r.person(ctx, name, role); err != nil {
+			return err
+		}
+	}
+	for _, p := range r.layout.Of(site.Node) {
+		c, err := r.clientOf(site.Operator, p.NodeURL())
+		if err != nil {
+			return err
+		}
+		r.nodes[p.Site] = c
+	}
+	return nil
+}
+
+// person makes a token and keeps it in the person's file.
+func (r *running) person(ctx context.Context, name string, role wire.Role) error {
+	if err := until(ctx, "a token for "+name, func() error {
+		token, err := r.people["admin"].CreateToken(ctx, name, role, time.Time{})
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(r.layout.TokenFile(name), []byte(token.Secret+"\n"), 0o600); err != nil {
+			return final{errs.New(errs.Unavailable, "cannot keep the token of %s: %w", name, err)}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	c, err := r.clientOf(name, "")
+	if err != nil {
+		return err
+	}
+	r.people[name] = c
+	return nil
+}
+
+// clientOf makes a client for a person: of all nodes, or of one alone.
+func (r *running) clientOf(person, node string) (*client.Client, error) {
+	token, err := os.ReadFile(r.layout.TokenFile(person))
+	if err != nil {
+		return nil, errs.New(errs.NotFound, "there is nobody called %q; there are: operator, ann, bob (commanders), vera (viewer), audrey (auditor), admin", person)
+	}
+	table, err := hosts.Load(filepath.Join(r.layout.Dir, "hosts"))
+	if err != nil {
+		return nil, err
+	}
+	config, err := (pki.Files{CA: filepath.Join(r.layout.Dir, "ca.crt")}).ClientTLS()
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{Timeout: time.Second, Resolver: table.Resolver()}
+	o := client.Options{TLS: config, Token: strings.TrimSpace(string(token)), Dial: dialer.DialContext, Timeout: 10 * time.Second, Attempt: 3 * time.Second}
+	for _, p := range r.layout.Of(site.Node) {
+		if node == "" || node == p.NodeURL() {
+			o.Endpoints = append(o.Endpoints, p.NodeURL())
+		}
+	}
+	return client.New(o)
+}
+
+// as gives the client of a person ("" the operator), at a site's node alone where one is named.
+func (r *running) as(person string, at estate.SiteID) (*client.Client, error) {
+	if person == "" {
+		person = site.Operator
+	}
+	if at != "" {
+		for _, p := range r.layout.Of(site.Node) {
+			if p.Site == at {
+				return r.clientOf(person, p.NodeURL())
+			}
+		}
+		return nil, errs.New(errs.NotFound, "there is no node at site %q", at)
+	}
+	if c := r.people[person]; c != nil {
+		return c, nil
+	}
+	return r.clientOf(person, "")
+}
+
+// final is an error that trying again does not cure.
+type final struct{ error }
+
+func (f final) Unwrap() error { return f.error }
+
+// until tries again until it succeeds, ctx ends, or the error is final.
+func until(ctx context.Context, what string, try func() error) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
+		var f final
+		if err == nil || errors.As(err, &f) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errs.New(errs.Unavailable, "%s: %w", what, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// close ends everything of the estate and takes its configuration and data away; history and logs stay.
+func (r *running) close() {
+	r.halt()
+	close(r.ended)
+	r.timers.Wait()
+	if r.sup != nil {
+		_ = r.sup.Close()
+	}
+	if r.net != nil {
+		r.net.Close()
+	}
+	for _, c := range r.people {
+		c.Close()
+	}
+	for _, c := range r.nodes {
+		c.Close()
+	}
+	if r.hist != nil {
+		_ = r.hist.Close()
+	}
+	for _, s := range r.layout.Sites {
+		_ = os.RemoveAll(filepath.Join(r.layout.Data, string(s)))
+		_ = os.RemoveAll(filepath.Join(r.layout.Dir, string(s)))
+	}
+	_ = os.RemoveAll(filepath.Join(r.layout.Data, "copies"))
+	_ = removeOutside(r.layout.Dir)
+	// The next estate's processes write logs of their own.
+	logs := filepath.Join(r.layout.Dir, "log")
+	_ = os.Rename(logs, filepath.Join(r.layout.Dir, "log-"+r.name))
+	_ = os.RemoveAll(filepath.Join(r.layout.Dir, "people"))
+}
+
+// load starts the load of a story.
+func (l *Lab) load(a story.Load) error {
+	r := l.running
+	s, err := r.plan.system()
+	if err != nil {
+		return err
+	}
+	split, err := r.plan.split()
+	if err != nil {
+		return err
+	}
+	o := load.Options{Seed: l.o.Seed, Overdraft: 0.01, Duplicates: 0.02, HotShare: a.Hot}
+	if a.Hot > 0 {
+		o.Hot = 4
+	}
+	for n, id := range r.layout.Sites {
+		if len(a.Via) > 0 && !slices.Contains(a.Via, id) || len(a.Via) == 0 && !r.hasGateway(id) {
+			continue
+		}
+		o.Sites = append(o.Sites, load.Site{ID: id, Gateways: r.layout.Gateways(id), Hosts: r.layout.Hosts(n + 1)})
+	}
+	for _, u := range s.Units {
+		o.Units = append(o.Units, load.Unit{ID: u.Name, Accounts: split[u.Name], Rate: a.Rate / float64(len(s.Units))})
+		for _, account := range split[u.Name] {
+			if err := r.hist.Append(history.Event{Opening: &history.Opening{Unit: u.Name, Account: account, Amount: history.Cents(openingBalance * 100)}}); err != nil {
+				return err
+			}
+		}
+	}
+	gen, err := load.New(o, r.hist, l.o.Log)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- gen.Run(ctx) }()
+	r.loadMu.Lock()
+	defer r.loadMu.Unlock()
+	r.gen, r.asked, r.stopLoad, r.loadDone = gen, o, cancel, done
+	return nil
+}
+
+func (r *running) hasGateway(id estate.SiteID) bool {
+	return slices.ContainsFunc(r.layout.Of(site.Gateway), func(p site.Process) bool { return p.Site == id })
+}
+
+// halt ends the load without settling.
+func (r *running) halt() {
+	r.loadMu.Lock()
+	gen, stop, done := r.gen, r.stopLoad, r.loadDone
+	r.gen, r.stopLoad = nil, nil
+	r.loadMu.Unlock()
+	if stop == nil {
+		return
+	}
+	stop()
+	<-done
+	gen.Close()
+}
+
+// settleWait bounds how long unresolved calls are sent again after the load.
+const settleWait = 40 * time.Second
+
+// loadStop ends the load and settles what is unresolved.
+func (r *running) loadStop(ctx context.Context) error {
+	r.loadMu.Lock()
+	gen, stop, done := r.gen, r.stopLoad, r.loadDone
+	r.stopLoad = nil
+	r.loadMu.Unlock()
+	if stop == nil {
+		return nil
+	}
+	stop()
+	if err := <-done; err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleWait)
+	defer cancel()
+	_, err := gen.Settle(ctx)
+	gen.Close()
+	r.loadMu.Lock()
+	r.gen = nil
+	r.loadMu.Unlock()
+	return err
+}
+
+// snapshot is the load at this moment; false without load.
+func (r *running) snapshot() (load.Snapshot, bool) {
+	r.loadMu.Lock()
+	defer r.loadMu.Unlock()
+	if r.gen == nil {
+		return load.Snapshot{}, false
+	}
+	return r.gen.Snapshot(), true
+}
+
+// figures are the load's figures on one line.
+func (r *running) figures() string {
+	s, ok := r.snapshot()
+	if !ok {
+		return ""
+	}
+	text := fmt.Sprintf("%.0f writes/s", s.Rate)
+	for _, u := range s.Units {
+		if u.SinceLast > 500*time.Millisecond {
+			text += fmt.Sprintf(", %s silent %.1fs", u.Unit, u.SinceLast.Seconds())
+		}
+	}
+	text += fmt.Sprintf(", %d errors", s.Errors)
+	if s.InsideErrors > 0 {
+		text += fmt.Sprintf(" (+%d inside)", s.InsideErrors)
+	}
+	return text
+}
+
+// reader makes copies of directories readable.
+func (r *running) reader() (*ledger.Reader, error) {
+	bin, err := ledger.BinDir()
+	if err != nil {
+		return nil, err
+	}
+	return &ledger.Reader{Bin: bin, User: r.server, Env: []string{r.sup.Mark()}, Dir: filepath.Join(r.layout.Data, "copies")}, nil
+}
