@@ -107,6 +107,7 @@ func (d *Database) Reinitialise(ctx context.Context, upstream driver.Upstream, p
 	backup := d.program(ctx, "pg_basebackup", "--pgdata="+fresh, "--dbname="+d.conninfo(upstream, address, "copy-of-"+string(d.o.Member)),
 		"--wal-method=stream", "--slot="+SlotOf(d.o.Member), "--checkpoint=fast", "--progress", "--no-password")
 	if said, err := backup.withProgress("copying "+string(upstream.Member), progress); err != nil {
+		_ = os.RemoveAll(fresh) // it may be the disk that is full
 		return errs.New(errs.Unavailable, "cannot copy %s from %s: %s (%w)", d.o.Member, upstream.Member, complaint(said), err)
 	}
 	if err := d.adoptCopy(fresh, steering{upstream: &upstream, address: address}); err != nil {

@@ -41,6 +41,7 @@ func (d *Database) Create(ctx context.Context) error {
 	initdb := d.program(ctx, "initdb", "-D", fresh, "-U", d.o.Superuser, "--auth=reject", "--data-checksums",
 		"--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions")
 	if out, err := initdb.CombinedOutput(); err != nil {
+		_ = os.RemoveAll(fresh) // it may be the disk that is full
 		return errs.New(errs.Unavailable, "cannot create a database in %s: %s (%w)", fresh, complaint(string(out)), err)
 	}
 	if err := d.configure(); err != nil {
@@ -150,7 +151,7 @@ func (d *Database) private(ctx context.Context, dir, database string, fn func(co
 	err = poll(ctx, func() (bool, error) {
 		select {
 		case <-p.dead:
-			return false, errs.New(errs.Unavailable, "PostgreSQL ended while it opened %s privately: %s", dir, d.lastWords("private.log"))
+			return false, errs.New(errs.Unavailable, "PostgreSQL ended while it opened %s privately: %s", dir, d.lastWords())
 		default:
 		}
 		var err error

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"perdure/internal/driver"
 	"perdure/internal/errs"
@@ -24,6 +26,9 @@ const (
 	nearEnough = 4 << 20
 	// ghostMember is the member that cannot exist: its name can acknowledge nothing.
 	ghostMember = "perdure-ghost"
+	// deadmanWait is when the server takes the proof back by itself: the agent may be frozen or dead.
+	deadmanWait = proofBound + 500*time.Millisecond
+	deadmanPurpose = "deadman"
 	// settleBound is how long a reload may take to be seen in the walsenders and the checkpointer.
 	settleBound = 3 * time.Second
 )
@@ -130,10 +135,21 @@ func (d *Database) setNames(s steering) error {
 	return p.reload()
 }
 
-// ownedSteering gives the steering of a running owner; anything else has no in-sync set.
-func (d *Database) ownedSteering() (steering, error) {
+// ownedSteering gives the steering of a running owner; anything else has no in-sync set. A deadman that a killed agent
+// left is ended first: it would put an old set in force some time later.
+func (d *Database) ownedSteering(ctx context.Context) (steering, error) {
 	if d.directory() != driver.Primary {
 		return steering{}, errs.Refuse("I2", "%s is a copy: only an owner has an in-sync set", d.o.Member)
+	}
+	err := d.session("control").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return poll(ctx, func() (bool, error) {
+			var left int
+			err := conn.QueryRow(ctx, "select count(pg_terminate_backend(pid))::int from pg_stat_get_activity(null) where application_name = $1", sessionName(deadmanPurpose)).Scan(&left)
+			return left == 0, err
+		})
+	})
+	if err != nil {
+		return steering{}, failed(err, "cannot change the in-sync set of %s", d.o.Member)
 	}
 	s, own := d.steered(d.o.DataDir)
 	if !own {
@@ -152,7 +168,7 @@ func (d *Database) Shrink(ctx context.Context, names []string) error {
 	if err := checkNames(names); err != nil {
 		return err
 	}
-	s, err := d.ownedSteering()
+	s, err := d.ownedSteering(ctx)
 	if err != nil {
 		return err
 	}
@@ -195,8 +211,54 @@ func (d *Database) settle(ctx context.Context, s steering) error {
 			}
 			return p.Waiting == 0, nil
 		})
+		if err == nil && len(s.sync) == 0 {
+			err = d.commitsReturn(ctx, conn)
+		}
 		return failed(err, "cannot see the in-sync set %v of %s in force", s.sync, d.o.Member)
 	})
+}
+
+// commitsReturn proves that commits wait for nobody, which the checkpointer decides, in its own time. Without this proof one
+// that has read an empty set, and is slow to act on it, could still let commits go after a larger set was proven (H5).
+func (d *Database) commitsReturn(ctx context.Context, control *pgx.Conn) error {
+	return d.session("probe").do(ctx, func(ctx context.Context, probe *pgx.Conn) error {
+		g := &growth{d: d, probe: probe, control: control}
+		if _, err := probe.Exec(ctx, "set synchronous_commit = on"); err != nil {
+			return err
+		}
+		if err := g.startProbe(ctx); err != nil {
+			return err
+		}
+		select {
+		case err := <-g.returned:
+			return err
+		case <-ctx.Done():
+		}
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleBound)
+		defer cancel()
+		err := d.session("ender").do(end, g.endProbe)
+		if g.returned != nil {
+			d.session("probe").conn = nil
+		}
+		return errors.Join(errs.New(errs.Unavailable, "commits still wait: the checkpointer has not taken up the empty set; try again"), err)
+	})
+}
+
+// endProbe ends a probe that waits; a cancelled one would return as a success.
+func (g *growth) endProbe(ctx context.Context, conn *pgx.Conn) error {
+	if g.returned == nil {
+		return nil
+	}
+	if _, err := conn.Exec(ctx, "select pg_terminate_backend($1)", int32(g.probe.PgConn().PID())); err != nil {
+		return err
+	}
+	select {
+	case <-g.returned:
+		g.returned = nil
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Grow proves that commits wait for the larger set (I2): with a member listed that cannot answer, a probe commit is seen to
@@ -214,13 +276,20 @@ func (d *Database) Grow(ctx context.Context, names []string, candidate string) (
 	if !slices.Contains(names, candidate) {
 		return driver.Grown{}, errs.New(errs.Invalid, "candidate %s is not among the names %v", candidate, names)
 	}
-	s, err := d.ownedSteering()
+	s, err := d.ownedSteering(ctx)
 	if err != nil {
 		return driver.Grown{}, err
 	}
 	g := &growth{d: d, former: s, names: names, candidate: candidate, ghost: fmt.Sprintf("%s-%s.0", ghostMember, strings.ToLower(rand.Text()[:8]))}
 	var grown driver.Grown
 	err = d.session("control").do(ctx, func(ctx context.Context, control *pgx.Conn) error {
+		if len(s.sync) == 0 {
+			bound, cancel := context.WithTimeout(ctx, proofBound)
+			defer cancel()
+			if err := d.commitsReturn(bound, control); err != nil {
+				return err
+			}
+		}
 		return d.session("probe").do(ctx, func(ctx context.Context, probe *pgx.Conn) error {
 			g.control, g.probe = control, probe
 			var err error
@@ -247,6 +316,7 @@ type growth struct {
 	control, probe *pgx.Conn
 	returned       chan error // the running probe's outcome, nil where none runs
 	waited         bool       // the running probe was seen to wait
+	deadman        *deadman
 }
 
 func (g *growth) prove(ctx context.Context) (driver.Grown, error) {
@@ -256,6 +326,11 @@ func (g *growth) prove(ctx context.Context) (driver.Grown, error) {
 	if err := g.ready(ctx); err != nil {
 		return driver.Grown{}, err
 	}
+	var err error
+	if g.deadman, err = g.d.armDeadman(ctx, g.former.sync); err != nil {
+		return driver.Grown{}, err
+	}
+	defer g.deadman.close()
 	began := time.Now()
 	bound, cancel := context.WithTimeout(ctx, proofBound)
 	defer cancel()
@@ -404,6 +479,12 @@ func (g *growth) startProbe(ctx context.Context) error {
 
 // letGo takes the impossible member out and returns when the probe did.
 func (g *growth) letGo(ctx context.Context) error {
+	if err := g.deadman.disarm(ctx, g.control); err != nil {
+		return err
+	}
+	if s, own := g.d.steered(g.d.o.DataDir); !own || !slices.Contains(s.sync, g.ghost) {
+		return errs.New(errs.Unavailable, "the proof took so long that the server took it back")
+	}
 	if err := g.d.setNames(steering{life: g.former.life, sync: g.names}); err != nil {
 		return err
 	}
@@ -433,20 +514,15 @@ func (g *growth) letGo(ctx context.Context) error {
 func (g *growth) putBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleBound)
 	defer cancel()
-	if err := g.d.setNames(steering{life: g.former.life, sync: g.former.sync}); err != nil {
-		return err
-	}
 	return g.d.session("ender").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		if g.returned != nil {
-			if _, err := conn.Exec(ctx, "select pg_terminate_backend($1)", int32(g.probe.PgConn().PID())); err != nil {
-				return err
-			}
-			select {
-			case <-g.returned:
-				g.returned = nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+		if err := g.deadman.disarm(ctx, conn); err != nil {
+			return err
+		}
+		if err := g.d.setNames(steering{life: g.former.life, sync: g.former.sync}); err != nil {
+			return err
+		}
+		if err := g.endProbe(ctx, conn); err != nil {
+			return err
 		}
 		return poll(ctx, func() (bool, error) {
 			p, err := g.d.pulse(ctx, conn, 0)
@@ -457,6 +533,56 @@ func (g *growth) putBack(ctx context.Context) error {
 		})
 	})
 }
+
+// deadman is a session that holds, in its server's hands already, what undoes a proof: a sleep, then the former set, then a
+// reload. It works with the agent frozen or dead, so a proof holds commits up for a bounded time whatever happens (I15).
+type deadman struct {
+	pid  uint32
+	conn net.Conn
+	off  bool
+}
+
+func (d *Database) armDeadman(ctx context.Context, former []string) (*deadman, error) {
+	conn, err := d.connect(ctx, d.socketDir(), d.o.Database, deadmanPurpose)
+	if err != nil {
+		return nil, err
+	}
+	hijacked, err := conn.PgConn().Hijack()
+	if err != nil {
+		return nil, errs.New(errs.Internal, "cannot prepare a proof: %w", err)
+	}
+	m := &deadman{pid: hijacked.PID, conn: hijacked.Conn}
+	for _, sql := range []string{
+		fmt.Sprintf("select pg_sleep(%g)", deadmanWait.Seconds()),
+		"alter system set synchronous_standby_names = " + quoteSetting(syncNames(former)),
+		"select pg_reload_conf()",
+		// One new acknowledgement lets go whoever waited for the old names; local: this session waits for nobody.
+		"select pg_sleep(0.05)", "select pg_logical_emit_message(true, 'perdure', 'nudge')",
+	} {
+		hijacked.Frontend.Send(&pgproto3.Query{String: sql})
+	}
+	if err := hijacked.Frontend.Flush(); err != nil {
+		m.close()
+		return nil, errs.New(errs.Unavailable, "cannot prepare a proof: %w", err)
+	}
+	return m, nil
+}
+
+// disarm returns when the session is gone; whether it had acted before shows in the configuration.
+func (m *deadman) disarm(ctx context.Context, conn *pgx.Conn) error {
+	if m.off {
+		return nil
+	}
+	err := poll(ctx, func() (bool, error) {
+		var there bool
+		err := conn.QueryRow(ctx, "select coalesce((select pg_terminate_backend(pid) from pg_stat_get_activity(null) where pid = $1), false)", int32(m.pid)).Scan(&there)
+		return !there, err
+	})
+	m.off = err == nil
+	return err
+}
+
+func (m *deadman) close() { _ = m.conn.Close() }
 
 // undoProof takes out the impossible member that a killed predecessor left in force: commits would wait for it for ever.
 func (d *Database) undoProof() error {

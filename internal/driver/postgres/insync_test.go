@@ -21,6 +21,7 @@ func TestGrowProofSeesFrozenCheckpointer(t *testing.T) {
 	s.copyOf(p)
 	p.growTo(s)
 	p.must(p.Shrink(p.ctx(), nil))
+	// Frozen with an empty set: it never makes commits wait.
 	checkpointer := p.processOf("checkpointer")
 	if err := syscall.Kill(checkpointer, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -38,6 +39,24 @@ func TestGrowProofSeesFrozenCheckpointer(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := p.growTo(s)
+	// Frozen with the old set, told to drop it: it might do so at any later time, so nothing may be proven on top of that.
+	if err := syscall.Kill(checkpointer, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Shrink(p.ctx(), nil); err == nil {
+		t.Error("the set was said to be empty although commits wait")
+	} else {
+		t.Log(err)
+	}
+	if _, err := p.Grow(p.ctx(), []string{s.now().String()}, s.now().String()); err == nil {
+		t.Error("a growth was proven by commits that wait for the set before")
+	} else {
+		t.Log(err)
+	}
+	if err := syscall.Kill(checkpointer, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	p.growTo(s)
 	if f := s.until("it has the mark", func(o driver.Observation) bool { return o.Flushed >= g.Mark }); f.Flushed < g.Mark {
 		t.Errorf("mark %s, copy has %s", g.Mark, f.Flushed)
 	}
@@ -154,6 +173,49 @@ func TestKilledProofIsUndone(t *testing.T) {
 	p.attachDriver()
 	p.must(<-paid)
 	if names := p.until("the former set", func(o driver.Observation) bool { return len(o.SyncNames) == 0 }).SyncNames; names != nil {
+		t.Errorf("%v", names)
+	}
+}
+
+func TestFrozenAgentCannotHoldCommitsUp(t *testing.T) {
+	t.Parallel()
+	p, s := newMember(t, "u1-a", nil), newMember(t, "u1-b", nil)
+	p.own(1)
+	s.copyOf(p)
+	p.growTo(s)
+	// As far as a proof comes whose agent is stopped in the middle.
+	m, err := p.armDeadman(p.ctx(), []string{s.now().String()})
+	p.must(err)
+	defer m.close()
+	st, _ := p.steered(p.opts.DataDir)
+	p.must(p.setNames(steering{life: st.life, former: st.sync, proving: true, sync: []string{ghostMember + "-x.0", s.now().String()}}))
+	paid := p.payInBackground("held")
+	p.until("the commit waits for nobody", func(o driver.Observation) bool { return o.WaitingCommits == 1 })
+	p.must(<-paid)
+	if names := p.until("the former set", func(o driver.Observation) bool { return len(o.SyncNames) == 1 }).SyncNames; names[0] != s.now().String() {
+		t.Errorf("%v", names)
+	}
+}
+
+func TestDeadmanOfAKilledAgentChangesNothingLater(t *testing.T) {
+	t.Parallel()
+	p, s := newMember(t, "u1-a", nil), newMember(t, "u1-b", nil)
+	p.own(1)
+	s.copyOf(p)
+	m, err := p.armDeadman(p.ctx(), nil)
+	p.must(err)
+	defer m.close()
+	st, _ := p.steered(p.opts.DataDir)
+	p.must(p.setNames(steering{life: st.life, proving: true, sync: []string{ghostMember + "-x.0", s.now().String()}}))
+	p.releaseDriver()
+	p.attachDriver()
+	p.growTo(s)
+	var there bool
+	p.query(&there, "select exists (select from pg_stat_activity where pid = $1)", int32(m.pid))
+	if there {
+		t.Error("the deadman of the former agent lives while a set is in force that it would take away")
+	}
+	if names := p.observe().SyncNames; len(names) != 1 {
 		t.Errorf("%v", names)
 	}
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -300,4 +301,27 @@ func TestSwapIsFinishedAfterAKill(t *testing.T) {
 		}
 	}
 	p.start()
+}
+
+func TestPortInUseIsNamed(t *testing.T) {
+	t.Parallel()
+	for _, collector := range []string{"off", "on"} {
+		p := newMember(t, "u1-a", func(o *Options) { o.Settings["logging_collector"] = collector })
+		p.made()
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p.opts.Port)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = p.Start(p.ctx(), p.now())
+		if err == nil || !strings.Contains(err.Error(), "Address already in use") {
+			t.Errorf("collector %s: %v", collector, err)
+		}
+		if o := p.observe(); o.Running {
+			t.Error("seen running")
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		p.start()
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -118,24 +119,42 @@ func (d *Database) awaitReady(ctx context.Context) error {
 }
 
 func (d *Database) startFailed() error {
-	return errs.New(errs.Unavailable, "PostgreSQL on %s ended while it was starting: %s", d.o.DataDir, d.lastWords("start.log"))
+	return errs.New(errs.Unavailable, "PostgreSQL on %s ended while it was starting: %s", d.o.DataDir, d.lastWords())
 }
 
-// lastWords gives the last complaint in a log.
-func (d *Database) lastWords(name string) string {
-	text, err := os.ReadFile(filepath.Join(d.o.RunDir, "log", name))
+// lastWords gives what the server complained about last, from the log it wrote to last: the collector's where that has begun.
+func (d *Database) lastWords() string {
+	dir := filepath.Join(d.o.RunDir, "log")
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err.Error()
 	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	for i := len(lines) - 1; i >= max(0, len(lines)-30); i-- {
-		for _, level := range []string{"FATAL:", "PANIC:", "ERROR:", "error:"} {
-			if _, rest, ok := strings.Cut(lines[i], level); ok {
-				return strings.TrimSpace(rest)
+	type complaint struct{ at, text string }
+	var said []complaint
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			continue
+		}
+		lines := strings.Split(strings.TrimSpace(string(text[max(0, len(text)-1<<16):])), "\n")
+		for _, line := range lines[max(0, len(lines)-30):] {
+			for _, level := range []string{"FATAL:", "PANIC:", "ERROR:", "LOG:", "HINT:"} {
+				_, rest, ok := strings.Cut(line, level)
+				if ok && (level != "LOG:" && level != "HINT:" || strings.Contains(rest, "could not")) && len(line) > 23 {
+					said = append(said, complaint{line[:23], strings.TrimSpace(rest)})
+				}
 			}
 		}
 	}
-	return "see " + filepath.Join(d.o.RunDir, "log")
+	slices.SortStableFunc(said, func(a, b complaint) int { return strings.Compare(a.at, b.at) })
+	var words []string
+	for _, c := range said[max(0, len(said)-3):] {
+		words = append(words, c.text)
+	}
+	if len(words) == 0 {
+		return "see " + dir
+	}
+	return strings.Join(words, "; ")
 }
 
 // Stop ends the server.

@@ -99,7 +99,7 @@ func (d *Database) connect(ctx context.Context, socket, database, purpose string
 	c.Host, c.Port, c.User, c.Database, c.Password = socket, uint16(d.o.Port), d.o.Superuser, database, ""
 	c.Fallbacks = nil
 	maps.Copy(c.RuntimeParams, map[string]string{
-		"application_name": "perdure agent " + purpose, "search_path": "pg_catalog", "synchronous_commit": "local",
+		"application_name": sessionName(purpose), "search_path": "pg_catalog", "synchronous_commit": "local",
 		"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "idle_session_timeout": "0", "lock_timeout": "0",
 		"default_transaction_isolation": "read committed", "client_encoding": "UTF8", "jit": "off", "max_parallel_workers_per_gather": "0",
 	})
@@ -109,6 +109,9 @@ func (d *Database) connect(ctx context.Context, socket, database, purpose string
 	}
 	return conn, nil
 }
+
+// sessionName is what a session of the agent calls itself.
+func sessionName(purpose string) string { return "perdure agent " + purpose }
 
 // session gives one of the sessions made in New.
 func (d *Database) session(purpose string) *session { return d.sessions[purpose] }
