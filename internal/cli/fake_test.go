@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"perdure/internal/driver"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/manifest"
@@ -104,6 +105,16 @@ func startFake(t *testing.T) *fakeNode {
 		return wire.SwitchAnswer{Unit: "u1", Group: "u1", Switch: f.estate.Groups[0].Record.Clone().Switch}
 	})
 	answer("POST /api/v1/units/{unit}/abort", func(*http.Request) any { return wire.SwitchAnswer{Unit: "u1", Group: "u1"} })
+	answer("POST /api/v1/units/{unit}/verify", func(*http.Request) any {
+		return wire.VerifyAnswer{
+			Unit: "u1", Receipts: 1200, Source: "gateway c", Millis: 1234,
+			Judged: driver.Judged{Verified: 1998, Inconsistent: 3, Accounts: []string{"acc-7", "acc-9"}, LostTotal: 4},
+		}
+	})
+	answer("POST /api/v1/units/{unit}/release", func(*http.Request) any {
+		f.estate.Groups[0].Record.Quarantine = false
+		return wire.SwitchAnswer{Unit: "u1", Group: "u1"}
+	})
 	answer("GET /api/v1/tokens", func(*http.Request) any {
 		return []wire.Token{
 			{ID: "t1", Name: "ann", Role: wire.Admin, Created: now, CreatedBy: "first"},

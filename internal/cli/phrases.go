@@ -112,6 +112,7 @@ const (
 	askRecover
 	askRestore
 	incarnationBegan
+	quarantineLine
 
 	phraseCount // how many there are
 )
@@ -217,10 +218,11 @@ var phrases = [phraseCount]text{
 	incarnationBegan: {"incarnation %s begins on node %s; start the node, then decide unit by unit: perdure status", "代次 %s 在节点 %s 开始；请启动节点，再逐单元决定：perdure status"},
 	nodeActs:         {"node %s may act", "节点 %s 可以行动"},
 
-	verdictLine:  {"%s: %s accounts verified and open, %s inconsistent; %s receipts compared (%s), %s of them without effect here; took %s", "%s：%s 个账户已核实并开放，%s 个不一致；核对回执 %s 条（%s），其中 %s 条在此无对应交易；用时 %s"},
-	creditOnly:   {"credit only: %s", "仅入金：%s"},
-	askRelease:   {"End the quarantine of %s? Every account is served again, judged or not", "解除 %s 的待核查限制？所有账户将恢复服务，无论是否已核实"},
-	releasedLine: {"the quarantine of %s has ended", "%s 的待核查限制已解除"},
+	verdictLine:    {"%s: %s accounts verified and open, %s inconsistent; %s receipts compared (%s), %s of them without effect here; took %s", "%s：%s 个账户已核实并开放，%s 个不一致；核对回执 %s 条（%s），其中 %s 条在此无对应交易；用时 %s"},
+	creditOnly:     {"credit only: %s", "仅入金：%s"},
+	askRelease:     {"End the quarantine of %s? Every account is served again, judged or not", "解除 %s 的待核查限制？所有账户将恢复服务，无论是否已核实"},
+	releasedLine:   {"the quarantine of %s has ended", "%s 的待核查限制已解除"},
+	quarantineLine: {"QUARANTINE: accounts of %s are blocked until they are judged: perdure quarantine verify", "待核查限制：%s 的账户在核查之前不可用：perdure quarantine verify"},
 }
 
 // words are the words of the protocol that people read in Chinese.

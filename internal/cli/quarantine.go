@@ -29,7 +29,7 @@ func (s *session) quarantineVerifyCommand() *cobra.Command {
 		Use: "verify UNIT", Short: "Compare every account with the receipts kept outside the lost sites and with its own books",
 		Long: `Compare every account of the unit with the acknowledgements that gateways outside the lost sites have kept, and with
 the system's own query (field verify of its manifest). It may be repeated; later verdicts replace earlier ones.`,
-		Args: func(cmd *cobra.Command, args []string) error { return exactly("UNIT")(cmd, args) }, ValidArgsFunction: s.completeUnits,
+		Args: exactly("UNIT"), ValidArgsFunction: s.completeUnits,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := s.estate()
 			if err != nil {
@@ -60,7 +60,7 @@ func (s *session) quarantineReleaseCommand() *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
 		Use: "release UNIT", Short: "End the quarantine: every account is served again, judged or not",
-		Args: func(cmd *cobra.Command, args []string) error { return exactly("UNIT")(cmd, args) }, ValidArgsFunction: s.completeUnits,
+		Args: exactly("UNIT"), ValidArgsFunction: s.completeUnits,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if reason == "" {
 				return usagef("--reason TEXT is missing: it stands in the audit log")
@@ -69,7 +69,7 @@ func (s *session) quarantineReleaseCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := s.confirm(yes, s.say(askRelease, args[0]), ""); err != nil {
+			if err := s.confirm(yes, s.say(askRelease, args[0]), args[0]); err != nil {
 				return err
 			}
 			answer, err := c.Release(cmd.Context(), estate.UnitID(args[0]), wire.ReleaseRequest{Reason: reason})

@@ -125,7 +125,7 @@ func (v *view) write(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\n%s\n", v.paint(bold, v.say(unitsTitle)))
 	v.units(w)
-	v.unprotected(w)
+	v.shout(w)
 	v.switches(w)
 }
 
@@ -334,10 +334,14 @@ func (v *view) copiesText(r *unit.Record) string {
 	return dash(strings.Join(texts, ", "))
 }
 
-// unprotected shouts: a unit that goes on with an empty in-sync set loses what it acknowledges if its site is lost (I2).
-func (v *view) unprotected(w io.Writer) {
+// shout names what must not be overlooked: units in quarantine (I7), and units that go on with an empty in-sync set and lose
+// what they acknowledge if their site is lost (I2).
+func (v *view) shout(w io.Writer) {
 	for _, g := range v.estate.Groups {
 		r := &g.Record
+		if r.Quarantine {
+			fmt.Fprintf(w, "  %s\n", v.paint(red, v.say(quarantineLine, joinUnits(r.Units))))
+		}
 		if r.State != unit.Open || len(r.InSync) > 0 {
 			continue
 		}

@@ -38,7 +38,7 @@ that was acknowledged, the estimated loss is shown and two people have to accept
   perdure switch u1 --to b --reason "power works at a"
   perdure switch u1 --to a --mode switch-back
   perdure switch u1 --to c --mode emergency --reason "city lost"`,
-		Args: func(cmd *cobra.Command, args []string) error { return exactly("UNIT")(cmd, args) },
+		Args: exactly("UNIT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.switchUnit(cmd.Context(), estate.UnitID(args[0]), f)
 		},

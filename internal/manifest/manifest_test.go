@@ -428,3 +428,10 @@ func TestFloodOfProblemsIsBounded(t *testing.T) {
 		t.Errorf("%d bytes, ending %q", len(text), text[len(text)-40:])
 	}
 }
+
+// Editors read the schema with the patterns of ECMA-262, which know no inline flags.
+func TestSchemaPatternsAreForEditorsToo(t *testing.T) {
+	if bytes.Contains(manifest.Schema(), []byte("(?")) {
+		t.Error("a pattern has an inline flag or group modifier")
+	}
+}

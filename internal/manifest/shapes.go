@@ -185,7 +185,7 @@ func name(allowed string) shape { return formed(namePattern, allowed, 32) }
 func title() shape { return formed(`^[^\x00-\x1f\x7f]+$`, "one line of text", 200) }
 
 func query() shape {
-	return formed(`^\s*(?i:select|with)\s(?s:.+)$`, "one SQL query that begins with select or with", 4096)
+	return formed(`^\s*([Ss][Ee][Ll][Ee][Cc][Tt]|[Ww][Ii][Tt][Hh])\s[\s\S]+$`, "one SQL query that begins with select or with", 4096)
 }
 
 func host() shape {
