@@ -22,7 +22,6 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.uber.org/zap"
 
 	"perdure/internal/errs"
@@ -76,6 +75,8 @@ type Node struct {
 	quota  int64
 	log    *slog.Logger
 
+	guard   guard        // of the embedded member
+	die     context.CancelFunc
 	closing *atomic.Bool // the member is being stopped
 	stop    sync.Once
 	stopped chan struct{}
@@ -110,12 +111,13 @@ func start(cfg *embed.Config, o Options) (n *Node, err error) {
 		return nil, errs.New(errs.Unavailable, "cannot start the store member %s: %w", o.Name, err)
 	}
 	fatal.starting.Store(false)
-	n = &Node{etcd: e, closing: closing, client: v3client.New(e.Server), dir: o.Dir, quota: cfg.QuotaBackendBytes, log: o.Logger, stopped: make(chan struct{})}
+	live, die := context.WithCancel(context.Background())
+	n = &Node{etcd: e, closing: closing, die: die, guard: guard{e.Server, live}, client: inProcess(e.Server, live), dir: o.Dir, quota: cfg.QuotaBackendBytes, log: o.Logger, stopped: make(chan struct{})}
 	n.watch.Go(n.noteEnd)
 	return n, nil
 }
 
-// noteEnd waits for the member's end and keeps why it ended.
+// noteEnd waits for the member's end, ends whoever uses it, and keeps why it ended.
 func (n *Node) noteEnd() {
 	var reason string
 	select {
@@ -123,8 +125,10 @@ func (n *Node) noteEnd() {
 		if err != nil {
 			reason = err.Error()
 		}
-	case <-n.etcd.Server.StopNotify():
+	case <-n.etcd.Server.StoppingNotify():
 	}
+	n.die()
+	_ = n.client.Close() // ends the watches; its only error is the end of its own context
 	if reason == "" {
 		reason = "the member stopped"
 	}
@@ -207,6 +211,7 @@ func (o Options) config(forceNew bool) (*embed.Config, error) {
 	cfg.MaxTxnOps, cfg.MaxRequestBytes = maxTransactionOps, maxRequestBytes
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, compactAfter
 	cfg.WatchProgressNotifyInterval = time.Second
+	cfg.WarningUnaryRequestDuration = embed.DefaultWarningUnaryRequestDuration
 	cfg.ForceNewCluster = forceNew
 	cfg.InitialClusterToken = "perdure"
 	cfg.ClusterState = embed.ClusterStateFlagNew

@@ -3,10 +3,12 @@ package etcdnode_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,6 +88,41 @@ func TestMemberWithoutQuorumStopsPromptly(t *testing.T) {
 	case <-n.Stopped():
 	default:
 		t.Fatal("stopped, but does not say so")
+	}
+}
+
+func TestCallsThatMeetAStoppingMemberFailAndBreakNothing(t *testing.T) {
+	n := etcdtest.Start(t, etcdtest.Options(t, 1)...)[0]
+	c := n.Client()
+	watch := c.Watch(t.Context(), "", clientv3.WithPrefix())
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for {
+				if _, err := c.Get(t.Context(), "k", clientv3.WithSerializable()); err != nil {
+					return
+				}
+				if _, err := c.Put(t.Context(), "k", "v"); err != nil {
+					return
+				}
+				n.Status(t.Context())
+			}
+		})
+	}
+	for r := range watch { // the writers have begun
+		if r.Err() != nil || len(r.Events) > 0 {
+			break
+		}
+	}
+	n.Stop()
+	wg.Wait()
+	for range watch { // ends with the member
+	}
+	if s := n.Status(t.Context()); s.Stopped == "" || s.Quorum || n.HasLeader(t.Context()) {
+		t.Fatalf("%+v", s)
+	}
+	if err := n.Snapshot(t.Context(), io.Discard); errs.KindOf(err) != errs.Unavailable {
+		t.Fatal(err)
 	}
 }
 

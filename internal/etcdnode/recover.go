@@ -3,6 +3,7 @@ package etcdnode
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -93,21 +94,39 @@ func (n *Node) Snapshot(ctx context.Context, w io.Writer) error {
 	if n.etcd == nil {
 		return n.externalSnapshot(ctx, w)
 	}
-	select {
-	case <-n.stopped:
-		return errs.New(errs.Unavailable, "cannot take a snapshot: %s", *n.reason.Load())
-	default:
+	var err error
+	if !n.guard.run(func() { err = n.writeSnapshot(w) }) {
+		return errs.New(errs.Unavailable, "cannot take a snapshot: the member has stopped")
 	}
-	snap := n.etcd.Server.Backend().Snapshot()
-	defer snap.Close()
-	sum := sha256.New()
-	if _, err := snap.WriteTo(io.MultiWriter(w, sum)); err != nil {
-		return errs.New(errs.Unavailable, "the snapshot of the store broke off: %w", err)
-	}
-	if _, err := w.Write(sum.Sum(nil)); err != nil {
+	if err != nil {
 		return errs.New(errs.Unavailable, "the snapshot of the store broke off: %w", err)
 	}
 	return nil
+}
+
+func (n *Node) writeSnapshot(w io.Writer) error {
+	snap := n.etcd.Server.Backend().Snapshot()
+	defer snap.Close()
+	sum := sha256.New()
+	if _, err := snap.WriteTo(io.MultiWriter(endable{w, n.guard.live}, sum)); err != nil {
+		return err
+	}
+	_, err := w.Write(sum.Sum(nil))
+	return err
+}
+
+// endable is a writer that fails once the member begins to stop.
+type endable struct {
+	w    io.Writer
+	live context.Context
+}
+
+// Write implements io.Writer.
+func (e endable) Write(p []byte) (int, error) {
+	if e.live.Err() != nil {
+		return 0, errors.New("the member is stopping")
+	}
+	return e.w.Write(p)
 }
 
 func (n *Node) externalSnapshot(ctx context.Context, w io.Writer) error {

@@ -37,10 +37,10 @@ func (n *Node) Status(ctx context.Context) wire.StoreStatus {
 			s.Leader = m.Name
 		}
 	}
-	s.Revision = server.KV().Rev()
-	if backend := server.Backend(); backend != nil {
-		s.Bytes, s.Used = backend.Size(), backend.SizeInUse()
-	}
+	n.guard.run(func() {
+		s.Revision = server.KV().Rev()
+		s.Bytes, s.Used = server.Backend().Size(), server.Backend().SizeInUse()
+	})
 	for _, a := range server.Alarms() {
 		s.Alarms = append(s.Alarms, a.Alarm.String())
 	}
@@ -79,14 +79,24 @@ func (n *Node) Reclaim(ctx context.Context) error {
 	if n.etcd == nil {
 		return errs.New(errs.Refused, "the store is external: reclaim its space with etcdctl compact, defrag and alarm disarm")
 	}
-	head := n.etcd.Server.KV().Rev()
+	var head int64
+	n.guard.run(func() { head = n.etcd.Server.KV().Rev() })
 	if _, err := n.client.Compact(ctx, head, clientv3.WithCompactPhysical()); err != nil && ctx.Err() != nil {
 		return errs.New(errs.Unavailable, "cannot compact the store: %w", err)
 	}
-	if err := n.etcd.Server.Backend().Defrag(); err != nil {
-		return errs.New(errs.Unavailable, "cannot make the store's file small: %w", err)
+	err := errs.New(errs.Unavailable, "the member has stopped")
+	var used int64
+	n.guard.run(func() {
+		err = nil
+		if failed := n.etcd.Server.Backend().Defrag(); failed != nil {
+			err = errs.New(errs.Unavailable, "cannot make the store's file small: %w", failed)
+		}
+		used = n.etcd.Server.Backend().Size()
+	})
+	if err != nil {
+		return err
 	}
-	if used := n.etcd.Server.Backend().Size(); used > n.quota/10*9 {
+	if used > n.quota/10*9 {
 		return errs.New(errs.Unavailable, "the store still takes %d of %d bytes; raise its quota", used, n.quota)
 	}
 	for _, a := range n.etcd.Server.Alarms() {
