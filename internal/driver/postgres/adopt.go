@@ -64,7 +64,7 @@ func (d *Database) Adopt(ctx context.Context) error {
 		return err
 	}
 	return d.private(ctx, d.o.DataDir, d.o.Database, func(ctx context.Context, conn *pgx.Conn) error {
-		return d.install(ctx, conn, true)
+		return d.install(ctx, conn)
 	})
 }
 

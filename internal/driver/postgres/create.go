@@ -62,7 +62,7 @@ func (d *Database) Create(ctx context.Context) error {
 			return err
 		}
 		defer business.Close(context.WithoutCancel(ctx))
-		return d.install(ctx, business, true)
+		return d.install(ctx, business)
 	})
 	if err != nil {
 		return err
@@ -70,8 +70,8 @@ func (d *Database) Create(ctx context.Context) error {
 	return d.swapIn(fresh)
 }
 
-// install puts schema and roles into the business database; prepare also runs what the user wants done once.
-func (d *Database) install(ctx context.Context, conn *pgx.Conn, prepare bool) error {
+// install puts schema and roles into the business database.
+func (d *Database) install(ctx context.Context, conn *pgx.Conn) error {
 	if err := guard.Install(ctx, conn); err != nil {
 		return err
 	}
@@ -86,16 +86,29 @@ func (d *Database) install(ctx context.Context, conn *pgx.Conn, prepare bool) er
 			return err
 		}
 	}
-	if prepare && d.o.Prepare != nil {
-		// What users wrote expects the usual places for its names.
-		if _, err := conn.Exec(ctx, `set search_path = "$user", public`); err != nil {
-			return failed(err, "cannot prepare database %s", d.o.Database)
-		}
-		if err := d.o.Prepare(ctx, conn); err != nil {
-			return failed(err, "cannot prepare database %s", d.o.Database)
-		}
+	return d.prepare(ctx, conn)
+}
+
+// prepare runs what the user wants done, once in the life of the database: that it was done is written into the database.
+func (d *Database) prepare(ctx context.Context, conn *pgx.Conn) error {
+	if d.o.Prepare == nil {
+		return nil
 	}
-	return nil
+	var done bool
+	err := conn.QueryRow(ctx, `select exists (select from pg_db_role_setting s join pg_database b on b.oid = s.setdatabase
+		where b.datname = current_database() and s.setrole = 0 and 'perdure.prepared=yes' = any (s.setconfig))`).Scan(&done)
+	if err != nil || done {
+		return failed(err, "cannot prepare database %s", d.o.Database)
+	}
+	// What users wrote expects the usual places for its names.
+	if _, err := conn.Exec(ctx, `set search_path = "$user", public`); err != nil {
+		return failed(err, "cannot prepare database %s", d.o.Database)
+	}
+	if err := d.o.Prepare(ctx, conn); err != nil {
+		return failed(err, "cannot prepare database %s", d.o.Database)
+	}
+	_, err = conn.Exec(ctx, "alter database "+quoteName(d.o.Database)+" set perdure.prepared = 'yes'")
+	return failed(err, "cannot prepare database %s", d.o.Database)
 }
 
 // onlyEmpty refuses to make a database where something else lies.

@@ -27,7 +27,7 @@ const (
 	// ghostMember is the member that cannot exist: its name can acknowledge nothing.
 	ghostMember = "perdure-ghost"
 	// deadmanWait is when the server takes the proof back by itself: the agent may be frozen or dead.
-	deadmanWait = proofBound + 500*time.Millisecond
+	deadmanWait    = proofBound + 500*time.Millisecond
 	deadmanPurpose = "deadman"
 	// settleBound is how long a reload may take to be seen in the walsenders and the checkpointer.
 	settleBound = 3 * time.Second
