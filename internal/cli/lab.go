@@ -169,10 +169,9 @@ func (s *session) labStatusCommand(o *lab.Options) *cobra.Command {
 }
 
 func (s *session) labDoCommand(o *lab.Options) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use: "do STATEMENT…", Short: "Carry out a statement of the story language on the running estate",
-		Example: "  perdure lab do fault cut a\n  perdure lab do heal\n  perdure lab do load rate 100", Args: cobra.MinimumNArgs(1),
-		DisableFlagParsing: false,
+		Example: "  perdure lab do fault cut a\n  perdure lab do heal\n  perdure lab do load rate 100", Args: atLeastOne("STATEMENT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return lab.Tell(cmd.Context(), o.Dir, strings.Join(args, " "), s.Out)
 		},

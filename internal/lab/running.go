@@ -76,6 +76,9 @@ func (l *Lab) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := layout.ChooseLab(); err != nil {
+		return err
+	}
 	cred, err := serverUser()
 	if err != nil {
 		return err
@@ -108,7 +111,7 @@ func (l *Lab) bringUp(ctx context.Context, r *running) error {
 	if r.hist, err = history.Create(r.path, r.name, l.o.Seed); err != nil {
 		return err
 	}
-	if r.net, err = link.New(link.Options{Sites: len(r.layout.Sites), Latency: delays(r.layout), Logger: l.o.Log}); err != nil {
+	if r.net, err = link.New(link.Options{Lab: r.layout.Lab, Sites: len(r.layout.Sites), Latency: delays(r.layout), Logger: l.o.Log}); err != nil {
 		return err
 	}
 	for _, s := range r.layout.Services {
@@ -306,16 +309,11 @@ func (r *running) close() {
 	if r.hist != nil {
 		_ = r.hist.Close()
 	}
-	for _, s := range r.layout.Sites {
-		_ = os.RemoveAll(filepath.Join(r.layout.Data, string(s)))
-		_ = os.RemoveAll(filepath.Join(r.layout.Dir, string(s)))
-	}
-	_ = os.RemoveAll(filepath.Join(r.layout.Data, "copies"))
 	_ = removeOutside(r.layout.Dir)
+	_ = removeLayout(r.layout.Dir)
 	// The next estate's processes write logs of their own.
 	logs := filepath.Join(r.layout.Dir, "log")
 	_ = os.Rename(logs, filepath.Join(r.layout.Dir, "log-"+r.name))
-	_ = os.RemoveAll(filepath.Join(r.layout.Dir, "people"))
 }
 
 // load starts the load of a story.

@@ -291,12 +291,29 @@ func Down(ctx context.Context, dir string) (int, error) {
 	if err := removeOutside(dir); err != nil {
 		return ended, err
 	}
-	for _, left := range []string{"data", "people", "operator.yaml", "hosts", "ca.key", "app.password", controlSocket, outsideNote} {
-		if err := os.RemoveAll(filepath.Join(dir, left)); err != nil {
-			return ended, errs.New(errs.Unavailable, "cannot remove what the lab left: %w", err)
+	return ended, removeLayout(dir)
+}
+
+// removeLayout takes away what belongs to one estate alone: databases, secrets, configurations. Results and logs stay.
+func removeLayout(dir string) error {
+	for _, pattern := range []string{
+		"data", "people", "processes", "operator.yaml", "manifest.yaml", "hosts", "ca.crt", "ca.key", "app.password", "replication-*.secret", "accounts-*.sql",
+		"*/hosts", controlSocket, outsideNote,
+	} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return errs.New(errs.Internal, "cannot remove what the lab left: %w", err)
+		}
+		for _, left := range found {
+			if filepath.Base(left) == "hosts" && filepath.Dir(left) != dir {
+				left = filepath.Dir(left) // a site's folder
+			}
+			if err := os.RemoveAll(left); err != nil {
+				return errs.New(errs.Unavailable, "cannot remove what the lab left: %w", err)
+			}
 		}
 	}
-	return ended, nil
+	return nil
 }
 
 // FaultWords says what can be broken, for people.

@@ -72,8 +72,8 @@ func (c *conn) dial() (*net.TCPConn, bool) {
 			return nil, false
 		}
 	}
-	d := net.Dialer{Timeout: 3 * time.Second, LocalAddr: &net.TCPAddr{IP: Addr(c.path.From, c.path.From).AsSlice()}, KeepAlive: -1}
-	server, err := d.Dial("tcp4", netip.AddrPortFrom(Addr(c.path.To, c.path.To), uint16(c.port)).String())
+	d := net.Dialer{Timeout: 3 * time.Second, LocalAddr: &net.TCPAddr{IP: c.net.addr(c.path.From, c.path.From).AsSlice()}, KeepAlive: -1}
+	server, err := d.Dial("tcp4", netip.AddrPortFrom(c.net.addr(c.path.To, c.path.To), uint16(c.port)).String())
 	if err != nil {
 		c.net.clock.sleepUntil(c.accepted+2*c.net.paths[c.path].state.Load().latency, make(chan struct{}, 1), c.done)
 		c.tearDown(true)

@@ -1,8 +1,8 @@
 // Package link is the network between the lab's sites: a proxy in user space that delays, stalls, freezes and cuts
 // the connections from one site to another, in each direction by itself.
 //
-// Sites are numbered from 1. A process at site s reaches site d at the address Addr(s, d): for s = d that is where the
-// services of d really listen, for s ≠ d this package listens there and carries the bytes. Every process is given a
+// Sites are numbered from 1. In lab number n, a process at site s reaches site d at the address 127.s.d.n: for s = d that is where
+// the services of d really listen, for s ≠ d this package listens there and carries the bytes. Every process is given a
 // hosts file with its own site's view, so nothing in the product knows of the proxy.
 //
 // What it is faithful to: latency per direction, the round trip of connection set-up, back pressure, half-close, resets,
@@ -26,10 +26,12 @@ import (
 // SitesMost is the highest site number.
 const SitesMost = 250
 
-// Addr is where a process at the site viewer reaches the services of site.
-func Addr(viewer, site int) netip.Addr {
-	return netip.AddrFrom4([4]byte{127, byte(viewer), byte(site), 1})
+// Addr is where, in the lab with the number (1 to 250), a process at the site viewer reaches the services of site.
+func Addr(lab, viewer, site int) netip.Addr {
+	return netip.AddrFrom4([4]byte{127, byte(viewer), byte(site), byte(lab)})
 }
+
+func (n *Net) addr(viewer, site int) netip.Addr { return Addr(n.lab, viewer, site) }
 
 // Path is one direction between two sites: what From sends to To.
 type Path struct{ From, To int }
@@ -39,6 +41,8 @@ func (p Path) Reverse() Path { return Path{p.To, p.From} }
 
 // Options of a Net.
 type Options struct {
+	// Lab tells labs on one machine apart, 1 to 250; 1 where 0.
+	Lab int
 	// Sites is the number of sites, 1 to SitesMost.
 	Sites int
 	// Latency gives the delay of each direction; nil means none.
@@ -49,6 +53,7 @@ type Options struct {
 // Net is the network between the sites. Its methods may be called by several goroutines.
 type Net struct {
 	log   *slog.Logger
+	lab   int
 	sites int
 	clock *clock
 	paths map[Path]*direction
@@ -79,7 +84,7 @@ func New(o Options) (*Net, error) {
 		return nil, errs.New(errs.Internal, "cannot make the link's clock: %w", err)
 	}
 	n := &Net{
-		log: o.Logger, sites: o.Sites, clock: c, paths: make(map[Path]*direction),
+		log: o.Logger, lab: max(o.Lab, 1), sites: o.Sites, clock: c, paths: make(map[Path]*direction),
 		listeners: make(map[listenerKey]*listener), conns: make(map[*conn]struct{}), freezes: make(map[*time.Timer]func()),
 	}
 	for from := 1; from <= o.Sites; from++ {
@@ -124,7 +129,7 @@ func (n *Net) listen(p Path, port int) error {
 	if n.listeners[key] != nil {
 		return nil
 	}
-	at := netip.AddrPortFrom(Addr(p.From, p.To), uint16(port))
+	at := netip.AddrPortFrom(n.addr(p.From, p.To), uint16(port))
 	ln, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at))
 	if err != nil {
 		return errs.New(errs.Unavailable, "cannot link site %d to port %d of site %d: %w; is another lab running? `perdure lab down` ends it", p.From, port, p.To, err)

@@ -75,7 +75,7 @@ func (l *Layout) byAddress(p Process, base string) string {
 		return base
 	}
 	if n, ok := l.hosts[u.Hostname()]; ok {
-		u.Host = net.JoinHostPort(link.Addr(l.Number(p.Site), n).String(), u.Port())
+		u.Host = net.JoinHostPort(link.Addr(l.Lab, l.Number(p.Site), n).String(), u.Port())
 	}
 	return u.String()
 }

@@ -2,12 +2,13 @@
 // whom they trust. It writes their configurations, hosts files and certificates, and starts nothing.
 //
 // Everything follows from the estate's manifest: hosts, ports, members and instances stand there. A host belongs to the site that
-// declares it; a process of the site with number s reaches the hosts of site d at 127.s.d.1 (see package link).
+// declares it; a process of the site with number s reaches the hosts of site d at 127.s.d.n in lab n (see package link).
 package site
 
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"perdure/internal/errs"
 	"perdure/internal/estate"
+	"perdure/internal/lab/link"
 	"perdure/internal/manifest"
 )
 
@@ -61,6 +63,8 @@ type Layout struct {
 	// Dir is the lab's directory; Data is where databases are, elsewhere when their user cannot reach Dir.
 	Dir, Data string
 	Set       manifest.Set
+	// Lab tells labs on one machine apart.
+	Lab int
 	// Sites in the order of their numbers, which begin at 1.
 	Sites     []estate.SiteID
 	Processes []Process
@@ -69,9 +73,9 @@ type Layout struct {
 	hosts map[string]int // host name → number of its site
 }
 
-// Plan finds out what belongs to the estate of the manifest.
+// Plan finds out what belongs to the estate of the manifest, as lab number 1.
 func Plan(dir, data string, set manifest.Set) (*Layout, error) {
-	l := &Layout{Dir: dir, Data: data, Set: set, hosts: map[string]int{}}
+	l := &Layout{Lab: 1, Dir: dir, Data: data, Set: set, hosts: map[string]int{}}
 	for _, s := range set.Sites {
 		l.Sites = append(l.Sites, s.Name)
 	}
@@ -95,6 +99,39 @@ func Plan(dir, data string, set manifest.Set) (*Layout, error) {
 		return cmp.Or(cmp.Compare(l.Number(a.Site), l.Number(b.Site)), cmp.Compare(a.Name, b.Name))
 	})
 	return l, nil
+}
+
+// labsMost bounds how many labs one machine is tried for.
+const labsMost = 50
+
+// ChooseLab takes the first lab number whose addresses are all free, so that several labs can run on one machine.
+func (l *Layout) ChooseLab() error {
+	var first error
+	for l.Lab = 1; l.Lab <= labsMost; l.Lab++ {
+		err := l.free()
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return errs.New(errs.Unavailable, "no addresses are free for the lab: %w", first)
+}
+
+// free reports whether every service can listen.
+func (l *Layout) free() error {
+	for _, s := range l.Services {
+		for viewer := range l.Sites {
+			at := net.JoinHostPort(link.Addr(l.Lab, viewer+1, s.Site).String(), strconv.Itoa(s.Port))
+			listener, err := net.Listen("tcp4", at)
+			if err != nil {
+				return err
+			}
+			_ = listener.Close()
+		}
+	}
+	return nil
 }
 
 // Number is the number of a site, 0 for one that is not there.

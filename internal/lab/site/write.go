@@ -124,7 +124,7 @@ func (l *Layout) Hosts(viewer int) map[string]string {
 		if from == 0 {
 			from = n
 		}
-		view[host] = link.Addr(from, n).String()
+		view[host] = link.Addr(l.Lab, from, n).String()
 	}
 	return view
 }
@@ -248,7 +248,7 @@ func (l *Layout) listen(p Process, port int) string {
 
 func (l *Layout) address(s estate.SiteID) string {
 	n := l.Number(s)
-	return link.Addr(n, n).String()
+	return link.Addr(l.Lab, n, n).String()
 }
 
 func (w *writer) certificate(p Process) app.TLS {
@@ -261,7 +261,7 @@ func (w *writer) certificate(p Process) app.TLS {
 	}
 	slices.Sort(request.DNS)
 	for viewer := range w.Sites {
-		request.IPs = append(request.IPs, link.Addr(viewer+1, n).AsSlice())
+		request.IPs = append(request.IPs, link.Addr(w.Lab, viewer+1, n).AsSlice())
 	}
 	dir := filepath.Join(w.Dir, string(p.Site), "tls")
 	files := pki.FilesIn(dir, p.files)

@@ -312,3 +312,19 @@ func TestTerminalLineIsRedrawnInPlaceAndClipped(t *testing.T) {
 		}
 	})
 }
+
+func TestStoriesOfTheExamplesParse(t *testing.T) {
+	files, err := filepath.Glob("../../../examples/stories/*.story")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no stories", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Parse(file, text); err != nil {
+			t.Error(err)
+		}
+	}
+}

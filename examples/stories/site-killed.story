@@ -1,0 +1,21 @@
+# Site a, with the store's leader or without, is killed and comes back, five times.
+estate two-city
+start
+load rate 300
+wait load steady 30s
+repeat 5
+  step "site a killed" failover
+    fault kill site a
+    wait u1 at b 10s
+    wait gap closed 10s
+    start site a
+    wait u1 in-sync 90s
+    wait u2 in-sync 90s
+  end
+  step "back" switch-back
+    switch u1 to a mode switch-back
+    wait u1 at a in-sync 60s
+    wait gap closed 10s
+  end
+end
+check
