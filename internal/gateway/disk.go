@@ -27,6 +27,12 @@ func (g *Gateway) loadTable() error {
 	if g.o.Data == "" {
 		return nil
 	}
+	left, _ := filepath.Glob(filepath.Join(g.o.Data, ".table-*"))
+	for _, half := range left { // of a run that was killed while it wrote
+		if err := os.Remove(half); err != nil {
+			return errs.New(errs.Unavailable, "cannot clean up %s: %w", half, err)
+		}
+	}
 	b, err := os.ReadFile(g.tablePath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -40,6 +46,10 @@ func (g *Gateway) loadTable() error {
 		err = json.Unmarshal(d.Input, &in)
 		if err == nil {
 			g.take(in)
+			select {
+			case <-g.save: // it is on disk already
+			default:
+			}
 			g.saved.Store(in.Version)
 			g.log.Info("table loaded from disk", "version", in.Version)
 			return nil

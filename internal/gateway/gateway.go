@@ -248,7 +248,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 	}
 	g.startHealth()
+	served := make(chan struct{})
 	background(func() {
+		defer close(served)
 		if err := g.srv.Serve(g.front()); err != nil && !g.draining.Load() {
 			fail <- errs.New(errs.Internal, "traffic port: %w", err)
 		}
@@ -267,7 +269,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-fail:
 	}
-	g.drain()
+	g.drain(served)
 	g.work.Wait()
 	if g.ledger != nil {
 		if e := g.ledger.close(); e != nil {
@@ -278,15 +280,25 @@ func (g *Gateway) Run(ctx context.Context) error {
 }
 
 // drain ends the gateway: requests first, then everything that serves them.
-func (g *Gateway) drain() {
+func (g *Gateway) drain(served <-chan struct{}) {
 	g.draining.Store(true)
 	g.log.Info("gateway drains", "requests", g.active.Load())
 	end, cancel := context.WithTimeout(context.Background(), g.o.Drain)
 	defer cancel()
-	if err := g.srv.ShutdownWithContext(end); err != nil {
+	err := g.srv.ShutdownWithContext(end)
+	// fasthttp does not notice a shutdown that comes before it has begun to serve: close the listener ourselves, then ask again.
+	_ = g.ln.Close()
+	<-served
+	if err == nil {
+		err = g.srv.ShutdownWithContext(end)
+	}
+	if err != nil {
 		g.log.Warn("gateway gave up requests in flight", "requests", g.active.Load())
 	}
-	g.stop()
+	g.stop() // held requests get their last answer now
+	for give := time.Now().Add(time.Second); g.active.Load() > 0 && time.Now().Before(give); {
+		<-time.After(5 * time.Millisecond)
+	}
 	if g.alog != nil {
 		short, done := context.WithTimeout(context.Background(), time.Second)
 		defer done()
