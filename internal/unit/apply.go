@@ -376,19 +376,25 @@ func (r *Record) decidePlanned(t Transition) error {
 	case t.LSN < s.Fence:
 		return errs.Refuse("I4", "cannot give %s to %s: it has replayed %s, the fence is at %s", r.Group, t.Member, t.LSN, s.Fence)
 	}
-	r.give(t, s.Mode)
+	r.give(t, s.Mode, true)
 	s.Phase = Promotion
 	s.At[Promotion] = t.Now
 	return nil
 }
 
 // give passes the ownership on; the in-sync set of the open ownership becomes the heirs.
-func (r *Record) give(t Transition, mode Mode) {
+func (r *Record) give(t Transition, mode Mode, released bool) {
 	if r.State != Promoting {
-		r.Heirs, r.Before = r.InSync, r.Owner
+		r.Heirs, r.Before, r.Released = r.InSync, r.Owner, released
 	}
 	r.take(t.Member, mode, t.Now)
 	r.State, r.InSync = Promoting, nil
+}
+
+// released reports whether the owner has no right to answer plain reads any more: closed and drained, or dead (I8).
+func (r *Record) released() bool {
+	s := r.Switch
+	return s.Active() && s.Phase == Drained && s.Ownership == r.Ownership || r.Down != nil && *r.Down == r.Owner
 }
 
 func (r *Record) decideFailover(t Transition) error {
@@ -415,9 +421,9 @@ func (r *Record) decideFailover(t Transition) error {
 	} else {
 		r.LastAutomatic = t.Now
 	}
+	from, left, released := r.Owner, r.Ownership, r.released()
 	r.fail("overtaken by a "+string(mode), t.Now)
-	from, left := r.Owner, r.Ownership
-	r.give(t, mode)
+	r.give(t, mode, released)
 	r.Switch = &Switch{
 		ID: t.SwitchID, Mode: mode, From: from, To: t.Member, By: by, Phase: Promotion, Ownership: left,
 		Reason: t.Reason, At: map[Phase]int64{Promotion: t.Now},
@@ -437,7 +443,7 @@ func (r *Record) decideAgain(t Transition) error {
 		return errs.Refuse("I16", "cannot give %s to %s: %s is being promoted", r.Group, t.Member, r.Owner)
 	}
 	s := r.Switch
-	r.give(t, s.Mode)
+	r.give(t, s.Mode, r.Released)
 	s.To = t.Member
 	s.At[Promotion] = t.Now
 	return nil
@@ -451,7 +457,7 @@ func (r *Record) decideLossy(t Transition) error {
 	if t.By != t.Member {
 		return errs.Refuse("I11", "cannot give %s to %s: it decides itself after the acceptance", r.Group, t.Member)
 	}
-	r.give(t, Emergency)
+	r.give(t, Emergency, r.released())
 	// Nobody holds everything: the decision cannot pass on without people.
 	r.Heirs, r.Before, r.Lost = nil, estate.Life{}, nil
 	// The owner itself, confirmed in place, has lost nothing; anybody else may have.
@@ -483,7 +489,7 @@ func (r *Record) opened(t Transition) error {
 		return err
 	}
 	r.Owner, r.State, r.Opened = t.By, Open, t.Now
-	r.Heirs, r.Before = nil, estate.Life{}
+	r.Heirs, r.Before, r.Released = nil, estate.Life{}, false
 	m.Life, m.Following, m.Ahead = t.By.N, r.Ownership, false
 	if n := len(r.Past); n > 0 {
 		r.Past[n-1].Severed = t.LSN
@@ -576,7 +582,7 @@ func (r *Record) recover(t Transition) error {
 	r.fail("the store was recovered as incarnation "+t.Incarnation.ID, t.Now)
 	r.take(r.Owner, "", t.Now)
 	r.Ownership.Incarnation = t.Incarnation
-	r.State, r.InSync, r.Heirs, r.Before = Closed, nil, nil, estate.Life{}
+	r.State, r.InSync, r.Heirs, r.Before, r.Released = Closed, nil, nil, estate.Life{}, false
 	return nil
 }
 

@@ -159,6 +159,8 @@ func (n agentView) decided() Action {
 		return Action{Do: Wait, Why: "the database does not answer"}
 	case anyOpen(n.view.Gates):
 		return Action{Do: CloseGates, Why: "decided, not yet open"}
+	case !n.view.InRecovery && !n.rec.Released && !n.view.Promised:
+		return Action{Do: Wait, Why: "the former owner may answer plain reads until the promise given to it is over [I8]"}
 	case !n.view.InRecovery:
 		lsn := n.view.Flushed
 		if s := n.self.Severed; s != nil && s.Ownership == n.rec.Ownership {

@@ -109,7 +109,10 @@ type Record struct {
 	Heirs []estate.Life `json:"heirs,omitempty"`
 	// Before is the last open owner while promoting: it holds everything too, and may be taken back in place.
 	Before estate.Life `json:"before"`
-	Switch *Switch     `json:"switch,omitempty"`
+	// Released says, while promoting, that the owner that was left had no right to answer plain reads any more when the decision
+	// was made: it was closed and drained, or its process was dead. Otherwise the decided member waits for its own promise (I8).
+	Released bool    `json:"released,omitempty"`
+	Switch   *Switch `json:"switch,omitempty"`
 	// Lost is set by recover and restore: what the store of the old incarnation said, never a proof (I10).
 	Lost *LostSet `json:"lost,omitempty"`
 	// Quarantine: the group was taken over with a loss, accounts are judged before they are served (I7).

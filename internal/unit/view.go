@@ -76,7 +76,8 @@ type View struct {
 	GrowFailures int
 	// OwnerDownFor: since when this agent knows that the owner reported itself down.
 	OwnerDownFor time.Duration
-	// Promised: the promise given to the present owner is over or released, so this member may replace it (I8).
+	// Promised: the promise that this member gave to an owner is over or released (Promise.Over), so nobody answers plain reads
+	// on the strength of it (I8).
 	Promised bool
 }
 
@@ -132,7 +133,7 @@ func DefaultTiming() Timing {
 	return Timing{
 		Promise: time.Second, Renew: 250 * time.Millisecond, Silence: 1500 * time.Millisecond,
 		Missing: 700 * time.Millisecond, Stall: 1200 * time.Millisecond,
-		Restart: 4 * time.Second, Turn: 700 * time.Millisecond, Stuck: 4 * time.Second,
+		Restart: 3 * time.Second, Turn: 700 * time.Millisecond, Stuck: 4 * time.Second,
 		GrowAfter: time.Second, GrowWithin: 16 << 20, Promotion: 8 * time.Second,
 	}
 }

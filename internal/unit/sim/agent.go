@@ -11,7 +11,7 @@ import (
 const (
 	agentTick  = 120 * time.Millisecond
 	lookBound  = 800 * time.Millisecond
-	postBound  = 3 * time.Second
+	postBound  = 2 * time.Second
 	doBound    = 10 * time.Second
 	hangsAfter = 400 * time.Millisecond
 )
@@ -342,7 +342,7 @@ func (a *agent) decide() {
 			return
 		}
 		a.fails = min(a.fails+1, 6)
-		a.failed, a.until = action.Do, a.p.mono()+50*time.Millisecond<<a.fails
+		a.failed, a.until = action.Do, a.p.mono()+min(50*time.Millisecond<<a.fails, 2*time.Second)
 		a.rest(10 * time.Millisecond)
 	}
 	run := func() {
@@ -529,6 +529,9 @@ func (a *agent) post(s stored, t unit.Transition, done func(bool)) {
 		if !ok {
 			a.unanswered(func() { done(false) })
 			return
+		}
+		if o.err != nil && a.w.tracing() {
+			a.w.tracef(a.p.name, "%s through %s: %v", t.Kind, n.p.name, o.err)
 		}
 		if o.now.rev != 0 {
 			a.learns(a.m.group, o.now)

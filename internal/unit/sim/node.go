@@ -423,7 +423,9 @@ func (wt *watcher) begin() {
 
 // turn goes on to another node.
 func (wt *watcher) turn() {
-	wt.source = wt.w.nodes[wt.w.rng.IntN(len(wt.w.nodes))]
+	for old := wt.source; wt.source == old; {
+		wt.source = wt.w.nodes[wt.w.rng.IntN(len(wt.w.nodes))]
+	}
 	wt.last = wt.p.mono()
 }
 

@@ -250,7 +250,7 @@ func (gw *gateway) handle(r *request, reply func(answer)) {
 	gw.attempt(r, began, func(x answer) {
 		if held := gw.p.mono() - began; held > time.Second {
 			gw.w.stats.Held++
-			gw.w.held(r, held)
+			gw.w.held(gw, r, held)
 		}
 		reply(x)
 	})
@@ -264,7 +264,7 @@ func (gw *gateway) attempt(r *request, began time.Duration, reply func(answer)) 
 			return
 		}
 		if gw.w.bug(HoldForever) {
-			gw.w.held(r, gw.p.mono()-began)
+			gw.w.held(gw, r, gw.p.mono()-began)
 		}
 		gw.p.after(wait, func() { gw.attempt(r, began, reply) })
 	}
