@@ -176,6 +176,8 @@ func (s *session) labDoCommand(o *lab.Options) *cobra.Command {
 			return lab.Tell(cmd.Context(), o.Dir, strings.Join(args, " "), s.Out)
 		},
 	}
+	c.Flags().SetInterspersed(false) // words of a statement may look like flags
+	return c
 }
 
 func (s *session) labFaultsCommand(_ *lab.Options) *cobra.Command {

@@ -114,6 +114,16 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// atLeastOne wants one or more of the named argument.
+func atLeastOne(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usagef("%s is missing; usage: %s", name, cmd.UseLine())
+		}
+		return nil
+	}
+}
+
 // report writes an error for people, or as JSON.
 func (s *session) report(err error) {
 	code := exitCode(err)

@@ -29,7 +29,7 @@ func (s *session) manifestCommand() *cobra.Command {
 func (s *session) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "check FILE|DIRECTORY|- ...", Short: "Check documents as one set; needs no server",
-		Args: atLeastOneFile,
+		Args: atLeastOne("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			files, err := s.readFiles(args)
 			if err != nil {
@@ -65,7 +65,7 @@ func (s *session) diffCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "diff FILE|DIRECTORY|- ...", Short: "Say what applying documents would change",
 		Long: "Say what applying documents would change in the estate, or with --against in another set of documents.\nEnds with 3 where a change may not be applied because data would have to move first.",
-		Args: atLeastOneFile,
+		Args: atLeastOne("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			next, err := s.parseFiles(args)
 			if err != nil {
@@ -146,7 +146,7 @@ func (s *session) applyCommand(name string) *cobra.Command {
 	var dryRun, yes bool
 	c := &cobra.Command{
 		Use: name + " FILE|DIRECTORY|- ...", Short: "Apply documents as one set, whole or not at all",
-		Args: atLeastOneFile,
+		Args: atLeastOne("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return s.apply(cmd.Context(), args, dryRun, yes) },
 	}
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "say what would change, and change nothing")
@@ -232,13 +232,6 @@ func (s *session) schemaCommand() *cobra.Command {
 			return err
 		},
 	}
-}
-
-func atLeastOneFile(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return usagef("a file is missing; usage: %s", cmd.UseLine())
-	}
-	return nil
 }
 
 func (s *session) parseFiles(args []string) (manifest.Set, error) {
