@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -42,17 +43,20 @@ func (s *session) labRunCommand(o *lab.Options) *cobra.Command {
 			if file == "" {
 				return usagef("--story FILE is missing; docs/lab.md says what stands in one")
 			}
-			v, err := lab.Run(cmd.Context(), file, *o)
+			if s.json {
+				o.Out = s.Err // what programs read stands alone on standard output
+			}
+			summary, err := lab.Run(cmd.Context(), file, *o)
 			if err != nil {
 				return err
 			}
 			if s.json {
-				if err := s.emit(v); err != nil {
+				if err := s.emit(summary); err != nil {
 					return err
 				}
 			}
-			if !v.Pass {
-				return errs.New(errs.Refused, "a promise was broken: see %s", o.Dir)
+			if summary.Verdict != "pass" {
+				return errs.New(errs.Refused, "a promise was broken: see %s", filepath.Join(o.Dir, "report.html"))
 			}
 			return nil
 		},

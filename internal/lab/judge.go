@@ -2,16 +2,14 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
-	"os"
 	"path/filepath"
 	"time"
 
 	"perdure/internal/errs"
-	"perdure/internal/estate"
 	"perdure/internal/lab/checker"
+	"perdure/internal/lab/checker/collect"
 	"perdure/internal/lab/history"
-	"perdure/internal/lab/ledger"
+	"perdure/internal/lab/report"
 	"perdure/internal/lab/story"
 )
 
@@ -30,112 +28,67 @@ func (l *Lab) finish(ctx context.Context, failed bool) error {
 		_ = r.heal(ctx, story.Heal{All: true})
 	}
 	err := r.loadStop(ctx)
-	if err == nil {
-		err = r.awaitOutbox(ctx)
-	}
 	if terr := r.takeDown(ctx); err == nil {
 		err = terr
 	}
-	facts, ferr := r.facts(ctx)
+	v, jerr := r.judge(ctx)
+	if v.Estate != "" {
+		l.results = append(l.results, result{estate: r.name, history: r.path, verdict: v})
+	}
 	if err == nil {
-		err = ferr
+		err = jerr
+	}
+	return err
+}
+
+// outboxWait bounds how long money may stay on its way after the load; what is still on its way then is counted as such.
+const outboxWait = 30 * time.Second
+
+// judge reads the final owners and asks the checker.
+func (r *running) judge(ctx context.Context) (checker.Verdict, error) {
+	var facts checker.Facts = &checker.Contents{}
+	sources, err := r.sources(ctx)
+	if err == nil {
+		var d *collect.Databases
+		if d, err = collect.Open(ctx, sources, outboxWait); err == nil {
+			defer d.Close()
+			facts = d
+		}
 	}
 	if cerr := r.hist.Close(); err == nil {
 		err = cerr
 	}
-	if facts == nil {
-		facts = &checker.Contents{}
-	}
 	v, verr := checker.Check(ctx, checker.Inputs{History: history.Read(r.path), Facts: facts})
 	if verr != nil {
-		return errs.New(errs.KindOf(verr), "the run cannot be judged: %w", verr)
+		return v, errs.New(errs.KindOf(verr), "the run cannot be judged: %w", verr)
 	}
-	l.results = append(l.results, result{estate: r.name, history: r.path, verdict: v})
-	return err
+	return v, err
 }
 
-// outboxWait bounds how long money may stay on its way after the load.
-const outboxWait = 30 * time.Second
+// Results of a run in the lab's folder.
+const (
+	summaryFile = "summary.json"
+	reportFile  = "report.html"
+)
 
-// awaitOutbox waits until every message of every unit is delivered. What stays on its way is money in flight: the checker counts it.
-func (r *running) awaitOutbox(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, outboxWait)
-	defer cancel()
-	_ = until(ctx, "messages are on their way", func() error {
-		groups, err := r.groups(ctx)
-		if err != nil {
-			return err
-		}
-		for _, g := range groups {
-			n, err := r.waiting(ctx, g.Record.Owner.Member)
-			if err != nil {
-				return err
-			}
-			if n > 0 {
-				return errs.New(errs.Unavailable, "%d messages of %s", n, g.Record.Group)
-			}
-		}
-		return nil
-	})
-	return nil
-}
-
-func (r *running) waiting(ctx context.Context, m estate.MemberID) (int, error) {
-	dir, _ := r.layout.DataDir(m)
-	conn, err := ledger.Connect(ctx, dir)
-	if err != nil {
-		return 0, err
+// writeResults leaves summary and report in the lab's folder and shows the verdict. failure is what kept the story from its end.
+func (l *Lab) writeResults(failure error) (report.Summary, error) {
+	var all []checker.Verdict
+	for _, r := range l.results {
+		all = append(all, r.verdict)
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	return ledger.Waiting(ctx, conn)
-}
-
-// facts reads the final owner of each group.
-func (r *running) facts(ctx context.Context) (*checker.Contents, error) {
-	groups, err := r.groups(ctx)
-	if err != nil {
-		return nil, err
+	s := report.Summarize(all...)
+	if failure != nil {
+		s = report.Failed(failure.Error(), all...)
 	}
-	s, err := r.plan.system()
-	if err != nil {
-		return nil, err
+	if err := report.WriteSummary(filepath.Join(l.o.Dir, summaryFile), s); err != nil {
+		return s, err
 	}
-	all := &checker.Contents{}
-	for _, g := range groups {
-		var units []ledger.Unit
-		for _, u := range s.Units {
-			if u.Group == g.Record.Group {
-				units = append(units, ledger.Unit{ID: u.Name, Owns: func(slot int) bool { return u.Slots.Contains(estate.Slot(slot)) }})
-			}
-		}
-		dir, ok := r.layout.DataDir(g.Record.Owner.Member)
-		if !ok || len(units) == 0 {
-			continue
-		}
-		if err := readOwner(ctx, dir, units, all); err != nil {
-			return all, errs.New(errs.Unavailable, "the owner of %s cannot be read: %w", g.Record.Group, err)
-		}
+	if err := report.WriteReport(filepath.Join(l.o.Dir, reportFile), s); err != nil {
+		return s, err
 	}
-	return all, nil
-}
-
-func readOwner(ctx context.Context, dir string, units []ledger.Unit, into *checker.Contents) error {
-	conn, err := ledger.Connect(ctx, dir)
-	if err != nil {
-		return err
+	if err := report.Table(l.o.Out, s, l.o.Language); err != nil {
+		return s, err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	return ledger.Read(ctx, conn, units, into)
-}
-
-// writeResults leaves the verdict in the lab's folder.
-func writeResults(dir string, v checker.Verdict, failure error) error {
-	text, err := json.MarshalIndent(v, "", "  ")
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "verdict.json"), append(text, '\n'), 0o644)
-	}
-	if err != nil {
-		return errs.New(errs.Unavailable, "cannot write the verdict: %w", err)
-	}
-	return nil
+	return s, nil
 }

@@ -18,6 +18,7 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/lab/checker"
 	"perdure/internal/lab/proc"
+	"perdure/internal/lab/report"
 	"perdure/internal/lab/story"
 )
 
@@ -32,6 +33,8 @@ type Options struct {
 	Terminal bool
 	Width    int
 	Seed     uint64
+	// Language of the verdict's table; English where empty.
+	Language report.Language
 	Log      *slog.Logger
 }
 
@@ -54,6 +57,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Language == "" {
+		o.Language = report.English
 	}
 	if o.Out == nil {
 		o.Out = io.Discard
@@ -88,8 +94,8 @@ type result struct {
 
 // Run carries out the story in the file and gives the verdict over all its estates. The estate is ended whatever happens; an error says
 // what kept the story from its end, and what was recorded until then is judged all the same.
-func Run(ctx context.Context, file string, o Options) (checker.Verdict, error) {
-	var none checker.Verdict
+func Run(ctx context.Context, file string, o Options) (report.Summary, error) {
+	var none report.Summary
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return none, errs.New(errs.Invalid, "cannot read the story: %w", err)
@@ -114,18 +120,14 @@ func Run(ctx context.Context, file string, o Options) (checker.Verdict, error) {
 		}
 	}
 	l.out.Close()
-	var all []checker.Verdict
-	for _, r := range l.results {
-		all = append(all, r.verdict)
+	if ctx.Err() != nil {
+		return none, context.Cause(ctx)
 	}
-	if len(all) == 0 {
-		return none, err
-	}
-	v := checker.Merge(all...)
-	if werr := writeResults(o.Dir, v, err); err == nil {
+	summary, werr := l.writeResults(err)
+	if err == nil {
 		err = werr
 	}
-	return v, err
+	return summary, err
 }
 
 // accountsOf finds how many accounts each estate of the story needs, before it is started.

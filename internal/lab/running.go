@@ -18,7 +18,6 @@ import (
 	"perdure/internal/estate"
 	"perdure/internal/hosts"
 	"perdure/internal/lab/history"
-	"perdure/internal/lab/ledger"
 	"perdure/internal/lab/link"
 	"perdure/internal/lab/load"
 	"perdure/internal/lab/proc"
@@ -317,7 +316,7 @@ func (r *running) close() {
 }
 
 // load starts the load of a story.
-func (l *Lab) load(a story.Load) error {
+func (l *Lab) load(ctx context.Context, a story.Load) error {
 	r := l.running
 	s, err := r.plan.system()
 	if err != nil {
@@ -339,19 +338,17 @@ func (l *Lab) load(a story.Load) error {
 	}
 	for _, u := range s.Units {
 		o.Units = append(o.Units, load.Unit{ID: u.Name, Accounts: split[u.Name], Rate: a.Rate / float64(len(s.Units))})
-		for _, account := range split[u.Name] {
-			if err := r.hist.Append(history.Event{Opening: &history.Opening{Unit: u.Name, Account: account, Amount: history.Cents(openingBalance * 100)}}); err != nil {
-				return err
-			}
-		}
+	}
+	if err := r.openings(ctx); err != nil {
+		return err
 	}
 	gen, err := load.New(o, r.hist, l.o.Log)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
-	go func() { done <- gen.Run(ctx) }()
+	go func() { done <- gen.Run(run) }()
 	r.loadMu.Lock()
 	defer r.loadMu.Unlock()
 	r.gen, r.asked, r.stopLoad, r.loadDone = gen, o, cancel, done
@@ -429,13 +426,4 @@ func (r *running) figures() string {
 		text += fmt.Sprintf(" (+%d inside)", s.InsideErrors)
 	}
 	return text
-}
-
-// reader makes copies of directories readable.
-func (r *running) reader() (*ledger.Reader, error) {
-	bin, err := ledger.BinDir()
-	if err != nil {
-		return nil, err
-	}
-	return &ledger.Reader{Bin: bin, User: r.server, Env: []string{r.sup.Mark()}, Dir: filepath.Join(r.layout.Data, "copies")}, nil
 }

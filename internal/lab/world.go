@@ -13,7 +13,6 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/lab/history"
-	"perdure/internal/lab/ledger"
 	"perdure/internal/lab/site"
 	"perdure/internal/lab/story"
 	"perdure/internal/unit"
@@ -43,7 +42,7 @@ func (l *Lab) Do(ctx context.Context, action story.Action) error {
 		}
 		return r.resume(ctx, a)
 	case story.Load:
-		return l.load(a)
+		return l.load(ctx, a)
 	case story.LoadStop:
 		return r.loadStop(ctx)
 	case story.Switch:
@@ -336,81 +335,6 @@ func (r *running) resume(ctx context.Context, a story.Start) error {
 
 func (r *running) noSite(s estate.SiteID) error {
 	return errs.New(errs.NotFound, "no site %q; there are: %v", s, r.layout.Sites)
-}
-
-// copyFormer copies the records of former owners at a site into the history. final says that no server runs there.
-func (r *running) copyFormer(ctx context.Context, s estate.SiteID, final bool) error {
-	groups, err := r.groups(ctx)
-	if err != nil {
-		return nil // without a control plane nobody has another owner yet
-	}
-	for _, p := range r.layout.Of(site.Agent) {
-		dir, _ := r.layout.DataDir(p.Member())
-		if p.Site != s || !ledger.Former(dir) {
-			continue
-		}
-		for _, g := range groups {
-			if g.Record.Group != p.Group() || g.Record.Owner.Member == p.Member() {
-				continue
-			}
-			left, ok := leftBy(g.Record, p.Member())
-			if !ok {
-				continue
-			}
-			if err := r.copyOne(ctx, g.Record.Group, p.Member(), dir, left, final); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// leftBy is the newest ownership of a member that owns no more.
-func leftBy(rec unit.Record, m estate.MemberID) (estate.Ownership, bool) {
-	for _, p := range slices.Backward(rec.Past) {
-		if p.Owner.Member == m {
-			return p.Ownership, true
-		}
-	}
-	return estate.Ownership{}, false
-}
-
-func (r *running) copyOne(ctx context.Context, g estate.GroupID, m estate.MemberID, dir string, left estate.Ownership, final bool) error {
-	name := string(m) + "-" + left.String()
-	if r.copied[name] {
-		return nil
-	}
-	reader, err := r.reader()
-	if err != nil {
-		return err
-	}
-	if !final {
-		// A server that stands still is copied as a loss of power would leave it.
-		if err := r.sup.Freeze("database " + string(m)); err != nil {
-			return err
-		}
-	}
-	copied, err := reader.Take(ctx, name, dir)
-	if !final {
-		if terr := r.sup.Thaw("database " + string(m)); err == nil {
-			err = terr
-		}
-	}
-	if err != nil {
-		return err
-	}
-	defer copied.Remove()
-	rows, err := copied.Rows(ctx, name, left)
-	if err != nil {
-		return err
-	}
-	for i := range rows {
-		if err := r.hist.Append(history.Event{Row: &rows[i]}); err != nil {
-			return err
-		}
-	}
-	r.copied[name] = true
-	return r.hist.Append(history.Event{Copy: &history.Copy{At: r.hist.Now(), Copy: name, Group: g, Member: m, Left: left, Rows: len(rows), Final: final}})
 }
 
 // verify has the accounts of a quarantined unit judged, and shows the outcome.
