@@ -412,9 +412,25 @@ func (m *member) paid(key string) {
 // payInBackground pays on a new session and gives the outcome when there is one.
 func (m *member) payInBackground(key string) <-chan error {
 	m.t.Helper()
-	conn, out := m.app(), make(chan error, 1)
-	ctx := m.ctx()
-	go func() { out <- m.pay(ctx, conn, key) }()
+	return m.background(func(ctx context.Context, conn *pgx.Conn) error { return m.pay(ctx, conn, key) })
+}
+
+// background runs fn on a session of an application and gives its outcome; it is over when the test is.
+func (m *member) background(fn func(context.Context, *pgx.Conn) error) <-chan error {
+	m.t.Helper()
+	conn, err := pgx.Connect(m.ctx(), m.appURL())
+	m.must(err)
+	ctx, cancel := context.WithTimeout(context.Background(), testWait)
+	out, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		out <- fn(ctx, conn)
+		_ = conn.Close(ctx) // the server may be gone
+	}()
+	m.t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
 	return out
 }
 

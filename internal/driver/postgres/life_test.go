@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"perdure/internal/driver"
 	"perdure/internal/errs"
 )
@@ -118,8 +120,10 @@ func TestOrphansOfAKilledPostmasterAreEnded(t *testing.T) {
 	t.Parallel()
 	p := newMember(t, "u1-a", nil)
 	p.own(1)
-	busy := p.app()
-	go func() { _, _ = busy.Exec(p.ctx(), "do $$ begin loop perform 1; end loop; end $$") }()
+	p.background(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "do $$ begin loop perform 1; end loop; end $$")
+		return err
+	})
 	p.until("it is busy", func(o driver.Observation) bool { return o.LongestTxn > 0 })
 	p.kill() // returns when Dead is closed
 	for _, pid := range serverProcesses(p.opts.DataDir) {

@@ -91,9 +91,6 @@ type Database struct {
 	tally      tallyState
 	sysID      string
 	controlled controlled
-	work       sync.WaitGroup
-	closing    context.CancelFunc
-	life       context.Context
 
 	sessions map[string]*session
 }
@@ -142,7 +139,6 @@ func New(o Options) (*Database, error) {
 		o: o, log: o.Logger.With("member", string(o.Member)), uid: os.Getuid(), gid: os.Getgid(),
 		act: make(chan struct{}, 1), waiting: map[string]time.Time{}, seen: map[string]heard{}, sessions: map[string]*session{},
 	}
-	d.life, d.closing = context.WithCancel(context.Background())
 	if os.Getuid() == 0 {
 		if d.cred, err = credential(o.User); err != nil {
 			return nil, err
@@ -187,8 +183,6 @@ func (d *Database) recover() error {
 
 // Release closes the driver's sessions and the lock of the directory; the server goes on.
 func (d *Database) Release() {
-	d.closing()
-	d.work.Wait()
 	for _, s := range d.sessions {
 		s.close()
 	}
@@ -233,7 +227,7 @@ func (d *Database) takeLock() error {
 		return errs.New(errs.Invalid, "cannot open the lock of the data directory: %w", err)
 	}
 	// A predecessor that was killed is gone with its lock, but for a child that it was just starting.
-	ctx, cancel := context.WithTimeout(d.life, lockWait)
+	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
 	defer cancel()
 	err = poll(ctx, func() (bool, error) { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil, nil })
 	if err != nil {

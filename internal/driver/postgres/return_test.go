@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"perdure/internal/driver"
 	"perdure/internal/errs"
 )
@@ -26,12 +28,14 @@ func failedOver(t *testing.T) (old, successor *member) {
 	for _, key := range []string{"lost-1", "lost-2", "retried"} {
 		p.payInBackground(key)
 	}
-	unkeyed := p.app()
-	go func() { _, _ = unkeyed.Exec(p.ctx(), "insert into account values ('unkeyed', 1)") }()
-	nested := p.app()
-	go func() {
-		_, _ = nested.Exec(p.ctx(), `do $$ begin begin perform perdure.enter('u1'); insert into account values ('nested', 1); exception when division_by_zero then null; end; end $$`)
-	}()
+	p.background(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "insert into account values ('unkeyed', 1)")
+		return err
+	})
+	p.background(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `do $$ begin begin perform perdure.enter('u1'); insert into account values ('nested', 1); exception when division_by_zero then null; end; end $$`)
+		return err
+	})
 	p.until("the commits wait for the copy", func(o driver.Observation) bool { return o.WaitingCommits == 5 })
 	p.kill()
 	link.cut()

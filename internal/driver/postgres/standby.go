@@ -194,7 +194,8 @@ func (d *Database) triggerPromotion(ctx context.Context, conn *pgx.Conn) error {
 	return failed(err, "%s is not promoted yet", d.o.Member)
 }
 
-// promoted makes sure that nothing is open and asks for the checkpoint that a later rewind onto this server needs, in the background.
+// promoted makes sure that nothing is open. PostgreSQL asks for a spread checkpoint by itself; a fast one now would keep the
+// checkpointer from taking up a larger in-sync set until it is through, and who rewinds onto this server asks for it then.
 func (d *Database) promoted(ctx context.Context, conn *pgx.Conn) error {
 	var guarded, open bool
 	if err := conn.QueryRow(ctx, "select to_regclass('perdure.gate') is not null").Scan(&guarded); err != nil {
@@ -208,24 +209,7 @@ func (d *Database) promoted(ctx context.Context, conn *pgx.Conn) error {
 	if open {
 		return errs.Refuse("I1", "%s has guard rows right after its promotion: perdure.gate is not unlogged; install the guard again", d.o.Member)
 	}
-	d.checkpointSoon()
 	return nil
-}
-
-// checkpointSoon runs a checkpoint aside. It ends with the driver at the latest.
-func (d *Database) checkpointSoon() {
-	d.work.Go(func() {
-		ctx, cancel := context.WithTimeout(d.life, 10*time.Minute)
-		defer cancel()
-		conn, err := d.connect(ctx, d.socketDir(), d.o.Database, "checkpoint")
-		if err != nil {
-			return
-		}
-		defer conn.Close(context.WithoutCancel(ctx))
-		if _, err := conn.Exec(ctx, "checkpoint"); err != nil {
-			d.log.Debug("checkpoint after promotion", "err", err)
-		}
-	})
 }
 
 // endConflicts ends queries of others that replay waits for (H3): readers whose snapshot, lock or pin is in its way.
