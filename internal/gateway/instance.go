@@ -294,6 +294,7 @@ func (g *Gateway) syncInstances(list []route.Instance) {
 	wanted := make(map[instanceID]bool, len(list))
 	for i := range list {
 		in := list[i]
+		in.Former = false // no reason to begin anew
 		id := idOf(&in)
 		wanted[id] = true
 		if in.Health == "" {

@@ -139,6 +139,9 @@ type Instance struct {
 	Address string `json:"address"`
 	// Units are those it serves; empty means every unit of the system.
 	Units []estate.UnitID `json:"units,omitempty"`
+	// Former is set by Merge: the newest input no longer has the instance, nor any other of its system at its site. Registrations
+	// also end because nobody could renew them, so it stays in use until another one comes (I8: a lost store stops nothing).
+	Former bool `json:"former,omitempty"`
 	// Health is the path of its health check, default /healthz.
 	Health string `json:"health,omitempty"`
 	// HealthEvery, HealthTimeout and HealthFailures (in a row, until it is down) time the check; 0 means the gateway's own defaults.

@@ -56,6 +56,8 @@ func Merge(old, next Input) (Input, []Refusal) {
 	if !newer {
 		refused = append(refused, Refusal{"", fmt.Sprintf("version %d is older than %d", next.Version, old.Version)})
 		merged.Version, merged.Systems, merged.Instances = old.Version, old.Systems, old.Instances
+	} else {
+		merged.Instances = withFormer(old.Instances, next.Instances)
 	}
 	// A group that the input no longer names keeps its ownership: it may be back, and then it must not be lower.
 	for _, o := range old.Owners {
@@ -74,4 +76,24 @@ func Merge(old, next Input) (Input, []Refusal) {
 		return 0
 	})
 	return merged, refused
+}
+
+// withFormer adds the old instances of every system and site for which there is no new one.
+func withFormer(old, next []Instance) []Instance {
+	type place struct {
+		system estate.SystemID
+		site   estate.SiteID
+	}
+	served := make(map[place]bool, len(next))
+	for i := range next {
+		served[place{next[i].System, next[i].Site}] = true
+	}
+	all := slices.Clone(next)
+	for _, o := range old {
+		if !served[place{o.System, o.Site}] {
+			o.Former = true
+			all = append(all, o)
+		}
+	}
+	return all
 }

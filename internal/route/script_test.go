@@ -116,7 +116,11 @@ func TestInputsAreMergedByTheScripts(t *testing.T) {
 			fmt.Fprintf(&b, "system %s\n", s.ID)
 		}
 		for _, i := range merged.Instances {
-			fmt.Fprintf(&b, "instance %s at %s\n", i.ID, i.Site)
+			fmt.Fprintf(&b, "instance %s of %s at %s", i.ID, i.System, i.Site)
+			if i.Former {
+				b.WriteString(" former")
+			}
+			b.WriteByte('\n')
 		}
 		for _, o := range merged.Owners {
 			fmt.Fprintf(&b, "group %s %s %s at %s revision %d", o.Group, o.Ownership, o.State, o.Site, o.Revision)

@@ -113,19 +113,25 @@ func readAnswer(br *bufio.Reader) error {
 	return err
 }
 
-// cpu is the processor time a process has taken, user and system.
-func cpu(pid int) (time.Duration, error) {
+// times is processor time.
+type times struct{ user, system time.Duration }
+
+func (t times) since(o times) times { return times{t.user - o.user, t.system - o.system} }
+
+// cpu is the processor time a process has taken.
+func cpu(pid int) (times, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return times{}, err
 	}
 	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 	if len(fields) < 13 {
-		return 0, io.ErrUnexpectedEOF
+		return times{}, io.ErrUnexpectedEOF
 	}
+	const tick = 10 * time.Millisecond // USER_HZ is 100 wherever Go runs on Linux
 	user, err1 := strconv.ParseInt(fields[11], 10, 64)
 	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * 10 * time.Millisecond, errors.Join(err1, err2)
+	return times{time.Duration(user) * tick, time.Duration(system) * tick}, errors.Join(err1, err2)
 }
 
 func freePorts(n int) ([]string, error) {

@@ -169,9 +169,10 @@ func run(name, addr, program string, args ...string) (*child, error) {
 
 // sample is one round through one proxy.
 type sample struct {
-	CPU   time.Duration `json:"cpuPerRequest"`
-	Rate  float64       `json:"requestsPerSecond"`
-	Bytes int64         `json:"-"`
+	CPU    time.Duration `json:"cpuPerRequest"`
+	User   time.Duration `json:"userPerRequest"`
+	System time.Duration `json:"systemPerRequest"`
+	Rate   float64       `json:"requestsPerSecond"`
 }
 
 // result is what is printed.
@@ -289,8 +290,9 @@ func rounds(ctx context.Context, o options, proxies []*child) ([]result, error) 
 			if err != nil {
 				return nil, err
 			}
+			spent, n := after.since(before), time.Duration(o.requests)
 			results[i].Samples = append(results[i].Samples, sample{
-				CPU: (after - before) / time.Duration(o.requests), Rate: float64(o.requests) / took.Seconds(),
+				CPU: (spent.user + spent.system) / n, User: spent.user / n, System: spent.system / n, Rate: float64(o.requests) / took.Seconds(),
 			})
 		}
 	}
@@ -318,16 +320,19 @@ func show(results []result, asJSON bool) error {
 	}
 	for _, r := range results {
 		each := make([]string, len(r.Samples))
-		var rate float64
+		var rate, user, system float64
 		for i, s := range r.Samples {
 			each[i] = fmt.Sprintf("%.1f", float64(s.CPU.Nanoseconds())/1000)
 			rate += s.Rate / float64(len(r.Samples))
+			user += float64(s.User.Nanoseconds()) / 1000 / float64(len(r.Samples))
+			system += float64(s.System.Nanoseconds()) / 1000 / float64(len(r.Samples))
 		}
 		ratio := ""
 		if r.Ratio > 0 {
 			ratio = fmt.Sprintf("  %.2f × HAProxy", r.Ratio)
 		}
-		fmt.Printf("%-8s %6.1f µs CPU per request (rounds: %s), %.0f requests/s%s\n", r.Proxy, float64(r.Median.Nanoseconds())/1000, strings.Join(each, " "), rate, ratio)
+		fmt.Printf("%-8s %6.1f µs CPU per request (rounds: %s; mean user %.1f, system %.1f), %.0f requests/s%s\n",
+			r.Proxy, float64(r.Median.Nanoseconds())/1000, strings.Join(each, " "), user, system, rate, ratio)
 	}
 	return nil
 }
