@@ -32,8 +32,9 @@ type fakeNode struct {
 	walkTo   []unit.Phase // where a switch goes, instead of to its end
 	refusal  *wire.Problem
 	diff     []string
-	applied  []string // texts
-	asked    []string // method and path, with switch requests as JSON
+	applied  []string      // texts
+	looked   chan struct{} // a look at the estate, where somebody waits for it
+	asked    []string      // method and path, with switch requests as JSON
 	url      string
 }
 
@@ -41,7 +42,7 @@ func (f *fakeNode) note(what string) { f.asked = append(f.asked, what) }
 
 func startFake(t *testing.T) *fakeNode {
 	t.Helper()
-	f := &fakeNode{estate: exampleEstate(t)}
+	f := &fakeNode{estate: exampleEstate(t), looked: make(chan struct{})}
 	_, text := exampleManifest(t)
 	f.manifest = wire.Manifest{Text: text, By: "ann", At: now - 3_600_000, Revision: 42}
 	mux := http.NewServeMux()
@@ -62,7 +63,13 @@ func startFake(t *testing.T) *fakeNode {
 			_ = json.NewEncoder(w).Encode(give(r))
 		})
 	}
-	answer("GET /api/v1/estate", func(*http.Request) any { return f.estate })
+	answer("GET /api/v1/estate", func(*http.Request) any {
+		select {
+		case f.looked <- struct{}{}:
+		default:
+		}
+		return f.estate
+	})
 	answer("GET /api/v1/estate/standing", func(*http.Request) any { return f.estate.Standing })
 	answer("POST /api/v1/estate/confirm-cold", func(*http.Request) any {
 		f.estate.Standing.Cold = false
