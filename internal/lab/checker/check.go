@@ -165,10 +165,16 @@ func (c *check) countError(k *call) {
 	default:
 		s.Errors++
 		c.v.find(Finding{
-			Name: ClientError, Step: c.name(step), Unit: k.unit, Key: k.scope.Key,
+			Name: ClientError, Step: c.name(step), Unit: k.unit, Key: k.scope.Key, Accepted: c.nobodyMayServe(step),
 			Message: k.describe(),
 		})
 	}
+}
+
+// nobodyMayServe reports whether the step is one in which a unit waits for people: with no member left that may own it,
+// no answer within a client's patience is promised. The errors are counted all the same.
+func (c *check) nobodyMayServe(step int) bool {
+	return step >= 0 && (c.steps[step].mark.Mode == history.Emergency || c.steps[step].mark.Expect.NoSurvivor)
 }
 
 func (k *call) describe() string {

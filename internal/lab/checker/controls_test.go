@@ -113,6 +113,12 @@ func (w *world) step(edge history.Edge, mode history.Mode) *history.Mark {
 	return nil
 }
 
+// inEmergency reports whether the call was under way in a step that waits for people, where an error is no broken promise.
+func (w *world) inEmergency(c *history.Call) bool {
+	from, until := w.step(history.Starts, history.Emergency), w.step(history.Ends, history.Emergency)
+	return from != nil && c.Done+10*time.Millisecond >= from.At.Mono && c.Sent.Mono <= until.At.Mono
+}
+
 func (w *world) list() *history.Divergence {
 	for _, e := range w.events {
 		if e.Divergence != nil {
@@ -535,16 +541,22 @@ var controls = []control{
 	}},
 	{"a client saw a 5xx answer", checker.ClientError, func(w *world, r *rand.Rand) bool {
 		c := w.stands(r)
+		if w.inEmergency(c) {
+			return false
+		}
 		c.Attempts = append([]history.Attempt{{Gateway: "g", From: c.Sent.Mono, Until: c.Sent.Mono, Ending: history.Answered, Status: 503}}, c.Attempts...)
 		return true
 	}},
 	{"a client had no answer in its patience", checker.ClientError, func(w *world, r *rand.Rand) bool {
 		c := w.stands(r)
-		c.Outcome, c.Sent.Mono = history.Unresolved, c.Done-history.Patience
+		if w.inEmergency(c) {
+			return false
+		}
+		c.Outcome = history.Unresolved
 		return true
 	}},
 	{"a client was told it was wrong", checker.ClientError, func(w *world, r *rand.Rand) bool {
-		c := pick(w, r, func(c *history.Call) bool { return c.Outcome == history.Refused })
+		c := pick(w, r, func(c *history.Call) bool { return c.Outcome == history.Refused && !w.inEmergency(c) })
 		if c == nil {
 			return false
 		}

@@ -108,11 +108,10 @@ func (c *check) bound(step int, u estate.UnitID, g gap) {
 		step = -1
 	}
 	if step >= 0 {
-		m := c.steps[step].mark
-		if m.Mode == history.Emergency || m.Expect.NoSurvivor {
+		if c.nobodyMayServe(step) {
 			return
 		}
-		most = cmp.Or(m.Expect.MaxClosed, most)
+		most = cmp.Or(c.steps[step].mark.Expect.MaxClosed, most)
 	}
 	if took := g.until - g.from; took > most {
 		c.v.find(Finding{Name: ClosedTooLong, Step: c.name(step), Unit: u, Message: fmt.Sprintf("no write was acknowledged for %s, the bound is %s", took.Round(time.Millisecond), most)})

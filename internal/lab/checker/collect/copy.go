@@ -158,12 +158,15 @@ const hba = "local all all trust\n"
 
 // start runs a server on the copy: only a socket in root, nobody to wait for, nobody to feed, nothing archived.
 func (c Copier) start(ctx context.Context, root, dir string) (stop func(), err error) {
-	rules := filepath.Join(root, "hba.conf")
-	if err := os.WriteFile(rules, []byte(hba), 0o600); err != nil {
-		return nil, errs.New(errs.Unavailable, "cannot start the copy: %w", err)
-	}
-	if err := c.own(rules); err != nil {
-		return nil, err
+	// An agent's directory keeps a configuration that refuses to be started by hand, so the copy gets one of its own.
+	rules, settings, users := filepath.Join(root, "hba.conf"), filepath.Join(root, "postgresql.conf"), filepath.Join(root, "ident.conf")
+	for file, text := range map[string]string{rules: hba, settings: "", users: ""} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return nil, errs.New(errs.Unavailable, "cannot start the copy: %w", err)
+		}
+		if err := c.own(file); err != nil {
+			return nil, err
+		}
 	}
 	log, err := os.Create(filepath.Join(root, "log"))
 	if err != nil {
@@ -172,7 +175,7 @@ func (c Copier) start(ctx context.Context, root, dir string) (stop func(), err e
 	defer func() { _ = log.Close() }()
 	args := []string{"-D", dir}
 	for name, value := range map[string]string{
-		"listen_addresses": "", "unix_socket_directories": root, "port": strconv.Itoa(copyPort), "hba_file": rules,
+		"listen_addresses": "", "unix_socket_directories": root, "port": strconv.Itoa(copyPort), "hba_file": rules, "config_file": settings, "ident_file": users,
 		"synchronous_standby_names": "", "primary_conninfo": "", "max_wal_senders": "0", "archive_mode": "off", "ssl": "off",
 		"shared_preload_libraries": "", "logging_collector": "off", "fsync": "off", "autovacuum": "off", "shared_buffers": "16MB",
 		"max_logical_replication_workers": "0", "restart_after_crash": "off",
