@@ -136,8 +136,8 @@ func (r *running) divergenceListed(ctx context.Context, rec unit.Record) (bool, 
 		return false, err.Error()
 	}
 	for _, d := range all {
-		o, err := estate.ParseOwnership(strings.TrimPrefix(d.ID, d.Reporter+"-"))
-		if err == nil && d.Reporter == string(member) && !o.Less(left) {
+		who, o, err := reported(d)
+		if err == nil && who == member && !o.Less(left) {
 			return true, ""
 		}
 	}

@@ -140,11 +140,11 @@ func (r *running) takeDivergences(ctx context.Context, g estate.GroupID) error {
 		if r.marked[key] == d.At {
 			continue
 		}
-		left, err := estate.ParseOwnership(strings.TrimPrefix(d.ID, d.Reporter+"-"))
+		member, left, err := reported(d)
 		if err != nil {
-			return errs.New(errs.Internal, "divergence %s: %w", d.ID, err)
+			return err
 		}
-		e := history.Divergence{At: r.hist.Now(), Group: g, Member: estate.MemberID(d.Reporter), Left: left}
+		e := history.Divergence{At: r.hist.Now(), Group: g, Member: member, Left: left}
 		var list driver.Diverged
 		if err := json.Unmarshal(d.Report, &list); err != nil {
 			return errs.New(errs.Internal, "divergence %s: %w", d.ID, err)
@@ -156,6 +156,19 @@ func (r *running) takeDivergences(ctx context.Context, g estate.GroupID) error {
 		r.marked[key] = d.At
 	}
 	return nil
+}
+
+// reported reads from a report's name who left which ownership: "u1-a-1.fe615278.3".
+func reported(d wire.Divergence) (estate.MemberID, estate.Ownership, error) {
+	i := strings.LastIndexByte(d.ID, '-')
+	if i < 1 {
+		return "", estate.Ownership{}, errs.New(errs.Internal, "divergence %q: want member-ownership", d.ID)
+	}
+	left, err := estate.ParseOwnership(d.ID[i+1:])
+	if err != nil {
+		return "", left, errs.New(errs.Internal, "divergence %q: %w", d.ID, err)
+	}
+	return estate.MemberID(d.ID[:i]), left, nil
 }
 
 // groups reads the records from whichever node knows them best: the quorum, or one node alone when there is none.
