@@ -8,11 +8,13 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"perdure/internal/errs"
 	"perdure/internal/lab"
+	"perdure/internal/lab/matrix"
 )
 
 func (s *session) labCommand() *cobra.Command {
@@ -184,12 +186,69 @@ func (s *session) labDoCommand(o *lab.Options) *cobra.Command {
 	return c
 }
 
-func (s *session) labFaultsCommand(_ *lab.Options) *cobra.Command {
-	return &cobra.Command{
-		Use: "faults", Short: "The faults a story, or lab do, can make", Args: exactly(),
-		RunE: func(*cobra.Command, []string) error {
-			fmt.Fprint(s.Out, lab.FaultWords)
-			return nil
+func (s *session) labFaultsCommand(o *lab.Options) *cobra.Command {
+	var sample, all bool
+	var seconds int
+	runs := lab.FaultRuns{}
+	c := &cobra.Command{
+		Use: "faults", Short: "The faults a story can make; with --sample or --matrix: carry out the failure-mode matrix",
+		Long: `Without flags: the faults that a story, or "lab do", can make.
+
+With --matrix every way to fail is tried on every part of an estate, each on an estate of its own, with load on it and judged by the
+checker; what was done stands in the results file, and a run that was broken off goes on there. With --sample a seeded choice of the
+same is made, as many as fit into the time.`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !sample && !all {
+				fmt.Fprint(s.Out, lab.FaultWords)
+				return nil
+			}
+			return s.faultRuns(cmd, o, runs, sample, time.Duration(seconds)*time.Second)
 		},
 	}
+	c.Flags().BoolVar(&sample, "sample", false, "a seeded sample of the matrix")
+	c.Flags().BoolVar(&all, "matrix", false, "the whole matrix, resumable")
+	c.Flags().IntVar(&seconds, "seconds", 360, "time of a sample")
+	c.Flags().StringVar(&runs.Only, "only", "", "only cells whose name contains this, for example primary")
+	c.Flags().StringVar(&runs.Results, "results", "", "file of results (default for --matrix: .perdure/matrix.json)")
+	c.Flags().Uint64Var(&o.Seed, "seed", 0, "seed of the choice and of the load (default: a random one, shown)")
+	return c
+}
+
+func (s *session) faultRuns(cmd *cobra.Command, o *lab.Options, runs lab.FaultRuns, sample bool, limit time.Duration) error {
+	if runs.Results == "" && !sample {
+		runs.Results = filepath.Join(".perdure", "matrix.json")
+	}
+	if sample {
+		runs.Sample, runs.Time = true, limit
+	}
+	passed, failed := 0, 0
+	runs.Done = func(r matrix.Result) {
+		switch {
+		case r.Skipped != "":
+			fmt.Fprintf(s.Out, "SKIP %s: %s\n", r.Cell, r.Skipped)
+		case r.Passed:
+			passed++
+			fmt.Fprintf(s.Out, "ok   %s: gap %d ms, lost %d, doubled %d, errors %d (seed %d)\n", r.Cell, r.GapMs, r.Lost, r.Doubled, r.Errors, r.Seed)
+		default:
+			failed++
+			fmt.Fprintf(s.Out, "FAIL %s: gap %d ms, lost %d, doubled %d, errors %d (seed %d): %s\n", r.Cell, r.GapMs, r.Lost, r.Doubled, r.Errors, r.Seed, r.Why)
+		}
+	}
+	results, err := lab.RunFaults(cmd.Context(), *o, runs)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		if err := s.emit(results); err != nil {
+			return err
+		}
+	} else if !sample {
+		fmt.Fprintf(s.Out, "\n%s", matrix.Table(results))
+	}
+	fmt.Fprintf(s.Out, "%d passed, %d failed\n", passed, failed)
+	if failed > 0 {
+		return errs.New(errs.Refused, "%d cells of the failure-mode matrix broke a promise", failed)
+	}
+	return nil
 }

@@ -1,0 +1,155 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"perdure/internal/errs"
+	"perdure/internal/lab/matrix"
+	"perdure/internal/lab/report"
+)
+
+// FaultRuns says which cells of the failure-mode matrix are carried out.
+type FaultRuns struct {
+	// Results is a file that keeps what was done, so that a run that was broken off goes on; none where empty.
+	Results string
+	// Sample takes cells in a seeded order until Time is used up; otherwise all cells are carried out, those in Results excepted.
+	Sample bool
+	Time   time.Duration
+	// Only keeps cells whose name contains it.
+	Only string
+	// Done is told each result.
+	Done func(matrix.Result)
+}
+
+// cellTime is what one cell may need; a sample begins none that might not end in its time.
+const cellTime = 75 * time.Second
+
+// RunFaults carries cells out, each on an estate of its own, and gives all results known, earlier ones too.
+// It goes on after a cell that failed: the results say what was broken.
+func RunFaults(ctx context.Context, o Options, runs FaultRuns) ([]matrix.Result, error) {
+	if o.Seed == 0 {
+		o.Seed = rand.Uint64()
+	}
+	results, err := readResults(runs.Results)
+	if err != nil {
+		return nil, err
+	}
+	cells := matrix.Cells()
+	if runs.Sample {
+		cells = matrix.Sample(o.Seed)
+	}
+	began := time.Now()
+	for _, c := range cells {
+		known := slices.ContainsFunc(results, func(r matrix.Result) bool { return r.Cell == c })
+		if known && !runs.Sample || runs.Only != "" && !strings.Contains(c.String(), runs.Only) {
+			continue
+		}
+		if runs.Time > 0 && time.Since(began)+cellTime > runs.Time {
+			break
+		}
+		r, err := runCell(ctx, o, c)
+		if ctx.Err() != nil {
+			return results, context.Cause(ctx)
+		}
+		if err != nil {
+			return results, err
+		}
+		results = append(slices.DeleteFunc(results, func(have matrix.Result) bool { return have.Cell == c }), r)
+		runs.Done(r)
+		if err := writeResults(runs.Results, results); err != nil {
+			return results, err
+		}
+	}
+	return results, nil
+}
+
+// runCell carries out one cell's story. What the story ran into is part of the result, not an error.
+func runCell(ctx context.Context, o Options, c matrix.Cell) (matrix.Result, error) {
+	result := matrix.Result{Cell: c, Skipped: c.Skipped(), Seed: o.Seed, Passed: true}
+	if result.Skipped != "" {
+		return result, nil
+	}
+	f, err := os.CreateTemp("", "perdure-cell-*.story")
+	if err != nil {
+		return result, errs.New(errs.Unavailable, "cannot write the cell's story: %w", err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(c.Story())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return result, errs.New(errs.Unavailable, "cannot write the cell's story: %w", err)
+	}
+	summary, err := Run(ctx, f.Name(), o)
+	result.Passed = err == nil && summary.Verdict == "pass"
+	if err != nil {
+		result.Why = err.Error()
+	} else if !result.Passed {
+		result.Why = brokenPromises(summary)
+	}
+	for _, s := range summary.Steps {
+		result.GapMs = max(result.GapMs, s.Gap)
+		result.Lost += int64(s.Lost)
+		result.Doubled += int64(s.Doubled)
+		result.Errors += int64(s.Errors)
+	}
+	return result, nil
+}
+
+// brokenPromises names what the checker found, each name once.
+func brokenPromises(s report.Summary) string {
+	var names []string
+	for _, e := range s.Details.Estates {
+		for _, f := range e.Findings {
+			if !f.Accepted && !slices.Contains(names, string(f.Name)) {
+				names = append(names, string(f.Name))
+			}
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func readResults(file string) ([]matrix.Result, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var results []matrix.Result
+	if err == nil {
+		err = json.Unmarshal(text, &results)
+	}
+	if err != nil {
+		return nil, errs.New(errs.Invalid, "cannot read earlier results %s: %w; remove the file to begin anew", file, err)
+	}
+	return results, nil
+}
+
+func writeResults(file string, results []matrix.Result) error {
+	if file == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(results, "", "  ")
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(file), 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(file+".new", append(text, '\n'), 0o644)
+	}
+	if err == nil {
+		err = os.Rename(file+".new", file)
+	}
+	if err != nil {
+		return errs.New(errs.Unavailable, "cannot keep the results: %w", err)
+	}
+	return nil
+}
