@@ -5,6 +5,8 @@
 // Handlers decide nothing about ownership: they ask unit.Apply through the store, or the controller through Switcher.
 package api
 
+//go:generate go test . -run TestCommittedOpenAPIDocumentIsCurrent -update
+
 import (
 	"context"
 	"io"
@@ -50,6 +52,7 @@ type Store interface {
 // Member is this node's member of the store.
 type Member interface {
 	Status(ctx context.Context) wire.StoreStatus
+	HasLeader(ctx context.Context) bool
 	Snapshot(ctx context.Context, w io.Writer) error
 	Reclaim(ctx context.Context) error
 	// Grow tells the store of a new member; Shrink takes one out.

@@ -235,11 +235,12 @@ func (s *Server) observe(next http.Handler) http.Handler {
 }
 
 func (s *Server) note(r *http.Request, rec *recorder, took time.Duration) {
-	pattern := r.Pattern
+	// Whatever is not in the table shares one line of the metrics: anybody may send any method and path.
+	method, pattern := r.Method, r.Pattern
 	if pattern == "" || pattern == "/" {
-		pattern = "none"
+		method, pattern = "other", "none"
 	}
-	s.requests.WithLabelValues(r.Method, pattern, strconv.Itoa(rec.status)).Observe(took.Seconds())
+	s.requests.WithLabelValues(method, pattern, strconv.Itoa(rec.status)).Observe(took.Seconds())
 	level := slog.LevelInfo
 	if r.Method == http.MethodGet && rec.status < 500 {
 		level = slog.LevelDebug

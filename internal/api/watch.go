@@ -113,7 +113,7 @@ func (s *Server) pump(ctx context.Context, lines *lineWriter, updates <-chan wir
 	}
 }
 
-func (s *Server) quorum(ctx context.Context) bool { return s.d.Member.Status(ctx).Quorum }
+func (s *Server) quorum(ctx context.Context) bool { return s.d.Member.HasLeader(ctx) }
 
 // lineWriter writes the lines of one watch.
 type lineWriter struct {

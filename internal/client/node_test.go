@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -475,5 +474,3 @@ func (l *link) carry(c net.Conn) {
 	delete(l.conns, c)
 	delete(l.conns, far)
 }
-
-var errEnough = errors.New("enough")

@@ -75,9 +75,15 @@ type Node struct {
 	quota  int64
 	log    *slog.Logger
 
-	guard   guard        // of the embedded member
+	lock    *os.File // of the directory
+	guard   guard    // of the embedded member
 	die     context.CancelFunc
 	closing *atomic.Bool // the member is being stopped
+	// external guards what an external store last said of its leader.
+	external    sync.Mutex
+	askedLeader time.Time
+	knownLeader bool
+
 	stop    sync.Once
 	stopped chan struct{}
 	reason  atomic.Pointer[string]
@@ -95,9 +101,15 @@ func Start(o Options) (*Node, error) {
 }
 
 func start(cfg *embed.Config, o Options) (n *Node, err error) {
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, errs.New(errs.Unavailable, "cannot make the store's directory: %w", err)
+	lock, err := lockDir(o.Dir)
+	if err != nil {
+		return nil, err
 	}
+	defer func() {
+		if n == nil {
+			_ = lock.Close()
+		}
+	}()
 	fatal, closing := &fatalHook{}, &atomic.Bool{}
 	fatal.starting.Store(true)
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&core{log: o.Logger.With("part", "etcd"), closing: closing}, zap.WithFatalHook(fatal)))
@@ -112,7 +124,7 @@ func start(cfg *embed.Config, o Options) (n *Node, err error) {
 	}
 	fatal.starting.Store(false)
 	live, die := context.WithCancel(context.Background())
-	n = &Node{etcd: e, closing: closing, die: die, guard: guard{e.Server, live}, client: inProcess(e.Server, live), dir: o.Dir, quota: cfg.QuotaBackendBytes, log: o.Logger, stopped: make(chan struct{})}
+	n = &Node{etcd: e, lock: lock, closing: closing, die: die, guard: guard{e.Server, live}, client: inProcess(e.Server, live), dir: o.Dir, quota: cfg.QuotaBackendBytes, log: o.Logger, stopped: make(chan struct{})}
 	n.watch.Go(n.noteEnd)
 	return n, nil
 }
@@ -155,6 +167,7 @@ func (n *Node) Stop() {
 			// Close alone waits for ever on a member that never became ready; the server goes first.
 			n.etcd.Server.Stop()
 			n.etcd.Close()
+			_ = n.lock.Close()
 		}
 		n.watch.Wait()
 	})
@@ -173,7 +186,10 @@ func (n *Node) Ready() bool {
 	}
 }
 
-// HasLeader reports whether the local member knows a leader now; for an external store, whether an endpoint does.
+// leaderMemory is how long an external store's word about its leader counts.
+const leaderMemory = time.Second
+
+// HasLeader reports whether the local member knows a leader now; for an external store, whether an endpoint did lately.
 func (n *Node) HasLeader(ctx context.Context) bool {
 	if n.etcd != nil {
 		select {
@@ -183,12 +199,20 @@ func (n *Node) HasLeader(ctx context.Context) bool {
 			return n.etcd.Server.Leader() != 0
 		}
 	}
+	n.external.Lock()
+	defer n.external.Unlock()
+	if time.Since(n.askedLeader) < leaderMemory {
+		return n.knownLeader
+	}
+	n.knownLeader = false
 	for _, endpoint := range n.client.Endpoints() {
 		if status, err := n.client.Status(ctx, endpoint); err == nil && status.Leader != 0 {
-			return true
+			n.knownLeader = true
+			break
 		}
 	}
-	return false
+	n.askedLeader = time.Now()
+	return n.knownLeader
 }
 
 // IsLeader reports whether the embedded member leads the store.

@@ -257,6 +257,22 @@ func TestOneSurvivorOfThreeIsRecoveredAndTheOthersJoinAnew(t *testing.T) {
 	}
 }
 
+func TestRunningMembersDirectoryIsRefusedAtOnce(t *testing.T) {
+	o := etcdtest.Options(t, 1)[0]
+	n := etcdtest.Start(t, o)[0]
+	_, err := etcdnode.Start(o)
+	if errs.KindOf(err) != errs.Conflict {
+		t.Fatal(err)
+	}
+	if err := etcdnode.Recover(t.Context(), o, begin("2")); errs.KindOf(err) != errs.Conflict {
+		t.Fatal(err)
+	}
+	n.Stop()
+	if err := etcdnode.Recover(t.Context(), o, begin("2")); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestRecoverNeedsAStore(t *testing.T) {
 	o := etcdtest.Options(t, 1)[0]
 	if err := etcdnode.Recover(t.Context(), o, begin("2")); errs.KindOf(err) != errs.Invalid {

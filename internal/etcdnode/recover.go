@@ -46,9 +46,11 @@ func Restore(ctx context.Context, o Options, file string, write func(context.Con
 	if _, err := os.Stat(cfg.Dir); err == nil {
 		return errs.New(errs.Refused, "cannot restore into %s: there is a store already; move it away first", o.Dir)
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return errs.New(errs.Unavailable, "cannot make the store's directory: %w", err)
+	lock, err := lockDir(o.Dir)
+	if err != nil {
+		return err
 	}
+	defer lock.Close()
 	zlog := zap.New(&core{log: o.Logger.With("part", "restore")})
 	err = snapshot.NewV3(zlog).Restore(snapshot.RestoreConfig{
 		SnapshotPath: file, Name: o.Name, OutputDataDir: cfg.Dir,
@@ -63,6 +65,7 @@ func Restore(ctx context.Context, o Options, file string, write func(context.Con
 		return errs.New(errs.Invalid, "cannot restore %s: %w", file, err)
 	}
 	cfg.ForceNewCluster = false
+	_ = lock.Close() // runAlone takes it
 	if err := runAlone(ctx, cfg.Name, func() (*Node, error) { return start(cfg, o) }, write); err != nil {
 		_ = os.RemoveAll(cfg.Dir) // half restored is worse than nothing: it would start under the old incarnation
 		return err

@@ -249,7 +249,7 @@ func (s *Standing) MayAct() error {
 	}
 	if s.cold {
 		e := errs.New(errs.Unavailable, "node %s came up cold and has not heard %s: it decides nothing until it has, or until a person who knows that nobody "+
-			"recovered the estate elsewhere says so (perdure estate confirm-cold)", s.o.Self, s.waitsFor())
+			"recovered the estate elsewhere says so (perdure node confirm)", s.o.Self, s.waitsFor())
 		e.Invariant = "I10"
 		return e
 	}

@@ -151,7 +151,7 @@ func TestPersonsWordLetsAColdNodeActForThisBootOnly(t *testing.T) {
 		w, one, dir := newTown(), estate.Incarnation{Counter: 1, ID: "x"}, t.TempDir()
 		stop := w.boot(t, "a", dir, one)
 		pass(time.Minute)
-		refusal(t, w.nodes["a"], "confirm-cold")
+		refusal(t, w.nodes["a"], "perdure node confirm")
 		if err := w.nodes["a"].Confirm("ann"); err != nil {
 			t.Fatal(err)
 		}

@@ -238,7 +238,7 @@ func plain(what string, err error) error {
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace), errors.Is(err, rpctypes.ErrGRPCNoSpace):
 		return errs.New(errs.Unavailable, "cannot %s: the control store has reached its space quota (NOSPACE alarm); nothing was written and databases and gateways go on; "+
-			"free space with `perdure node reclaim` or raise the quota: %w", what, err)
+			"free space with POST /api/v1/estate/reclaim on each node (reclaim), or raise the quota: %w", what, err)
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps):
 		return errs.New(errs.Invalid, "cannot %s: it is larger than the control store takes in one transaction: %w", what, err)
 	case errors.Is(err, rpctypes.ErrCorrupt):
