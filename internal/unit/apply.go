@@ -34,6 +34,8 @@ func Apply(rec Record, t Transition) (Record, error) {
 		err = r.reopen(t)
 	case OwnerDown:
 		err = r.ownerDown(t)
+	case Attach:
+		err = r.attach(t)
 	case Shrink:
 		err = r.shrink(t)
 	case Grow:
@@ -171,7 +173,7 @@ func (r *Record) reopen(t Transition) error {
 		r.InSync = nil
 	}
 	m.Life, m.Following, m.Ahead = t.By.N, r.Ownership, false
-	r.State, r.Opened = Open, t.Now
+	r.State, r.Opened, r.Session = Open, t.Now, t.Session
 	return nil
 }
 
@@ -191,8 +193,30 @@ func (r *Record) ownerDown(t Transition) error {
 	return nil
 }
 
-func (r *Record) shrink(t Transition) error {
+func (r *Record) attach(t Transition) error {
 	if err := r.byOwner(t); err != nil {
+		return err
+	}
+	if t.Session <= r.Session {
+		return errs.New(errs.Conflict, "cannot attach session %d of %s to %s: session %d is", t.Session, t.By, r.Group, r.Session)
+	}
+	r.Session = t.Session
+	return nil
+}
+
+// bySession refuses a change of the set that comes from a session of the owner's agent that is no longer, or not yet, attached.
+func (r *Record) bySession(t Transition) error {
+	if err := r.byOwner(t); err != nil {
+		return err
+	}
+	if t.Session != r.Session {
+		return errs.Refuse("I15", "cannot %s %s: session %d of %s asked, attached is %d", t.Kind, r.Group, t.Session, t.By, r.Session)
+	}
+	return nil
+}
+
+func (r *Record) shrink(t Transition) error {
+	if err := r.bySession(t); err != nil {
 		return err
 	}
 	i := slices.Index(r.InSync, t.Member)
@@ -213,7 +237,7 @@ func (r *Record) shrink(t Transition) error {
 }
 
 func (r *Record) grow(t Transition) error {
-	if err := r.byOwner(t); err != nil {
+	if err := r.bySession(t); err != nil {
 		return err
 	}
 	m, err := r.member(t.Member.Member)
@@ -488,7 +512,7 @@ func (r *Record) opened(t Transition) error {
 	if err != nil {
 		return err
 	}
-	r.Owner, r.State, r.Opened = t.By, Open, t.Now
+	r.Owner, r.State, r.Opened, r.Session = t.By, Open, t.Now, t.Session
 	r.Heirs, r.Before, r.Released = nil, estate.Life{}, false
 	m.Life, m.Following, m.Ahead = t.By.N, r.Ownership, false
 	if n := len(r.Past); n > 0 {

@@ -12,7 +12,8 @@
 //
 // The caller's duties: Apply is committed conditionally on the revision it was given; an action is carried out under the
 // lock of the data directory, after the record was read again under that lock; whatever an action reports is fsynced in the
-// agent's own file before the transition that depends on it is posted.
+// agent's own file before the transition that depends on it is posted. An agent believes no record older than one it has
+// met, and raises Self.Session when it starts and when a transition that it posted got no answer.
 //
 // The rules are named I1–I17; refusals carry the name of the rule that forbids.
 //

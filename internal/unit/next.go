@@ -27,7 +27,7 @@ const (
 	Rewind       Do = "rewind"       // rewind onto Action.Upstream, forget Self.Owned
 	Reinitialise Do = "reinitialise" // replace the directory by a copy of Action.Upstream, forget Self.Owned
 	ShrinkTo     Do = "shrink-to"    // put the names of Action.Lives in force: never more than the record has
-	GrowBy       Do = "grow-by"      // put Action.Lives in force, prove the wait, then post Grow for Action.Candidate
+	GrowBy       Do = "grow-by"      // put Action.Lives in force, prove the wait, then post Grow for Action.Candidate with Self.Session
 	Post         Do = "post"         // post Action.Transition
 	Alarm        Do = "alarm"        // nothing can be done without a person
 )
@@ -76,7 +76,7 @@ type agentView struct {
 }
 
 func (n agentView) post(t Transition) Action {
-	t.By, t.Ownership, t.Now = n.self.Now(), n.rec.Ownership, n.now
+	t.By, t.Session, t.Ownership, t.Now = n.self.Now(), n.self.Session, n.rec.Ownership, n.now
 	return Action{Do: Post, Why: string(t.Kind), Transition: t}
 }
 
@@ -205,7 +205,7 @@ func (n agentView) owner() Action {
 		return n.post(Transition{Kind: Reopen, Reason: "closed without a decision: reopen at a new epoch"})
 	}
 	if a, ok := n.keepSet(); ok {
-		return a
+		return n.attached(a)
 	}
 	if n.rec.MayOpen() && !upTo(n.view.Gates, n.rec.Units, n.rec.Ownership) {
 		if n.self.Opened == n.rec.Ownership && !anyOpen(n.view.Gates) {
@@ -214,9 +214,18 @@ func (n agentView) owner() Action {
 		return Action{Do: OpenGates, Why: "owner of " + n.rec.Ownership.String(), Ownership: n.rec.Ownership}
 	}
 	if a, ok := n.growSet(); ok {
-		return a
+		return n.attached(a)
 	}
 	return Action{Do: Wait, Why: "open"}
+}
+
+// attached lets nothing be done about the set before this session of the agent is attached to the record: a Grow posted before,
+// whose answer never came, may have landed, or may yet (I2, I15).
+func (n agentView) attached(a Action) Action {
+	if n.self.Session != n.rec.Session {
+		return n.post(Transition{Kind: Attach})
+	}
+	return a
 }
 
 func (n agentView) ownerDown(mine bool) Action {

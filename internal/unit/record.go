@@ -102,6 +102,8 @@ type Record struct {
 	State     State            `json:"state"`
 	// InSync are the lives that have to acknowledge beside the owner: all of them (I2).
 	InSync []estate.Life `json:"inSync"`
+	// Session is the session of the owner's agent that may change the set (I15).
+	Session uint64 `json:"session,omitempty"`
 	// Down is the owner life whose agent saw its database process dead; its promises are released (I8).
 	Down *estate.Life `json:"down,omitempty"`
 	// Heirs are set while promoting: the in-sync set at the last open ownership. Each holds everything that was acknowledged,

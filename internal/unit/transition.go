@@ -20,6 +20,9 @@ const (
 	// Shrink and Grow change the in-sync set; Grow only after the proof. (agent of the owner)
 	Shrink Kind = "shrink"
 	Grow   Kind = "grow"
+	// Attach says which session of the owner's agent may change the in-sync set from now on: what an earlier one posted and
+	// never got an answer to cannot land any more (I15). (agent of the owner)
+	Attach Kind = "attach"
 	// Begin starts a planned switch. (a person through a node)
 	Begin Kind = "begin"
 	// Close says the owner is closed and drained at Fence. (agent of the owner)
@@ -49,6 +52,8 @@ type Transition struct {
 	// By is the life that asks, where an agent asks; Person is the authenticated name, where a person or a node asks.
 	By     estate.Life `json:"by"`
 	Person string      `json:"person,omitempty"`
+	// Session is the session of the agent that asks (Self.Session).
+	Session uint64 `json:"session,omitempty"`
 	// Ownership is the one the asker believes in force: anything but the record's is refused (I1).
 	Ownership estate.Ownership `json:"ownership"`
 	// Member is who is meant: the follower of Shrink and Grow, the target of Begin, Decide and Propose.

@@ -23,6 +23,10 @@ type Self struct {
 	// Life is raised before every start of the database; FirstLife is the first one on the present directory.
 	Life      uint64 `json:"life"`
 	FirstLife uint64 `json:"firstLife"`
+	// Session is raised when the agent starts and whenever a transition that it posted got no answer. It is attached to the record
+	// before the names in force or the set are changed, so that nothing posted before can land behind the agent's back and no
+	// record older than its own posts is believed (I15).
+	Session uint64 `json:"session"`
 	// Seen is the highest ownership ever met: nothing lower is obeyed (I1).
 	Seen estate.Ownership `json:"seen"`
 	// Owned is the newest ownership this directory was promoted or opened for; zero after a rewind or a new copy.

@@ -95,7 +95,8 @@ func (a *agent) begin() {
 	a.downAt, a.ownerAt, a.stuckAt, a.asked = never, never, never, never
 	a.copies, a.shrunk, a.grows = nil, now-time.Hour, 0
 	a.watch.begin()
-	a.wake(0)
+	a.busy = true // nothing is done before the new session is on disk
+	a.save(func(s *unit.Self) { s.Session++ }, func() { a.rest(0) })
 	var renew func()
 	renew = func() {
 		a.renew()
@@ -400,25 +401,39 @@ func (a *agent) read(done func(stored, bool)) {
 func (a *agent) at(bound time.Duration, op func(finish func()), done func(ok bool)) {
 	settled := false
 	d := a.m.db
-	if d.p.up {
-		boot := a.p.boot
-		d.p.after(500*time.Microsecond, func() {
-			op(func() {
-				a.w.push(a.w.now, a.p, func() {
-					if !settled && a.p.boot == boot {
-						settled = true
-						done(true)
-					}
-				})
-			})
-		})
-	}
-	a.p.after(bound, func() {
+	end := func(ok bool) {
 		if !settled {
 			settled = true
-			done(false)
+			done(ok)
 		}
+	}
+	if !d.p.up {
+		a.p.after(time.Millisecond, func() { end(false) })
+		return
+	}
+	mine, its := a.p.boot, d.p.boot
+	d.p.after(500*time.Microsecond, func() {
+		op(func() {
+			a.w.push(a.w.now, a.p, func() {
+				if a.p.boot == mine {
+					end(true)
+				}
+			})
+		})
 	})
+	until := a.p.mono() + bound
+	var look func()
+	look = func() {
+		if settled {
+			return
+		}
+		if !d.p.up || d.p.boot != its || a.p.mono() >= until {
+			end(false) // the connection is lost, or time is up
+			return
+		}
+		a.p.after(200*time.Millisecond, look)
+	}
+	a.p.after(200*time.Millisecond, look)
 }
 
 func (a *agent) do(action unit.Action, s stored, done func(ok bool)) {
@@ -545,7 +560,7 @@ func (a *agent) post(s stored, t unit.Transition, done func(bool)) {
 // unanswered is what an agent does about a post whose fate it does not know.
 func (a *agent) unanswered(fn func()) {
 	a.watch.turn()
-	fn()
+	a.save(func(s *unit.Self) { s.Session++ }, fn)
 }
 
 func (a *agent) drain(action unit.Action, s stored, done func(bool)) {
@@ -698,7 +713,7 @@ func (a *agent) shrinkFirst(action unit.Action, s stored, done func(bool)) {
 // grow proves the wait, then tells the store.
 func (a *agent) grow(action unit.Action, s stored, done func(bool)) {
 	var mark estate.LSN
-	proven := false
+	proven, session := false, a.self.Session
 	a.at(doBound, func(finish func()) {
 		if d := a.m.db; d.ready && !d.recovering {
 			d.grow(a.p, labels(action.Lives), action.Candidate.String(), func(m estate.LSN, ok bool) { mark, proven = m, ok; finish() })
@@ -714,7 +729,7 @@ func (a *agent) grow(action unit.Action, s stored, done func(bool)) {
 			done(true)
 			return
 		}
-		a.post(s, unit.Transition{Kind: unit.Grow, By: a.self.Now(), Ownership: s.rec.Ownership, Member: action.Candidate, LSN: mark, Now: a.p.wall()}, func(ok bool) {
+		a.post(s, unit.Transition{Kind: unit.Grow, By: a.self.Now(), Session: session, Ownership: s.rec.Ownership, Member: action.Candidate, LSN: mark, Now: a.p.wall()}, func(ok bool) {
 			if ok {
 				a.grows = 0
 			}

@@ -421,11 +421,9 @@ func (wt *watcher) begin() {
 	wt.p.after(wt.w.between(0, 500*time.Millisecond), again)
 }
 
-// turn goes on to another node.
+// turn goes on to the next node.
 func (wt *watcher) turn() {
-	for old := wt.source; wt.source == old; {
-		wt.source = wt.w.nodes[wt.w.rng.IntN(len(wt.w.nodes))]
-	}
+	wt.source = wt.w.nodes[(wt.source.index+1)%len(wt.w.nodes)]
 	wt.last = wt.p.mono()
 }
 

@@ -182,7 +182,7 @@ func (c *cluster) catchUp() {
 		return
 	}
 	for _, m := range c.members {
-		if m == c.leader || m.cluster != c || !m.p.running() || !c.w.linked(m.p, c.leader.p) {
+		if m.cluster != c || !m.p.running() || !c.w.linked(m.p, c.leader.p) {
 			continue
 		}
 		for _, g := range c.w.groups {

@@ -157,6 +157,9 @@ func (a *app) dispatch() {
 				}
 				r := a.w.creditOf(e)
 				call(a.w, a.p, gw.p, clientBound, func(reply func(answer)) { gw.handle(r, reply) }, func(x answer, ok bool) {
+					if ok && x.result == committed {
+						a.w.stats.Credits++
+					}
 					if ok && x.result == committed && d.ready && !d.recovering && slices.Contains(d.outbox, e) && d.mayWrite() {
 						d.outbox = slices.DeleteFunc(d.outbox, func(o *entry) bool { return o == e })
 						d.write(&entry{kind: sent, ref: e})
