@@ -382,12 +382,27 @@ func (b *bank) copied(dir string, u estate.UnitID) (rows []history.Row) {
 	if err := os.Chmod(scratch, 0o711); err != nil {
 		t.Fatal(err)
 	}
+	c := collect.Copier{BinDir: bin, Credential: serverUser(t), Scratch: scratch, User: "postgres", Database: string(u)}
+	conn, end, err := c.Serve(t.Context(), b.server.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := collect.Open(t.Context(), []collect.Source{{Unit: u, ConnString: conn}}, 0); err != nil {
+		t.Error(err)
+	} else {
+		if openings, err := d.Openings(t.Context()); err != nil || len(openings) != 8 {
+			t.Errorf("%d openings are in the copy, %v", len(openings), err)
+		}
+		d.Close()
+	}
+	if err := end(); err != nil {
+		t.Fatal(err)
+	}
 	path := filepath.Join(dir, "copy.jsonl")
 	out, err := history.Create(path, "test", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := collect.Copier{BinDir: bin, Credential: serverUser(t), Scratch: scratch, User: "postgres", Database: string(u)}
 	left := estate.Ownership{Incarnation: estate.Incarnation{Counter: 1, ID: "x"}, Epoch: 1}
 	if err := c.Take(t.Context(), collect.Former{Dir: b.server.Dir, Group: "g1", Member: "u1-a", Unit: u, Left: left}, true, out); err != nil {
 		t.Fatal(err)

@@ -42,35 +42,55 @@ type Former struct {
 // startWait bounds how long the copy may recover.
 const startWait = 60 * time.Second
 
-// Take copies the directory, starts a server on the copy that nobody else can reach and that follows and feeds nobody, and appends the
-// records of the ownership that was left to the history. The directory itself is only read; no server may run on it meanwhile, or all of its
-// processes have to be stopped. final says that nothing can be committed in it afterwards.
-func (c Copier) Take(ctx context.Context, f Former, final bool, out *history.Writer) (err error) {
-	name := fmt.Sprintf("%s-%s", f.Member, f.Left)
+// Serve copies the directory of a dead server and starts a server on the copy that nobody else can reach and that follows and feeds nobody.
+// It gives how to connect, and what ends the server and removes the copy. The directory itself is only read; no server may run on it
+// meanwhile, or all of its processes have to be stopped. So the facts of an owner that did not come back can be read too.
+func (c Copier) Serve(ctx context.Context, from string) (connString string, end func() error, err error) {
 	root, err := os.MkdirTemp(c.Scratch, "copy-")
 	if err != nil {
-		return errs.New(errs.Unavailable, "cannot copy %s: %w", f.Dir, err)
+		return "", nil, errs.New(errs.Unavailable, "cannot copy %s: %w", from, err)
+	}
+	stop := func() {}
+	end = func() error {
+		stop()
+		return os.RemoveAll(root)
 	}
 	defer func() {
-		if e := os.RemoveAll(root); err == nil && e != nil {
-			err = e
+		if err != nil {
+			_ = end()
 		}
 	}()
 	if err := c.own(root); err != nil {
-		return err
+		return "", nil, err
 	}
 	dir := filepath.Join(root, "data")
-	if err := c.copyTree(f.Dir, dir); err != nil {
-		return errs.New(errs.Unavailable, "cannot copy %s: %w", f.Dir, err)
+	if err := c.copyTree(from, dir); err != nil {
+		return "", nil, errs.New(errs.Unavailable, "cannot copy %s: %w", from, err)
 	}
-	stop, err := c.start(ctx, root, dir)
+	if stop, err = c.start(ctx, root, dir); err != nil {
+		stop = func() {}
+		return "", nil, err
+	}
+	connString = fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", root, copyPort, c.User, c.Database)
+	return connString, end, recovered(ctx, connString, filepath.Join(root, "log"))
+}
+
+// Take appends the records of the ownership that was left, as a copy of the directory has them, to the history.
+// final says that nothing can be committed in the directory afterwards.
+func (c Copier) Take(ctx context.Context, f Former, final bool, out *history.Writer) (err error) {
+	name := fmt.Sprintf("%s-%s", f.Member, f.Left)
+	connString, end, err := c.Serve(ctx, f.Dir)
 	if err != nil {
 		return err
 	}
-	defer stop()
-	conn, err := c.connect(ctx, root)
+	defer func() {
+		if e := end(); err == nil && e != nil {
+			err = errs.New(errs.Unavailable, "cannot remove the copy of %s: %w", f.Dir, e)
+		}
+	}()
+	conn, err := pgx.Connect(ctx, connString)
 	if err != nil {
-		return err
+		return errs.New(errs.Unavailable, "cannot read the copy of %s: %w", f.Dir, err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	rows, err := conn.Query(ctx, `select seq, caller, routing_key, key, coalesce(amount, 0)::text, accounts, ownership from perdure.record where unit = $1 and ownership = $2 order by seq`, string(f.Unit), f.Left.String())
@@ -198,21 +218,21 @@ func (c Copier) start(ctx context.Context, root, dir string) (stop func(), err e
 // copyPort names the socket; it is never a TCP port.
 const copyPort = 5432
 
-// connect waits for the end of recovery.
-func (c Copier) connect(ctx context.Context, root string) (*pgx.Conn, error) {
+// recovered waits for the end of recovery.
+func recovered(ctx context.Context, connString, logFile string) error {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	for {
-		conn, err := pgx.Connect(ctx, fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable", root, copyPort, c.User, c.Database))
+		conn, err := pgx.Connect(ctx, connString)
 		if err == nil {
-			return conn, nil
+			return conn.Close(ctx)
 		}
 		if rest(ctx) != nil {
-			log, _ := os.ReadFile(filepath.Join(root, "log"))
+			log, _ := os.ReadFile(logFile)
 			if len(log) > 2000 {
 				log = log[len(log)-2000:]
 			}
-			return nil, errs.New(errs.Unavailable, "the copy did not come up: %w; its log ends: %s", err, log)
+			return errs.New(errs.Unavailable, "the copy did not come up: %w; its log ends: %s", err, log)
 		}
 	}
 }
