@@ -77,7 +77,7 @@ func (l *Lab) writeResults(failure error) (report.Summary, error) {
 	for _, r := range l.results {
 		all = append(all, r.verdict)
 	}
-	s := report.Summarize(all...)
+	s := report.Summarise(all...)
 	if failure != nil {
 		s = report.Failed(failure.Error(), all...)
 	}

@@ -83,6 +83,7 @@ func asked(one *key) map[string]history.Amount {
 		return map[string]history.Amount{one.scope.RoutingKey: one.amount}
 	case history.Transfer:
 		return map[string]history.Amount{one.scope.RoutingKey: -one.amount, one.to: one.amount}
+	case history.Debit, history.Cross, history.Balance:
 	}
 	return map[string]history.Amount{one.scope.RoutingKey: -one.amount}
 }

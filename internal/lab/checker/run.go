@@ -15,27 +15,26 @@ import (
 
 // run is the history in memory: one compact call each, and everything else as it was written.
 type run struct {
-	began     history.Begin
-	end       time.Duration
-	closed    bool
-	events    uint64
-	ended     uint64
-	calls     []call
-	callers   map[string]bool
-	openings  map[string]history.Opening
-	steps     []step
-	faults    []fault
-	inside    map[estate.SiteID][]window
-	loads     []window
-	skipped   uint64
-	groups    []history.Group
-	lists     []history.Divergence
-	copies    []copied
-	rows      map[string][]history.Row
-	problems  []string
-	words     map[string]string
-	stamps    map[string]estate.Ownership
-	loadBegan bool
+	began    history.Begin
+	end      time.Duration
+	closed   bool
+	events   uint64
+	ended    uint64
+	calls    []call
+	callers  map[string]bool
+	openings map[string]history.Opening
+	steps    []step
+	faults   []fault
+	inside   map[estate.SiteID][]window
+	loads    []window
+	skipped  uint64
+	groups   []history.Group
+	lists    []history.Divergence
+	copies   []copied
+	rows     map[string][]history.Row
+	problems []string
+	words    map[string]string
+	stamps   map[string]estate.Ownership
 }
 
 // window is a span of the history; until is open where it is negative.
@@ -76,9 +75,6 @@ type call struct {
 	reconnects []time.Duration
 	step       int // where it was done, -1 outside
 }
-
-// acknowledges reports whether the call's client holds a success for a write.
-func (c *call) acknowledges() bool { return c.op.Writes() && c.outcome == history.Acknowledged }
 
 type step struct {
 	window

@@ -33,7 +33,6 @@ type bank struct {
 	accounts []string
 	record   unit.Record
 	txs      []tx // committed at the owner, in order
-	opened   time.Duration
 }
 
 // tx is one committed transaction.
@@ -157,6 +156,7 @@ func (w *world) draw(i int, sent time.Duration) *history.Call {
 		c.To = w.units[1-i].accounts[w.rand.IntN(5)]
 	case history.Balance:
 		c.Key, c.Amount = "", 0
+	default:
 	}
 	return c
 }

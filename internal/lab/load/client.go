@@ -242,7 +242,7 @@ func write(req *fasthttp.Request, base, caller string, r request) {
 		return
 	}
 	b := make([]byte, 0, 96)
-	path := ""
+	path := "/v1/transfers"
 	field := func(name, value string) {
 		b = append(append(b, `"`+name+`":`...), strconv.Quote(value)...)
 		b = append(b, ',')
@@ -260,7 +260,6 @@ func write(req *fasthttp.Request, base, caller string, r request) {
 		field("from", r.from)
 		field("to", r.to)
 	default:
-		path = "/v1/transfers"
 		field("from", r.from)
 		field("to", r.to)
 	}

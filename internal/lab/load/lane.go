@@ -90,6 +90,7 @@ func (l *lane) draw() request {
 	case history.Cross:
 		other := (l.unit + 1 + l.random.IntN(len(o.Units)-1)) % len(o.Units)
 		r.to = l.drawAccount(o.Units[other])
+	case history.Credit, history.Debit:
 	}
 	r.key = newKey(l.random, time.Now())
 	r.amount = history.Cents(1 + l.random.Int64N(999))

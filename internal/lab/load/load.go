@@ -236,6 +236,7 @@ func (g *Generator) call(c *client, r request) (history.Call, error) {
 			g.open.add(c, r)
 		case history.Acknowledged:
 			g.sample.offer(c, r)
+		case history.Refused, history.Wrong:
 		}
 	}
 	return call, g.out.Append(history.Event{Call: &call})

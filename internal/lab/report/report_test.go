@@ -43,7 +43,7 @@ func verdict() checker.Verdict {
 
 func TestSummaryHasExactlyThePromisedFields(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "summary.json")
-	if err := report.WriteSummary(path, report.Summarize(verdict())); err != nil {
+	if err := report.WriteSummary(path, report.Summarise(verdict())); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
@@ -77,7 +77,7 @@ func TestSummaryHasExactlyThePromisedFields(t *testing.T) {
 }
 
 func TestRunWithoutVerdictHasFailed(t *testing.T) {
-	if s := report.Summarize(); s.Verdict != "fail" || s.MoneyConserved {
+	if s := report.Summarise(); s.Verdict != "fail" || s.MoneyConserved {
 		t.Errorf("%+v", s)
 	}
 	if s := report.Failed("interrupted", verdict()); s.Verdict != "fail" || len(s.Steps) != 2 {
@@ -85,7 +85,7 @@ func TestRunWithoutVerdictHasFailed(t *testing.T) {
 	}
 	bad := verdict()
 	bad.Estate, bad.Pass, bad.OldEpochWrites, bad.MoneyConserved = "second", false, 2, false
-	s := report.Summarize(verdict(), bad)
+	s := report.Summarise(verdict(), bad)
 	if s.Verdict != "fail" || s.OldEpochWrites != 2 || s.MoneyConserved || len(s.Steps) != 4 || s.Steps[2].Name != "takeover of u1 (second)" {
 		t.Errorf("%+v", s.Steps)
 	}
@@ -123,7 +123,7 @@ warm up                        20 ms       -     0     0     0     900         0
 `,
 	} {
 		b := &strings.Builder{}
-		if err := report.Table(b, report.Summarize(verdict()), language); err != nil {
+		if err := report.Table(b, report.Summarise(verdict()), language); err != nil {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff(strings.TrimPrefix(want, "\n"), b.String()); d != "" {
@@ -134,7 +134,7 @@ warm up                        20 ms       -     0     0     0     900         0
 
 func TestReportLoadsNothingAndEscapesWhatItShows(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "report.html")
-	if err := report.WriteReport(path, report.Summarize(verdict())); err != nil {
+	if err := report.WriteReport(path, report.Summarise(verdict())); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)

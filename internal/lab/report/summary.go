@@ -49,8 +49,8 @@ type Details struct {
 // listed are the modes that summary.json lists.
 var listed = [...]history.Mode{history.Takeover, history.Failover, history.Emergency, history.SwitchBack, history.Drill}
 
-// Summarize draws up the summary of a run. A run without a verdict has failed.
-func Summarize(vs ...checker.Verdict) Summary {
+// Summarise draws up the summary of a run. A run without a verdict has failed.
+func Summarise(vs ...checker.Verdict) Summary {
 	all := checker.Merge(vs...)
 	s := Summary{Steps: []Step{}, MoneyConserved: all.MoneyConserved, OldEpochWrites: all.OldEpochWrites, Verdict: "fail", Details: Details{Estates: vs}}
 	if all.Pass {
@@ -70,7 +70,7 @@ func Summarize(vs ...checker.Verdict) Summary {
 
 // Failed is the summary of a run that ended before it could be checked, or that was broken off: what was checked, and why it failed.
 func Failed(problem string, vs ...checker.Verdict) Summary {
-	s := Summarize(vs...)
+	s := Summarise(vs...)
 	s.Verdict, s.Details.Problem = "fail", problem
 	return s
 }
