@@ -103,7 +103,7 @@ soak: need build
 	$(LAB) run --story examples/stories/soak.story
 
 bench: need build
-	bin/perdure bench $(if $(PART),--part $(PART))
+	scripts/bench $(PART)
 
 # ---- generated files -----------------------------------------------------------------------------------------------
 generate:

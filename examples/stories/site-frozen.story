@@ -1,16 +1,23 @@
-# Every process of site a stands still, and wakes up when others have taken over.
+# Every process of site a stands still, and wakes up when others have taken over, twenty times.
 estate two-city
 start
 load rate 300
 wait load steady 30s
-step "site a frozen" failover
-  fault freeze site a
-  wait u1 at b 10s
-  wait gap closed of u1 10s
-  pass 3s
-  heal site a
-  wait u1 in-sync 90s
-  wait u2 in-sync 90s
-  wait gap closed 10s
+repeat 20
+  step "site a frozen" failover
+    fault freeze site a
+    wait u1 at b 10s
+    wait gap closed of u1 10s
+    pass 3s
+    heal site a
+    wait u1 in-sync 90s
+    wait u2 in-sync 90s
+    wait gap closed 10s
+  end
+  step "back" switch-back
+    switch u1 to a mode switch-back
+    wait u1 at a in-sync 60s
+    wait gap closed 10s
+  end
 end
 check

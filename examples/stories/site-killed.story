@@ -1,9 +1,9 @@
-# Site a, with the store's leader or without, is killed and comes back, five times.
+# Site a, with the store's leader or without, is killed and comes back, twenty times.
 estate two-city
 start
 load rate 300
 wait load steady 30s
-repeat 5
+repeat 20
   step "site a killed" failover
     fault kill site a
     wait u1 at b 10s

@@ -24,7 +24,7 @@ func (s *session) labCommand() *cobra.Command {
 	}
 	c.PersistentFlags().StringVar(&o.Dir, "dir", ".lab", "folder of the lab")
 	c.PersistentFlags().StringVar(&o.Bank, "bank", "", "the reference system's program (default: corebank beside perdure)")
-	c.AddCommand(s.labRunCommand(&o), s.labUpCommand(&o), s.labServeCommand(&o), s.labDownCommand(&o), s.labStatusCommand(&o), s.labDoCommand(&o), s.labFaultsCommand(&o))
+	c.AddCommand(s.labRunCommand(&o), s.labUpCommand(&o), s.labServeCommand(&o), s.labDownCommand(&o), s.labStatusCommand(&o), s.labDoCommand(&o), s.labFaultsCommand(&o), s.labStatsCommand(&o))
 	return c
 }
 
