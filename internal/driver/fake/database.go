@@ -327,11 +327,12 @@ func (db *Database) Promote(ctx context.Context) error {
 func (db *Database) Follow(_ context.Context, upstream driver.Upstream, life estate.Life) error {
 	d, done := db.lock()
 	defer done()
-	switch d.kind {
-	case "":
+	switch d.directory() {
+	case driver.Empty:
 		return errs.New(errs.NotFound, "cannot make %s follow %s: it holds no database", d.member, upstream.Member)
 	case driver.Primary:
 		return errs.Refuse("I6", "cannot make %s follow %s: its directory is an owner's", d.member, upstream.Member)
+	case driver.Standby:
 	}
 	if up := d.net.members[upstream.Member]; up != nil && up.running && !up.frozen {
 		if up.system != d.system {

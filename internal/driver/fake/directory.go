@@ -57,7 +57,6 @@ type directory struct {
 	log      []entry
 	upstream *driver.Upstream
 	slots    map[estate.MemberID]bool
-	diverged *driver.Diverged
 
 	// What ends with the server.
 	running, recovering, frozen bool

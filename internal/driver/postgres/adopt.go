@@ -134,8 +134,10 @@ func (d *Database) enoughFor(values map[string]string) error {
 
 // ensureAgentRole makes the agent's role in single-user mode, where nobody has to log in first.
 func (d *Database) ensureAgentRole(ctx context.Context) error {
-	single := d.program(ctx, "postgres", append([]string{"--single", "-j", "-D", d.o.DataDir, "-c", "config_file=" + d.configFile(),
-		"-c", "logging_collector=off", "-c", "max_wal_senders=0", "-c", "log_min_messages=error", "-c", "shared_preload_libraries="}, append(fixedArguments(), "postgres")...)...)
+	single := d.program(ctx, "postgres", append([]string{
+		"--single", "-j", "-D", d.o.DataDir, "-c", "config_file=" + d.configFile(),
+		"-c", "logging_collector=off", "-c", "max_wal_senders=0", "-c", "log_min_messages=error", "-c", "shared_preload_libraries=",
+	}, append(fixedArguments(), "postgres")...)...)
 	single.cmd.Stdin = strings.NewReader(fmt.Sprintf(`do $$ begin
 	if exists (select from pg_roles where rolname = %[2]s) then alter role %[1]s superuser login replication; else create role %[1]s superuser login replication; end if;
 end $$;

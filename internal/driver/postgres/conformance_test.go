@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -11,7 +12,6 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/guard"
-	"syscall"
 )
 
 func TestPostgresKeepsTheContract(t *testing.T) {

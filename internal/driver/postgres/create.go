@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -167,11 +165,11 @@ func (d *Database) private(ctx context.Context, dir, database string, fn func(co
 			return false, errs.New(errs.Unavailable, "PostgreSQL ended while it opened %s privately: %s", dir, d.lastWords())
 		default:
 		}
-		var err error
-		if conn, err = d.connect(ctx, d.privateDir(), database, "private"); err != nil {
-			return false, nil
+		c, err := d.connect(ctx, d.privateDir(), database, "private")
+		if err == nil {
+			conn = c
 		}
-		return true, nil
+		return err == nil, nil
 	})
 	if err != nil {
 		return errors.Join(failed(err, "cannot open %s privately", dir), stop(true))
@@ -188,12 +186,8 @@ func (d *Database) private(ctx context.Context, dir, database string, fn func(co
 
 // endPrivate ends private servers that a killed predecessor left on the directory.
 func (d *Database) endPrivate() error {
-	text, err := os.ReadFile(filepath.Join(d.o.DataDir, "postmaster.pid"))
-	if err != nil || postmasterOf(d.o.DataDir) == 0 {
-		return nil
-	}
-	lines := strings.Split(string(text), "\n")
-	if len(lines) < 5 || lines[4] != d.privateDir() {
+	lines := pidFile(d.o.DataDir)
+	if len(lines) < 5 || lines[4] != d.privateDir() || postmasterOf(d.o.DataDir) == 0 {
 		return nil
 	}
 	p := d.attach()

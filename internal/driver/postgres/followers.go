@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -38,7 +39,7 @@ func (d *Database) EnsureFollower(ctx context.Context, member estate.MemberID) e
 		var active bool
 		err := conn.QueryRow(ctx, "select wal_status, active from pg_replication_slots where slot_name = $1", slot).Scan(&status, &active)
 		switch {
-		case err == pgx.ErrNoRows:
+		case errors.Is(err, pgx.ErrNoRows):
 		case err != nil:
 			return failed(err, "cannot let %s follow %s", member, d.o.Member)
 		case status == nil || *status != "lost" || active:
@@ -112,10 +113,10 @@ func (d *Database) ensureRole(ctx context.Context, conn *pgx.Conn, member estate
 func (d *Database) setPassword(ctx context.Context, conn *pgx.Conn, role, attributes, password string) error {
 	var verifier *string
 	err := conn.QueryRow(ctx, "select rolpassword from pg_authid where rolname = $1", role).Scan(&verifier)
-	if err != nil && err != pgx.ErrNoRows {
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return failed(err, "cannot look up role %s", role)
 	}
-	missing := err == pgx.ErrNoRows
+	missing := errors.Is(err, pgx.ErrNoRows)
 	if !missing && verifier != nil && scramMatches(*verifier, password) {
 		return nil
 	}

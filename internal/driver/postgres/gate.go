@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,7 +17,7 @@ import (
 func (d *Database) askGuard(ctx context.Context, conn *pgx.Conn, o *driver.Observation) error {
 	seen := &o.HighestSeen
 	err := conn.QueryRow(ctx, guard.SeenSQL).Scan(&seen.Incarnation.Counter, &seen.Incarnation.ID, &seen.Epoch)
-	if err != nil && err != pgx.ErrNoRows {
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}
 	if o.InRecovery { // unlogged tables do not exist on a copy

@@ -208,29 +208,6 @@ func TestReplayConflictDoesNotDelayPromotion(t *testing.T) {
 	}
 }
 
-func TestObserveReturnsWhenTheServerHangs(t *testing.T) {
-	t.Parallel()
-	p := newMember(t, "u1-a", nil)
-	p.own(1)
-	p.observe()
-	p.signal(syscall.SIGSTOP)
-	ctx, cancel := context.WithTimeout(p.ctx(), 300*time.Millisecond)
-	defer cancel()
-	o, err := p.Observe(ctx)
-	p.must(err)
-	if !o.Running || o.Answering {
-		t.Errorf("a frozen server is seen as %+v", o)
-	}
-	p.signal(syscall.SIGCONT)
-	p.until("it answers again", func(o driver.Observation) bool { return o.Answering && len(o.Gates) == 1 })
-	// A frozen one can be stopped at once, too.
-	p.signal(syscall.SIGSTOP)
-	p.must(p.Stop(p.ctx(), true))
-	if p.observe().Running {
-		t.Error("stopped, and seen running")
-	}
-}
-
 func TestDirectoryCannotBeStartedByHand(t *testing.T) {
 	t.Parallel()
 	p := newMember(t, "u1-a", nil)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -306,7 +307,8 @@ func (d *Database) controlData(ctx context.Context, dir string) (map[string]stri
 
 // programError adds what a program wrote to its standard error.
 func programError(err error) error {
-	if exit, ok := err.(*exec.ExitError); ok && len(exit.Stderr) > 0 {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
 		return errs.New(errs.Unavailable, "%s: %s", exit.Error(), strings.TrimSpace(string(exit.Stderr)))
 	}
 	return err

@@ -189,7 +189,7 @@ func inode(path string) file {
 	if err := unix.Stat(path, &st); err != nil {
 		return file{}
 	}
-	return file{uint64(st.Dev), st.Ino}
+	return file{st.Dev, st.Ino}
 }
 
 // isServerProcess reports whether pid is a living process of a PostgreSQL server on the directory.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"perdure/internal/driver"
 	"perdure/internal/errs"
@@ -104,11 +105,7 @@ func (d *Database) awaitReady(ctx context.Context) error {
 			return false, d.startFailed()
 		default:
 		}
-		text, err := os.ReadFile(filepath.Join(d.o.DataDir, "postmaster.pid"))
-		if err != nil {
-			return false, nil
-		}
-		lines := strings.Split(string(text), "\n")
+		lines := pidFile(d.o.DataDir)
 		// A killed server leaves its file behind: it speaks for this one only under this one's number.
 		return len(lines) > 7 && lines[0] == strconv.Itoa(p.pid) && strings.TrimSpace(lines[7]) == "ready", nil
 	})
@@ -118,7 +115,20 @@ func (d *Database) awaitReady(ctx context.Context) error {
 	return err
 }
 
+// pidFile gives the lines of postmaster.pid, none where there is no such file.
+func pidFile(dir string) []string {
+	text, err := os.ReadFile(filepath.Join(dir, "postmaster.pid"))
+	if err != nil {
+		return nil
+	}
+	return strings.Split(string(text), "\n")
+}
+
 func (d *Database) startFailed() error {
+	// The log collector ends after the server, when it has written all.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = poll(ctx, func() (bool, error) { return len(serverProcesses(d.o.DataDir)) == 0, nil }) // what it has not written is not told
 	return errs.New(errs.Unavailable, "PostgreSQL on %s ended while it was starting: %s", d.o.DataDir, d.lastWords())
 }
 

@@ -272,37 +272,41 @@ func (d *Database) Follow(ctx context.Context, upstream driver.Upstream, life es
 }
 
 // comparable refuses an upstream of another database, and one whose history leaves ours before what we have (I12).
-// An upstream that does not answer is not refused: the copy follows when it comes back.
+// Where one of the two does not answer nothing is refused: the copy follows when it can, or is found not to stream.
 func (d *Database) comparable(ctx context.Context, upstream driver.Upstream) error {
 	theirs, err := d.askHistory(ctx, upstream)
-	if err != nil {
-		d.log.Debug("the upstream was not asked for its history", "upstream", upstream.Member, "err", err)
+	reached := err == nil
+	ours, known := d.whereWeAre(ctx)
+	if !reached || !known {
 		return nil
 	}
-	var o driver.Observation
-	if d.attach() != nil {
-		if o, err = d.Observe(ctx); err != nil || !o.Answering {
-			return nil
-		}
-	} else if o.SystemID, o.Timeline, o.Replayed = d.control(ctx); o.SystemID == "" {
-		return nil
+	if ours.SystemID != theirs.SystemID {
+		return errs.Refuse("I6", "cannot make %s follow %s: they are not copies of one database (%s and %s); copy it anew", d.o.Member, upstream.Member, ours.SystemID, theirs.SystemID)
 	}
-	if o.SystemID != theirs.SystemID {
-		return errs.Refuse("I6", "cannot make %s follow %s: they are not copies of one database (%s and %s); copy it anew", d.o.Member, upstream.Member, o.SystemID, theirs.SystemID)
-	}
-	if o.Replayed == 0 {
-		return nil
-	}
-	mine, err := d.ownHistory(d.o.DataDir, o.Timeline)
-	if err != nil {
-		return nil
-	}
-	at, ok := fork(mine, theirs.Spans)
+	at, ok := fork(ours.Spans, theirs.Spans)
 	// What was received but ends in half a record counts for nothing: only what was replayed cannot be taken back.
-	if !ok || at != 0 && o.Replayed > at {
-		return errs.Refuse("I12", "cannot make %s follow %s: it has %d bytes of log beyond %s, where the histories part; rewind it", d.o.Member, upstream.Member, o.Replayed-at, at)
+	if !ok || at != 0 && ours.Position > at {
+		return errs.Refuse("I12", "cannot make %s follow %s: it has %d bytes of log beyond %s, where the histories part; rewind it", d.o.Member, upstream.Member, ours.Position-at, at)
 	}
 	return nil
+}
+
+// whereWeAre gives our own history and what we have replayed, from the server or, where it is stopped, from its control file.
+func (d *Database) whereWeAre(ctx context.Context) (h history, known bool) {
+	ctx, cancel := context.WithTimeout(ctx, upstreamWait)
+	defer cancel()
+	if d.attach() != nil {
+		o, err := d.Observe(ctx)
+		if err != nil || !o.Answering {
+			return history{}, false
+		}
+		h = history{SystemID: o.SystemID, Timeline: o.Timeline, Position: o.Replayed}
+	} else {
+		h.SystemID, h.Timeline, h.Position = d.control(ctx)
+	}
+	spans, err := d.ownHistory(d.o.DataDir, h.Timeline)
+	h.Spans = spans
+	return h, err == nil && h.SystemID != "" && h.Position != 0
 }
 
 // ownHistory reads the history of a directory that is on the timeline.
