@@ -30,7 +30,6 @@ const (
 	UnrecordedEffect Name = "unrecorded-effect" // a journal entry without an idempotency record (I5)
 	UnaskedWrite     Name = "unasked-write"     // a record of a client's key that no client ever sent
 	ChangedResult    Name = "changed-result"    // an answer differs from the recorded result, or from another answer (I3, I5)
-	RedoneWrite      Name = "redone-write"      // undone and done again later; counted as lost at its time
 
 	UnbalancedEntry Name = "unbalanced-entry" // the lines of a journal entry do not sum to zero
 	WrongBalance    Name = "wrong-balance"    // a balance is not the opening plus the journal
