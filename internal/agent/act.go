@@ -41,6 +41,8 @@ func (a *Agent) do(ctx context.Context, action unit.Action, group wire.Group) er
 		return a.post(ctx, group, unit.Transition{Kind: unit.Close, By: a.me(), Ownership: rec.Ownership, LSN: fence, Now: time.Now().UnixMilli()})
 	case unit.OpenGates:
 		return a.openGates(ctx, action, rec)
+	case unit.Admit:
+		return a.ensureFollowers(ctx, rec)
 	case unit.Sever:
 		lsn, err := a.db.Sever(ctx)
 		if err != nil {
@@ -90,7 +92,13 @@ func lifeNames(lives []estate.Life) []string {
 func (a *Agent) post(ctx context.Context, group wire.Group, t unit.Transition) error {
 	after, err := a.store.Transition(ctx, a.opts.Group, group.Revision, t)
 	if err != nil {
-		if errs.KindOf(err) == errs.Conflict {
+		switch errs.KindOf(err) {
+		case errs.Unknown, errs.Unavailable, errs.Internal:
+			// It may still land: nothing that changes the set is done before a new session is attached behind it (I15).
+			if rerr := a.remember(func(s *unit.Self) { s.Session++ }); rerr != nil {
+				return rerr
+			}
+		case errs.Conflict:
 			if fresh, ferr := a.store.Group(ctx, a.opts.Group); ferr == nil {
 				a.learn(fresh)
 			}
@@ -103,7 +111,7 @@ func (a *Agent) post(ctx context.Context, group wire.Group, t unit.Transition) e
 
 // openGates writes that this directory is an owner before it becomes one (I6), then opens and serves the followers.
 func (a *Agent) openGates(ctx context.Context, action unit.Action, rec unit.Record) error {
-	if err := a.remember(func(s *unit.Self) { s.Owned = action.Ownership }); err != nil {
+	if err := a.remember(func(s *unit.Self) { s.Owned, s.Opened = action.Ownership, action.Ownership }); err != nil {
 		return err
 	}
 	if rec.Quarantine {
@@ -115,7 +123,7 @@ func (a *Agent) openGates(ctx context.Context, action unit.Action, rec unit.Reco
 		return err
 	}
 	a.renewLease(ctx)
-	return a.ensureFollowers(ctx, rec)
+	return nil
 }
 
 func (a *Agent) ensureFollowers(ctx context.Context, rec unit.Record) error {
@@ -127,7 +135,19 @@ func (a *Agent) ensureFollowers(ctx context.Context, rec unit.Record) error {
 			return err
 		}
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.watch.served = servedKey(rec)
 	return nil
+}
+
+// servedKey changes whenever followers have to be admitted anew.
+func servedKey(rec unit.Record) string {
+	key := rec.Ownership.String()
+	for _, m := range rec.Members {
+		key += " " + string(m.ID)
+	}
+	return key
 }
 
 func (a *Agent) upstream(rec unit.Record, id estate.MemberID) (driver.Upstream, error) {
@@ -254,6 +274,9 @@ func (a *Agent) reinitialise(ctx context.Context, action unit.Action, rec unit.R
 
 // growBy proves the wait, then tells the store; where the store does not take it, the former set is put back (I2).
 func (a *Agent) growBy(ctx context.Context, action unit.Action, group wire.Group) error {
+	a.mu.Lock()
+	session := a.self.Session
+	a.mu.Unlock()
 	grown, err := a.db.Grow(ctx, lifeNames(action.Lives), action.Candidate.String())
 	if err != nil {
 		a.mu.Lock()
@@ -267,7 +290,7 @@ func (a *Agent) growBy(ctx context.Context, action unit.Action, group wire.Group
 		return nil // it was in the record all the time, and is in force again
 	}
 	err = a.post(ctx, group, unit.Transition{
-		Kind: unit.Grow, By: a.me(), Ownership: group.Record.Ownership, Member: action.Candidate, LSN: grown.Mark, Now: time.Now().UnixMilli(),
+		Kind: unit.Grow, By: a.me(), Session: session, Ownership: group.Record.Ownership, Member: action.Candidate, LSN: grown.Mark, Now: time.Now().UnixMilli(),
 	})
 	a.mu.Lock()
 	if err == nil {

@@ -106,6 +106,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer unlock()
 	defer a.db.Release()
 
+	if err := a.remember(func(s *unit.Self) { s.Session++ }); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.serve(ctx) })
 	group.Go(func() error {

@@ -85,6 +85,7 @@ type trackers struct {
 	down, ownerDown, stuck, asked, shrunk time.Duration
 	isDown, isOwnerDown, isStuck          bool
 	growFailures                          int
+	served                                string // see servedKey
 	copies                                map[string]*tracked
 	unprotected                           time.Time
 }
@@ -172,7 +173,7 @@ func (t *trackers) view(o driver.Observation, rec unit.Record, self unit.Self, a
 		Directory: unit.Directory(o.Directory), Running: o.Running, Answering: o.Answering, InRecovery: o.InRecovery,
 		SyncNames: o.SyncNames, Flushed: o.Flushed, Replayed: o.Replayed,
 		Upstream: o.Upstream.Member, Streaming: o.Streaming, WaitingFor: o.OldestWait,
-		SinceShrink: at - t.shrunk, GrowFailures: t.growFailures,
+		Unserved: t.served != servedKey(rec), SinceShrink: at - t.shrunk, GrowFailures: t.growFailures,
 	}
 	if t.isDown {
 		v.DownFor = at - t.down

@@ -25,6 +25,7 @@ const (
 	Follow       Do = "follow"       // follow Action.Upstream, starting the server in a new life if it does not run
 	Compare      Do = "compare"      // list the divergence from Action.Upstream, keep Self.Compared
 	Rewind       Do = "rewind"       // rewind onto Action.Upstream, forget Self.Owned
+	Admit        Do = "admit"        // make slots and access for the followers
 	Reinitialise Do = "reinitialise" // replace the directory by a copy of Action.Upstream, forget Self.Owned
 	ShrinkTo     Do = "shrink-to"    // put the names of Action.Lives in force: never more than the record has
 	GrowBy       Do = "grow-by"      // put Action.Lives in force, prove the wait, then post Grow for Action.Candidate with Self.Session
@@ -212,6 +213,9 @@ func (n agentView) owner() Action {
 			return n.post(Transition{Kind: Reopen, Reason: "the gates were lost in a crash: reopen at a new epoch"})
 		}
 		return Action{Do: OpenGates, Why: "owner of " + n.rec.Ownership.String(), Ownership: n.rec.Ownership}
+	}
+	if n.view.Unserved {
+		return Action{Do: Admit, Why: "followers may stream from here"}
 	}
 	if a, ok := n.growSet(); ok {
 		return n.attached(a)

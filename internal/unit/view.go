@@ -74,6 +74,8 @@ type View struct {
 	Copies  []Copy
 	// WaitingFor is the age of the oldest commit that waits for the in-sync set, 0 where none does.
 	WaitingFor time.Duration
+	// Unserved: slots and access for the followers have not been made under the present ownership.
+	Unserved bool
 	// SinceShrink is the time since this agent last shrank the set; large at the start.
 	SinceShrink time.Duration
 	// GrowFailures counts proofs that failed in a row.
