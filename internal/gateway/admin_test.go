@@ -131,7 +131,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	w.until("the request is held", func() bool { return w.held() == 1 })
 	_, during := get(t, "http://"+w.g.AdminAddr()+"/metrics", nil)
 	w.feed.put(t, input(2, "a", own(1, 5), a))
-	if x := <-got; x.status != 200 {
+	if x := w.answered(got); x.status != 200 {
 		t.Fatal(x)
 	}
 	if got := w.keyed("k1"); got.header.Get("Perdure-Outcome") != "replayed" {
@@ -178,11 +178,11 @@ func TestTrafficOverTLSNamesTheCallerByItsCertificate(t *testing.T) {
 		resp.Body.Close()
 	}
 	post(e.client("teller:7"))
-	if r := <-a.arrived; r.Header.Get("Perdure-Caller") != "teller:7" {
+	if r := w.arrival(a); r.Header.Get("Perdure-Caller") != "teller:7" {
 		t.Errorf("caller %q", r.Header.Get("Perdure-Caller"))
 	}
 	post(e.client(""))
-	if r := <-a.arrived; r.Header.Get("Perdure-Caller") != "somebody-else" {
+	if r := w.arrival(a); r.Header.Get("Perdure-Caller") != "somebody-else" {
 		t.Errorf("caller %q", r.Header.Get("Perdure-Caller"))
 	}
 }
@@ -205,7 +205,7 @@ func TestInstancesAreReachedOverTLS(t *testing.T) {
 		if got := w.keyed(fmt.Sprint("k", n)); got.status != 200 {
 			t.Fatal(got)
 		}
-		if r := <-a.arrived; r.TLS == nil || r.TLS.PeerCertificates[0].Subject.CommonName != "gateway:a" {
+		if r := w.arrival(a); r.TLS == nil || r.TLS.PeerCertificates[0].Subject.CommonName != "gateway:a" {
 			t.Fatal("the gateway did not show its certificate")
 		}
 	}

@@ -18,8 +18,10 @@ import (
 // deadSource is a control plane that nobody can reach.
 type deadSource struct{}
 
-func (deadSource) Watch(context.Context, func(route.Input)) error { return errors.New("no node answers") }
-func (deadSource) Ack(context.Context, int64) error               { return errors.New("no node answers") }
+func (deadSource) Watch(context.Context, func(route.Input)) error {
+	return errors.New("no node answers")
+}
+func (deadSource) Ack(context.Context, int64) error { return errors.New("no node answers") }
 
 func TestGatewayForwardsWithTheControlPlaneDead(t *testing.T) {
 	a := newApp(t, "app-a", "a", own(1, 5))
@@ -163,7 +165,7 @@ func TestHeldRequestGoesOnAsSoonAsAnInstanceComesBack(t *testing.T) {
 	got := begin(func() answer { return w.keyed("k1") })
 	w.until("the request is held", func() bool { return w.held() == 1 })
 	w.feed.put(t, input(2, "a", own(1, 5), a))
-	if x := <-got; x.status != 200 || x.header.Get("Perdure-Replays") != "" {
+	if x := w.answered(got); x.status != 200 || x.header.Get("Perdure-Replays") != "" {
 		t.Fatal(x)
 	}
 }
@@ -218,7 +220,7 @@ func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
 	wait := make(chan struct{})
 	a.set(func() { a.before = func(*http.Request) { <-wait } })
 	got := begin(func() answer { return w.keyed("k1") })
-	<-a.arrived
+	w.arrival(a)
 	stopped := make(chan struct{})
 	go func() {
 		w.stop()
@@ -233,7 +235,7 @@ func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
 		return err != nil
 	})
 	close(wait)
-	if x := <-got; x.status != 200 {
+	if x := w.answered(got); x.status != 200 {
 		t.Fatal(x)
 	}
 	<-stopped
@@ -248,7 +250,7 @@ func TestShutdownGivesUpHeldRequestsAtTheEndOfTheDrain(t *testing.T) {
 	got := begin(func() answer { return w.keyed("k1") })
 	w.until("the request is held", func() bool { return w.held() == 1 })
 	w.stop()
-	if x := <-got; x.status != 503 && x.err == nil {
+	if x := w.answered(got); x.status != 503 && x.err == nil {
 		t.Fatal(x)
 	}
 }

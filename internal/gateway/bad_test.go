@@ -122,7 +122,7 @@ func TestWellFormedRequestsOfEveryShapeAreForwarded(t *testing.T) {
 			if status, body := w.raw(text); status != 200 && status != 100 {
 				t.Errorf("%d %s", status, body)
 			}
-			r := <-a.arrived
+			r := w.arrival(a)
 			if r.Header.Get("Upgrade") != "" || r.Header.Get("Expect") != "" || len(r.TransferEncoding) > 0 || len(r.Header.Values("Idempotency-Key")) != 1 {
 				t.Errorf("passed on: %v %v", r.TransferEncoding, r.Header)
 			}
@@ -191,17 +191,17 @@ func TestLimitsAreKept(t *testing.T) {
 	next.Systems[0].Limits = route.Limits{MaxConcurrent: 1}
 	w.feed.put(t, next)
 	for len(a.arrived) > 0 {
-		<-a.arrived
+		w.arrival(a)
 	}
 	wait := make(chan struct{})
 	a.set(func() { a.before = func(r *http.Request) { <-wait } })
 	first := begin(func() answer { return w.keyed("slow") })
-	<-a.arrived
+	w.arrival(a)
 	if got := w.keyed("shed"); got.status != 503 || !strings.Contains(got.body, "concurrency") || got.header.Get("Retry-After") == "" {
 		t.Error(got)
 	}
 	close(wait)
-	if got := <-first; got.status != 200 {
+	if got := w.answered(first); got.status != 200 {
 		t.Error(got)
 	}
 }

@@ -28,6 +28,7 @@ type exchange struct {
 	wire    []byte
 	headLen int
 
+	view   *view
 	system *systemView
 	unit   *unitView
 	judged *unitView // the unit as it was when it was last judged: a wait is over when that one has changed
@@ -48,7 +49,8 @@ type exchange struct {
 	unknown  bool // some attempt may have had an effect
 	served   *instance
 	unstamps int
-	trouble  int // attempts in a row that an instance answered with an unexplained 5xx
+	trouble  int      // attempts in a row that ended in an unexplained 5xx or without an answer
+	hopeless *problem // another attempt would end like the last
 	outcome  route.Outcome
 	stamp    []byte
 	receipt  []byte
@@ -96,6 +98,7 @@ func (x *exchange) find() *problem {
 		return p
 	}
 	v := x.g.view.Load()
+	x.view = v
 	i := v.table.Match(h.Host(), x.path)
 	if i < 0 {
 		return &problem{status: 404, slug: "no-system", title: "No system takes this request", detail: errNoSystem.Message}
@@ -144,6 +147,10 @@ func (x *exchange) writeHead(h *fasthttp.RequestHeader) {
 // locate finds the unit anew in the newest view: slots may have moved, owners may have changed.
 func (x *exchange) locate() {
 	v := x.g.view.Load()
+	if v == x.view {
+		return
+	}
+	x.view = v
 	for _, s := range v.systems {
 		if s.ID == x.system.ID {
 			x.system = s
@@ -207,6 +214,9 @@ func (x *exchange) attempt(now time.Time) (done bool, p *problem) {
 		return false, nil
 	case resultLost:
 		x.unknown = true
+		if x.hopeless != nil {
+			return false, x.hopeless
+		}
 		if !x.again() {
 			return false, unknownOutcome("the connection to the application was lost before it answered")
 		}
@@ -313,18 +323,26 @@ func (x *exchange) lost(in *instance, err error, whole bool, why uint64) {
 	x.last = route.Unknown
 	switch {
 	case !whole && why == connCut:
-		x.lastWhy = "the owner changed while the request was in flight"
+		x.lastWhy = "its owner changed, or its instance died, while the request was in flight"
 		return // says nothing about the instance
 	case !whole && why == connLate:
 		x.lastWhy = "the application did not answer in time"
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		x.lastWhy = "the application's answer is larger than the gateway takes"
+	case tooLarge(err):
+		x.hopeless = &problem{status: 502, slug: "answer-too-large", title: "The answer is too large", outcome: route.NotKnown,
+			detail: "the application's answer is larger than the gateway takes: at most " + strconv.Itoa(x.g.o.MaxAnswer) + " bytes, its head at most " + strconv.Itoa(readBuffer)}
+		return
 	case errors.Is(err, io.EOF):
 		x.lastWhy = "the application closed the connection"
 	default:
 		x.lastWhy = "the connection to the application broke"
 	}
+	x.trouble++
 	in.fared(false, false)
+}
+
+func tooLarge(err error) bool {
+	var head *fasthttp.ErrSmallBuffer
+	return errors.Is(err, fasthttp.ErrBodyTooLarge) || errors.As(err, &head)
 }
 
 // weigh reads the answer's own headers and judges it against the newest table.
@@ -355,7 +373,7 @@ func (x *exchange) weigh() route.Verdict {
 			a.Stamped, a.Ownership = true, o
 		}
 	}
-	verdict := route.Weigh(&a, x.unit.entry.Ownership)
+	verdict := route.Weigh(&a, x.current())
 	unexplained := a.Status >= 500 && a.Outcome == "" && verdict == route.Unknown
 	if unexplained {
 		x.trouble++

@@ -18,7 +18,7 @@ func TestRequestReachesTheOwnerWithTheContractsHeaders(t *testing.T) {
 	if got.status != 200 || got.body != "app-a did pay" {
 		t.Fatal(got)
 	}
-	r := <-a.arrived
+	r := w.arrival(a)
 	slot, _ := w.g.view.Load().systems[0].Lookup([]byte("acc-1"))
 	for name, want := range map[string]string{
 		"Perdure-Ownership": "1.x.5", "Perdure-Unit": "u1", "Perdure-Routing-Key": "acc-1", "Perdure-Caller": "teller",
@@ -47,11 +47,11 @@ func TestGatewayDropsAnswerOfAnOlderOwnership(t *testing.T) {
 	// The table knows ownership 6, but its owner's site still answers in 5: a frozen old owner that woke up.
 	w.feed.put(t, input(1, "a", own(1, 6), old))
 	got := begin(func() answer { return w.keyed("k1") })
-	<-old.arrived
-	<-old.arrived // the answer was dropped and the request sent again
+	w.arrival(old)
+	w.arrival(old) // the answer was dropped and the request sent again
 	w.feed.put(t, input(2, "b", own(1, 7), next, old))
 	next.set(func() { next.ownership = own(1, 7) })
-	if a := <-got; a.status != 200 || !strings.HasPrefix(a.body, "app-b") || a.header.Get("Perdure-Ownership") != "1.x.7" {
+	if a := w.answered(got); a.status != 200 || !strings.HasPrefix(a.body, "app-b") || a.header.Get("Perdure-Ownership") != "1.x.7" {
 		t.Fatal(a)
 	}
 	if read := w.do("POST", "/transfer", "x", "X-Account: acc-1"); read.status != 200 {
@@ -91,9 +91,9 @@ func TestKeyedRequestIsReplayedAfterTheFlip(t *testing.T) {
 		}
 	})
 	got := begin(func() answer { return w.keyed("k1") })
-	<-old.arrived
+	w.arrival(old)
 	w.feed.put(t, input(2, "b", own(1, 6), old, next))
-	a := <-got
+	a := w.answered(got)
 	if a.status != 200 || a.body != "app-b did pay" || a.header.Get("Perdure-Replays") == "" {
 		t.Fatal(a)
 	}
@@ -107,9 +107,9 @@ func TestReadIsReplayedAfterTheFlip(t *testing.T) {
 	old.srv.CloseClientConnections()
 	old.set(func() { old.before = func(*http.Request) { old.srv.CloseClientConnections() } })
 	got := begin(func() answer { return w.do("GET", "/balance?x=1", "", "X-Account: acc-1") })
-	<-old.arrived
+	w.arrival(old)
 	w.feed.put(t, input(2, "b", own(1, 6), old, next))
-	if a := <-got; a.status != 200 || !strings.HasPrefix(a.body, "app-b") {
+	if a := w.answered(got); a.status != 200 || !strings.HasPrefix(a.body, "app-b") {
 		t.Fatal(a)
 	}
 	if seen := next.requests(); seen[0] != "GET /balance?x=1 " {
@@ -138,7 +138,7 @@ func TestUnkeyedRequestIsHeldBeforeItIsSent(t *testing.T) {
 	got := begin(func() answer { return w.do("POST", "/transfer", "pay", "X-Account: acc-1") })
 	w.until("the request is held", func() bool { return w.held() == 1 })
 	w.feed.put(t, input(2, "a", own(1, 6), a))
-	if a := <-got; a.status != 200 || a.header.Get("Perdure-Held-Ms") == "" || a.header.Get("Perdure-Replays") != "" {
+	if a := w.answered(got); a.status != 200 || a.header.Get("Perdure-Held-Ms") == "" || a.header.Get("Perdure-Replays") != "" {
 		t.Fatal(a)
 	}
 	w.until("the hold is empty", func() bool { return w.held() == 0 })
@@ -156,9 +156,9 @@ func TestNotOwnerMeansRouteAgainAndHoldForUnkeyedRequestsToo(t *testing.T) {
 		}
 	})
 	got := begin(func() answer { return w.do("POST", "/transfer", "pay", "X-Account: acc-1") })
-	<-old.arrived
+	w.arrival(old)
 	w.feed.put(t, input(2, "b", own(1, 6), old, next))
-	if a := <-got; a.status != 200 || a.body != "app-b did pay" {
+	if a := w.answered(got); a.status != 200 || a.body != "app-b did pay" {
 		t.Fatal(a)
 	}
 }
@@ -170,7 +170,7 @@ func TestHoldEndsByItself(t *testing.T) {
 	in := with(input(1, "a", own(1, 5), a), state(unit.Open, unit.Closing))
 	in.Systems[0].Hold.Time = 300 * time.Millisecond
 	w.feed.put(t, in) // and nobody ever releases it
-	got := w.keyed("k1")
+	got := w.answered(begin(func() answer { return w.keyed("k1") }))
 	if got.status != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "held-too-long") || got.header.Get("Perdure-Outcome") != "not-owner" {
 		t.Fatal(got)
 	}
@@ -192,7 +192,7 @@ func TestBoundedHoldShedsWhatIsTooMuch(t *testing.T) {
 		t.Fatal(got)
 	}
 	w.feed.put(t, with(input(2, "a", own(1, 5), a), func(in *route.Input) { in.Systems[0].Hold.Bytes = 100 }))
-	if x, y := <-first, <-second; x.status != 200 || y.status != 200 {
+	if x, y := w.answered(first), w.answered(second); x.status != 200 || y.status != 200 {
 		t.Fatal(x, y)
 	}
 	closed := with(input(3, "a", own(1, 6), a), state(unit.Promoting, unit.Promotion))
@@ -216,15 +216,15 @@ func TestInFlightRequestsToTheOldOwnerAreAbandonedAtTheFlip(t *testing.T) {
 	old.set(func() { old.before = func(*http.Request) { <-frozen } })
 	keyed := begin(func() answer { return w.keyed("k1") })
 	unkeyed := begin(func() answer { return w.do("POST", "/transfer", "pay", "X-Account: acc-1") })
-	<-old.arrived
-	<-old.arrived
+	w.arrival(old)
+	w.arrival(old)
 	in = input(2, "b", own(1, 6), old, next)
 	in.Systems[0].Hold.Time = time.Hour
 	w.feed.put(t, in)
-	if a := <-keyed; a.status != 200 || a.body != "app-b did pay" || a.header.Get("Perdure-Replays") != "1" {
+	if a := w.answered(keyed); a.status != 200 || a.body != "app-b did pay" || a.header.Get("Perdure-Replays") != "1" {
 		t.Fatal(a)
 	}
-	if a := <-unkeyed; a.status != 502 {
+	if a := w.answered(unkeyed); a.status != 502 {
 		t.Fatal(a)
 	}
 }

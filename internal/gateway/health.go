@@ -143,6 +143,22 @@ func (in *instance) checked(ok bool) {
 		in.closeIdle(true, time.Now())
 	}
 	in.g.refresh()
+	if was && !now {
+		in.g.leaveHanging(in)
+	}
+}
+
+// leaveHanging cuts the attempts in flight to an instance that has stopped answering its health checks, where another one of its site
+// is well: those that may be repeated go there at once instead of waiting for their timeout.
+func (g *Gateway) leaveHanging(in *instance) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, other := range g.members {
+		if other != in && other.System == in.System && other.Site == in.Site && other.usable(time.Now()) {
+			g.metrics.abandoned.Add(float64(in.cutWhere(connCut, func(c *conn) bool { return !c.once.Load() })))
+			return
+		}
+	}
 }
 
 // fared takes in how a request went. unreachable: it could not even be sent, so others are tried first from now on.

@@ -12,7 +12,7 @@ import (
 // request waits, and it always ends: by the change, the pause, the end of the hold, or the end of the gateway.
 func (x *exchange) wait(changeOnly bool) *problem {
 	now := time.Now()
-	left := x.deadline.Sub(now)
+	left := x.left(now)
 	if left <= 0 {
 		return x.heldTooLong()
 	}

@@ -277,6 +277,9 @@ func (in *instance) closeIdle(all bool, now time.Time) {
 
 // cutWhere cuts the attempts in flight that the condition names, and gives their number.
 func (in *instance) cutWhere(why uint64, condition func(c *conn) bool) int {
+	if in.busy.Load() == 0 {
+		return 0
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	n := 0
@@ -326,31 +329,6 @@ func (g *Gateway) syncInstances(list []route.Instance) {
 func (g *Gateway) dismiss(in *instance) {
 	in.retire()
 	g.leaving = append(g.leaving, in)
-}
-
-// onceGrace is how long an attempt that must not be repeated goes on after its unit changed hands: its answer will not count,
-// but "not-owner" would still say that nothing happened.
-const onceGrace = time.Second
-
-// abandon cuts every attempt in flight under a former ownership of the units. Caller holds Gateway.mu.
-func (g *Gateway) abandon(units []*track) {
-	soon := g.at(time.Now().Add(onceGrace))
-	n := g.cutEverywhere(connCut, func(c *conn) bool {
-		t := c.track.Load()
-		for _, u := range units {
-			if t != u || c.gen.Load() == u.gen.Load() {
-				continue
-			}
-			if !c.once.Load() {
-				return true
-			}
-			if c.deadline.Load() > soon {
-				c.deadline.Store(soon)
-			}
-		}
-		return false
-	})
-	g.metrics.abandoned.Add(float64(n))
 }
 
 func (g *Gateway) cutEverywhere(why uint64, condition func(*conn) bool) int {

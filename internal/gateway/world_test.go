@@ -159,7 +159,7 @@ func (f *feed) Ack(_ context.Context, version int64) error {
 func (f *feed) put(t *testing.T, in route.Input) {
 	t.Helper()
 	f.inputs <- in
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for {
 		select {
 		case v := <-f.acks:
@@ -273,7 +273,7 @@ func (w *world) until(what string, condition func() bool) {
 	w.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for !condition() {
 		select {
 		case <-tick.C:
@@ -312,3 +312,30 @@ func (w *world) raw(text string) (int, string) {
 }
 
 func jsonInt(n int64) string { return fmt.Sprint(n) }
+
+// patience bounds every wait of a test that would otherwise hang where the gateway is wrong.
+const patience = 20 * time.Second
+
+// arrival waits for the next request at the application.
+func (w *world) arrival(a *app) *http.Request {
+	w.Helper()
+	select {
+	case r := <-a.arrived:
+		return r
+	case <-time.After(patience):
+		w.Fatalf("no request arrived at %s", a.id)
+		return nil
+	}
+}
+
+// answered waits for the answer of a request that was begun.
+func (w *world) answered(c <-chan answer) answer {
+	w.Helper()
+	select {
+	case a := <-c:
+		return a
+	case <-time.After(patience):
+		w.Fatal("the request was never answered")
+		return answer{}
+	}
+}
