@@ -58,7 +58,7 @@ func (i identity) notTheirs(kind unit.Kind) error {
 
 func (i identity) claimAgent(t unit.Transition) (unit.Transition, error) {
 	switch t.Kind {
-	case unit.Enrol, unit.Reopen, unit.OwnerDown, unit.Shrink, unit.Grow, unit.Close, unit.Decide, unit.Opened, unit.Abort:
+	case unit.Enrol, unit.Attach, unit.Reopen, unit.OwnerDown, unit.Shrink, unit.Grow, unit.Close, unit.Decide, unit.Opened, unit.Abort:
 	case unit.Begin, unit.Propose, unit.Accept, unit.Recover, unit.Amend, unit.Settle:
 		return t, i.notTheirs(t.Kind)
 	default:
@@ -101,7 +101,8 @@ func (i identity) claimPerson(t unit.Transition) (unit.Transition, error) {
 
 func (s *Server) silence(_ context.Context, in *struct {
 	Group estate.GroupID `path:"group"`
-}) (*body[wire.Silence], error) {
+},
+) (*body[wire.Silence], error) {
 	if s.d.Silences == nil {
 		return nil, errs.New(errs.Unavailable, "this node does not probe owners")
 	}
