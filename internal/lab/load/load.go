@@ -63,7 +63,7 @@ type Options struct {
 	Duplicates float64
 	// Workers bounds the calls under way per lane; 0 means 128. When all are busy the lane skips calls and counts them.
 	Workers int
-	// AttemptTimeout bounds one sending, DialTimeout one connection; 0 means 4 s and 1 s.
+	// AttemptTimeout bounds one sending, DialTimeout one connection; 0 means 5 s and 1 s.
 	AttemptTimeout, DialTimeout time.Duration
 	// Avoid is how long a gateway that failed is not tried first; 0 means 1 s.
 	Avoid time.Duration
@@ -79,7 +79,7 @@ func (o Options) withDefaults() Options {
 		o.Mix = defaultMix
 	}
 	o.Workers = cmp.Or(o.Workers, 128)
-	o.AttemptTimeout = cmp.Or(o.AttemptTimeout, 4*time.Second)
+	o.AttemptTimeout = cmp.Or(o.AttemptTimeout, 5*time.Second)
 	o.DialTimeout = cmp.Or(o.DialTimeout, time.Second)
 	o.Avoid = cmp.Or(o.Avoid, time.Second)
 	o.Replays = max(0, cmp.Or(o.Replays, 200))
