@@ -50,7 +50,7 @@ func (m *member) Keys() []string           { return m.net.Keys(m.id) }
 func (m *member) Kill()                    { m.net.Kill(m.id) }
 func (m *member) Freeze()                  { m.net.Freeze(m.id) }
 func (m *member) Thaw()                    { m.net.Thaw(m.id) }
-func (m *member) Reattach() { m.Database.Release(); m.Database = m.net.Database(m.id) }
+func (m *member) Reattach()                { m.Database.Release(); m.Database = m.net.Database(m.id) }
 
 func (m *member) Commit(ctx context.Context, unit estate.UnitID, key string) error {
 	return m.net.Commit(ctx, m.id, unit, key, 10)

@@ -42,7 +42,7 @@ func (m *member) awaitReadyOf(p *process) error {
 		if err != nil {
 			select {
 			case <-p.dead:
-				return false, errs.New(errs.Unavailable, "it ended: %s", m.lastWords())
+				return false, errs.New(errs.Unavailable, "it ended: %s", m.lastWords(p.seen))
 			default:
 				return false, nil
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -162,7 +163,7 @@ func (d *Database) private(ctx context.Context, dir, database string, fn func(co
 	err = poll(ctx, func() (bool, error) {
 		select {
 		case <-p.dead:
-			return false, errs.New(errs.Unavailable, "PostgreSQL ended while it opened %s privately: %s", dir, d.lastWords())
+			return false, errs.New(errs.Unavailable, "PostgreSQL ended while it opened %s privately: %s", dir, d.lastWords(p.seen))
 		default:
 		}
 		c, err := d.connect(ctx, d.privateDir(), database, "private")
@@ -186,7 +187,7 @@ func (d *Database) private(ctx context.Context, dir, database string, fn func(co
 
 // endPrivate ends private servers that a killed predecessor left on the directory.
 func (d *Database) endPrivate() error {
-	lines := pidFile(d.o.DataDir)
+	lines := linesOf(filepath.Join(d.o.DataDir, "postmaster.pid"))
 	if len(lines) < 5 || lines[4] != d.privateDir() || postmasterOf(d.o.DataDir) == 0 {
 		return nil
 	}

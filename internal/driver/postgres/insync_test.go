@@ -2,8 +2,11 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -328,4 +331,76 @@ func TestApplicationsCannotTakeTheAgentsConnections(t *testing.T) {
 	for _, c := range apps {
 		_ = c.Close(context.Background())
 	}
+}
+
+// Under writers and checkpoints, which delay the checkpointer (H5), the set is emptied and grown again and again; then the
+// owner is killed. What was begun and acknowledged while the set stood is on the copy.
+func TestAcknowledgedBehindTheProofIsOnTheCopy(t *testing.T) {
+	t.Parallel()
+	p, s := newMember(t, "u1-a", nil), newMember(t, "u1-b", nil)
+	p.own(1)
+	s.copyOf(p)
+	p.growTo(s)
+	var proven atomic.Bool
+	proven.Store(true)
+	var mu sync.Mutex
+	var owed []string
+	for w := range 6 {
+		p.background(func(ctx context.Context, conn *pgx.Conn) error {
+			for n := 0; ; n++ {
+				key, stood := fmt.Sprintf("%d-%05d", w, n), proven.Load()
+				if err := p.pay(ctx, conn, key); err != nil {
+					return err
+				}
+				mu.Lock()
+				if stood && proven.Load() {
+					owed = append(owed, key)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	checkpoints, end := context.WithCancel(p.ctx())
+	ended := make(chan struct{})
+	admin, err := p.connect(p.ctx(), p.socketDir(), p.o.Database, "test")
+	p.must(err)
+	go func() {
+		defer close(ended)
+		for checkpoints.Err() == nil {
+			_, _ = admin.Exec(checkpoints, "checkpoint")
+		}
+	}()
+	for range 3 {
+		proven.Store(false)
+		p.must(p.Shrink(p.ctx(), nil))
+		t.Logf("frozen for %s", p.growTo(s).Frozen)
+		proven.Store(true)
+		mu.Lock()
+		before := len(owed)
+		mu.Unlock()
+		p.until("more was acknowledged", func(driver.Observation) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(owed) > before+10
+		})
+	}
+	end()
+	<-ended
+	p.kill()
+	if _, err := s.Sever(s.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	s.must(s.Promote(s.ctx()))
+	has := map[string]bool{}
+	for _, key := range s.keys() {
+		has[key] = true
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, key := range owed {
+		if !has[key] {
+			t.Errorf("%s was acknowledged and is lost", key)
+		}
+	}
+	t.Logf("%d acknowledged behind a proof", len(owed))
 }

@@ -284,6 +284,29 @@ func TestSwapIsFinishedAfterAKill(t *testing.T) {
 	p.start()
 }
 
+func TestUnreapedServerIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	p := newMember(t, "u1-a", nil)
+	p.own(1)
+	p.must(p.Stop(p.ctx(), false))
+	p.releaseDriver()
+	// Started by somebody who never reaps it, as an agent's predecessor under a careless first process.
+	p.attachDriver()
+	p.must(p.prepareStart(p.ctx(), driver.Primary, p.now()))
+	server := p.command(context.Background(), "postgres", append([]string{"-D", p.opts.DataDir}, p.arguments("careless")...)...)
+	p.must(server.Start())
+	t.Cleanup(func() { _ = server.Wait() })
+	p.until("it is found", func(o driver.Observation) bool { return o.Answering })
+	p.kill()
+	if p.observe().Running {
+		t.Error("a dead server that nobody reaped is seen running")
+	}
+	p.start()
+	if !p.observe().Answering {
+		t.Error("it was not started again")
+	}
+}
+
 func TestPortInUseIsNamed(t *testing.T) {
 	t.Parallel()
 	for _, collector := range []string{"off", "on"} {

@@ -145,7 +145,7 @@ func New(o Options) (*Database, error) {
 		}
 		d.uid, d.gid = int(d.cred.Uid), int(d.cred.Gid)
 	}
-	if n := len(d.socketFile()); n > 107 {
+	if n := len(d.socketLock(d.privateDir())); n > 107 {
 		return nil, errs.New(errs.Invalid, "run directory %s is too long for a socket (%d of 107 bytes): choose a shorter one", o.RunDir, n)
 	}
 	for _, dir := range []string{o.RunDir, d.socketDir(), filepath.Join(o.RunDir, "private"), filepath.Join(o.RunDir, "log")} {
@@ -240,8 +240,8 @@ func (d *Database) takeLock() error {
 
 func (d *Database) socketDir() string  { return filepath.Join(d.o.RunDir, "s") }
 func (d *Database) privateDir() string { return filepath.Join(d.o.RunDir, "private") }
-func (d *Database) socketFile() string {
-	return filepath.Join(d.privateDir(), ".s.PGSQL."+strconv.Itoa(d.o.Port)+".lock")
+func (d *Database) socketLock(dir string) string {
+	return filepath.Join(dir, ".s.PGSQL."+strconv.Itoa(d.o.Port)+".lock")
 }
 func (d *Database) bin(name string) string { return filepath.Join(d.o.BinDir, name) }
 

@@ -28,6 +28,7 @@ const tick = 2 * time.Millisecond
 // process is one life of a postmaster, ours or found again.
 type process struct {
 	pid  int
+	seen time.Time     // when we started or found it
 	dead chan struct{} // closed when the postmaster and all its children are gone
 	stop *os.File      // closing it ends the watch
 	once sync.Once
@@ -45,7 +46,7 @@ func (d *Database) watch(pid int, dir string, child *exec.Cmd) (*process, error)
 		_ = unix.Close(fd)
 		return nil, errs.New(errs.Unavailable, "cannot watch server process %d: %w", pid, err)
 	}
-	p := &process{pid: pid, dead: make(chan struct{}), stop: w, done: make(chan struct{})}
+	p := &process{pid: pid, seen: time.Now(), dead: make(chan struct{}), stop: w, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
 		defer unix.Close(fd)
@@ -120,6 +121,11 @@ func (d *Database) attach() *process {
 // launch starts a server on dir that outlives this process, its messages going to log.
 func (d *Database) launch(dir, log string, args []string) (*process, error) {
 	killRemains(dir)
+	for _, file := range []string{filepath.Join(dir, "postmaster.pid"), d.socketLock(d.socketDir()), d.socketLock(d.privateDir())} {
+		if err := forgetUnreaped(file); err != nil {
+			return nil, err
+		}
+	}
 	out, err := d.openLog(log)
 	if err != nil {
 		return nil, err
@@ -169,16 +175,28 @@ func (p *process) end(ctx context.Context, immediate bool) error {
 
 // postmasterOf gives the pid of the postmaster that runs on dir, 0 where none lives.
 func postmasterOf(dir string) int {
-	text, err := os.ReadFile(filepath.Join(dir, "postmaster.pid"))
-	if err != nil {
+	lines := linesOf(filepath.Join(dir, "postmaster.pid"))
+	if len(lines) == 0 {
 		return 0
 	}
-	first, _, _ := strings.Cut(string(text), "\n")
-	pid, err := strconv.Atoi(strings.TrimSpace(first))
+	pid, err := strconv.Atoi(strings.TrimSpace(lines[0]))
 	if err != nil || pid <= 0 || !isServerProcess(pid, inode(dir)) {
 		return 0
 	}
 	return pid
+}
+
+// forgetUnreaped removes the lock file of a postmaster that has ended and that nobody has reaped yet: PostgreSQL would take it for alive.
+func forgetUnreaped(lock string) error {
+	lines := linesOf(lock)
+	if len(lines) == 0 {
+		return nil
+	}
+	stat, err := os.ReadFile(filepath.Join("/proc", strings.TrimSpace(lines[0]), "stat"))
+	if err != nil || !bytes.Contains(stat, []byte("(postgres) Z ")) {
+		return nil
+	}
+	return removeFile(lock)
 }
 
 // file identifies a directory by device and inode, so that a renamed one is still known.

@@ -97,15 +97,15 @@ func (d *Database) prepareStart(ctx context.Context, kind driver.Directory, life
 func (d *Database) awaitReady(ctx context.Context) error {
 	p := d.running()
 	if p == nil {
-		return d.startFailed()
+		return errs.New(errs.Unavailable, "PostgreSQL on %s ended while it was starting: see %s", d.o.DataDir, filepath.Join(d.o.RunDir, "log"))
 	}
 	err := poll(ctx, func() (bool, error) {
 		select {
 		case <-p.dead:
-			return false, d.startFailed()
+			return false, d.startFailed(p)
 		default:
 		}
-		lines := pidFile(d.o.DataDir)
+		lines := linesOf(filepath.Join(d.o.DataDir, "postmaster.pid"))
 		// A killed server leaves its file behind: it speaks for this one only under this one's number.
 		return len(lines) > 7 && lines[0] == strconv.Itoa(p.pid) && strings.TrimSpace(lines[7]) == "ready", nil
 	})
@@ -115,25 +115,26 @@ func (d *Database) awaitReady(ctx context.Context) error {
 	return err
 }
 
-// pidFile gives the lines of postmaster.pid, none where there is no such file.
-func pidFile(dir string) []string {
-	text, err := os.ReadFile(filepath.Join(dir, "postmaster.pid"))
+// linesOf gives the lines of a small file, none where there is no such file.
+func linesOf(path string) []string {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil
 	}
 	return strings.Split(string(text), "\n")
 }
 
-func (d *Database) startFailed() error {
+func (d *Database) startFailed(p *process) error {
 	// The log collector ends after the server, when it has written all.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = poll(ctx, func() (bool, error) { return len(serverProcesses(d.o.DataDir)) == 0, nil }) // what it has not written is not told
-	return errs.New(errs.Unavailable, "PostgreSQL on %s ended while it was starting: %s", d.o.DataDir, d.lastWords())
+	return errs.New(errs.Unavailable, "PostgreSQL on %s ended while it was starting: %s", d.o.DataDir, d.lastWords(p.seen))
 }
 
-// lastWords gives what the server complained about last, from the log it wrote to last: the collector's where that has begun.
-func (d *Database) lastWords() string {
+// lastWords gives what the server complained about last since a time, from all of its logs: the collector begins one of its own.
+func (d *Database) lastWords(since time.Time) string {
+	from := since.Add(-time.Second).UTC().Format("2006-01-02 15:04:05.000")
 	dir := filepath.Join(d.o.RunDir, "log")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -150,7 +151,7 @@ func (d *Database) lastWords() string {
 		for _, line := range lines[max(0, len(lines)-30):] {
 			for _, level := range []string{"FATAL:", "PANIC:", "ERROR:", "LOG:", "HINT:"} {
 				_, rest, ok := strings.Cut(line, level)
-				if ok && (level != "LOG:" && level != "HINT:" || strings.Contains(rest, "could not")) && len(line) > 23 {
+				if ok && (level != "LOG:" && level != "HINT:" || strings.Contains(rest, "could not")) && len(line) > 23 && line[:23] >= from {
 					said = append(said, complaint{line[:23], strings.TrimSpace(rest)})
 				}
 			}
