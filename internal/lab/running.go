@@ -178,7 +178,8 @@ func (r *running) bootstrap(ctx context.Context) error {
 	text := manifest.Export(r.plan.set)
 	if err := until(ctx, "the manifest is applied", func() error {
 		_, err := admin.ApplyManifest(ctx, text, 0, false)
-		if k := errs.KindOf(err); k == errs.Invalid || k == errs.Refused || k == errs.Unauthorised {
+		// The token's file is there a moment before the store has the token, so being refused by it means: not yet.
+		if k := errs.KindOf(err); k == errs.Invalid || k == errs.Refused {
 			return final{err}
 		}
 		return err
