@@ -59,7 +59,7 @@ func (i identity) notTheirs(kind unit.Kind) error {
 func (i identity) claimAgent(t unit.Transition) (unit.Transition, error) {
 	switch t.Kind {
 	case unit.Enrol, unit.Attach, unit.Reopen, unit.OwnerDown, unit.Shrink, unit.Grow, unit.Close, unit.Decide, unit.Opened, unit.Abort:
-	case unit.Begin, unit.Propose, unit.Accept, unit.Recover, unit.Amend, unit.Settle:
+	case unit.Begin, unit.Propose, unit.Accept, unit.Recover, unit.Amend, unit.Release, unit.Settle:
 		return t, i.notTheirs(t.Kind)
 	default:
 		return t, errs.New(errs.Invalid, "transition %q is not known", t.Kind)
