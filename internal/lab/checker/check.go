@@ -124,7 +124,7 @@ func (c *check) countCalls() {
 		if k.op.Writes() && k.outcome == history.Refused && k.phase == history.Steady {
 			s.Refused++
 		}
-		if k.status == locked && k.op.Writes() && !c.mayBeQuarantined(k) {
+		if k.status == history.StatusLocked && k.op.Writes() && !c.mayBeQuarantined(k) {
 			k.erred = true
 		}
 		if k.erred {
@@ -140,9 +140,6 @@ func (c *check) countCalls() {
 		}
 	}
 }
-
-// locked is the status of an answer that an account is in quarantine.
-const locked = 423
 
 // mayBeQuarantined reports whether the unit was taken over with a possible loss before the call was answered (I7).
 func (c *check) mayBeQuarantined(k *call) bool {

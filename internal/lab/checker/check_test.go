@@ -3,10 +3,12 @@ package checker_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"perdure/internal/lab/checker"
+	"perdure/internal/lab/history"
 )
 
 func judge(t rapid.TB, w *world) checker.Verdict {
@@ -30,5 +32,22 @@ func TestCorrectRunPasses(t *testing.T) {
 	}
 	for _, s := range v.Steps {
 		t.Logf("%+v", s)
+	}
+}
+
+func TestQuarantineAnswerIsNoResultWhileAnEarlierSendingIsUnderWay(t *testing.T) {
+	w := story(1)
+	m := w.step(history.Starts, history.Emergency)
+	for _, e := range w.events {
+		c := e.Call
+		if c == nil || !acknowledged(c) || c.Unit != "u1" || c.Sent.Mono < m.At.Mono+time.Second {
+			continue
+		}
+		c.Outcome, c.Status = history.Refused, history.StatusLocked
+		c.Attempts = append([]history.Attempt{{Gateway: "g", From: c.Sent.Mono, Until: c.Sent.Mono, Ending: history.TimedOut}}, c.Attempts...)
+		break
+	}
+	if v := judge(t, w); !v.Pass || v.Unresolved != 1 {
+		t.Errorf("%d unresolved, found %v", v.Unresolved, v.Findings)
 	}
 }

@@ -233,6 +233,24 @@ var controls = []control{
 		}
 		return true
 	}},
+	{"a write that was blocked by a quarantine had its effect", checker.RefusedEffect, func(w *world, r *rand.Rand) bool {
+		m := w.step(history.Starts, history.Emergency)
+		if m == nil {
+			return false
+		}
+		c := pick(w, r, func(c *history.Call) bool {
+			return acknowledged(c) && c.Sent.Mono > m.At.Mono+time.Second && w.recordOf(c) >= 0
+		})
+		if c == nil {
+			return false
+		}
+		for _, e := range w.events {
+			if e.Call != nil && e.Call.Key == c.Key {
+				e.Call.Outcome, e.Call.Status = history.Refused, history.StatusLocked
+			}
+		}
+		return len(c.Attempts) == 1
+	}},
 	{"a journal entry has no record", checker.UnrecordedEffect, func(w *world, r *rand.Rand) bool {
 		c := w.stands(r)
 		w.facts.RecordRows = slices.DeleteFunc(w.facts.RecordRows, func(rec checker.Record) bool { return rec.Key == c.Key })

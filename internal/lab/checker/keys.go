@@ -72,6 +72,9 @@ func (one *key) take(k *call) {
 			one.stamp = k.ownership
 		}
 	case history.Refused:
+		if k.status == history.StatusLocked && one.unsure {
+			return // an account in quarantine: nothing is stored, and an earlier sending may still have its effect
+		}
 		one.refused = k
 	default:
 		return

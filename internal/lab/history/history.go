@@ -7,6 +7,7 @@
 package history
 
 import (
+	"slices"
 	"time"
 
 	"perdure/internal/driver"
@@ -161,6 +162,14 @@ func (a Attempt) Unsure() bool {
 
 // Reconnected reports whether the gateway was reset, unreachable or silent, so that the client went on with the same key at the next one.
 func (a Attempt) Reconnected() bool { return a.Ending != Answered }
+
+// StatusLocked is the status of an answer that an account is in quarantine. It is no result: nothing is stored under the key.
+const StatusLocked = 423
+
+// Passing reports whether the answer says only how things stood at that moment, while an earlier sending of the call may still have its effect.
+func (c *Call) Passing() bool {
+	return c.Outcome == Refused && c.Status == StatusLocked && slices.ContainsFunc(c.Attempts, Attempt.Unsure)
+}
 
 // Erred reports whether the client saw an error: a 5xx answer, a wrong 4xx, or no proper answer within its patience.
 func (c *Call) Erred() bool {

@@ -208,7 +208,7 @@ func (c *client) judge(g *gateway, a *history.Attempt, res *fasthttp.Response, e
 // properRefusal reports whether a 4xx is the business's answer: refused now, the stored refusal again, or an account in quarantine.
 // Whether the unit may be in quarantine is for the checker to say.
 func properRefusal(status int, outcome string) bool {
-	return outcome == "refused" || status == fasthttp.StatusUnprocessableEntity && outcome == "replayed" || status == fasthttp.StatusLocked
+	return outcome == "refused" || status == fasthttp.StatusUnprocessableEntity && outcome == "replayed" || status == history.StatusLocked
 }
 
 func ending(err error) history.Ending {

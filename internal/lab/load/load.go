@@ -237,6 +237,9 @@ func (g *Generator) call(c *client, r request) (history.Call, error) {
 		case history.Acknowledged:
 			g.sample.offer(c, r)
 		case history.Refused, history.Wrong:
+			if call.Passing() {
+				g.open.add(c, r)
+			}
 		}
 	}
 	return call, g.out.Append(history.Event{Call: &call})
