@@ -87,8 +87,11 @@ func reaches(cred *syscall.Credential, path string) bool {
 // removeOutside removes the folder that was noted down.
 func removeOutside(dir string) error {
 	text, err := os.ReadFile(filepath.Join(dir, outsideNote))
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if err != nil {
+		return errs.New(errs.Unavailable, "cannot find the folder of the databases: %w", err)
 	}
 	outside := strings.TrimSpace(string(text))
 	if !strings.HasPrefix(outside, "/var/tmp/perdure-lab-") || strings.Contains(outside, "..") {

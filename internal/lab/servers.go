@@ -75,10 +75,7 @@ func former(dir string) bool {
 // copyFormer copies the records of former owners at a site into the history: the checker's own view of what they had, before their
 // agents learn of a successor. final says that no server runs there.
 func (r *running) copyFormer(ctx context.Context, s estate.SiteID, final bool) error {
-	groups, err := r.groups(ctx)
-	if err != nil {
-		return nil // without a control plane nobody has another owner yet
-	}
+	groups, _ := r.groups(ctx) // without a control plane nobody has another owner yet
 	for _, p := range r.layout.Of(site.Agent) {
 		dir, _ := r.layout.DataDir(p.Member())
 		if p.Site != s || !former(dir) {

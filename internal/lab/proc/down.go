@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -178,20 +179,29 @@ func end(pids map[int]bool, ask syscall.Signal, patience time.Duration) int {
 // so a dead child is taken only when it is known for a stranger: a server that began a session of its own, or anybody who was
 // dead at two looks in a row, with nobody waiting.
 func (s *Supervisor) collect() {
+	died := make(chan os.Signal, 1)
+	signal.Notify(died, syscall.SIGCHLD)
+	defer signal.Stop(died)
 	tick := time.NewTicker(collectEvery)
 	defer tick.Stop()
 	dead := make(map[Identity]bool)
+	look := true
 	for {
 		select {
 		case <-s.stop:
 			return
+		case <-died:
+			look = true
 		case <-tick.C:
-			dead = s.reap(dead)
+			if look {
+				dead = s.reap(dead)
+				look = len(dead) > 0
+			}
 		}
 	}
 }
 
-// collectEvery is how often orphans are looked for: a server that was killed blocks its successor until it is collected.
+// collectEvery is how often orphans are looked for at most: a server that was killed blocks its successor until it is collected.
 const collectEvery = 200 * time.Millisecond
 
 // collectNow waits until the dead have left the process table, because a server refuses to start beside its dead predecessor.

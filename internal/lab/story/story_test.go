@@ -60,7 +60,7 @@ func TestStoriesParseAsWritten(t *testing.T) {
 func dump(b *bytes.Buffer, all []Statement, indent string) {
 	for _, s := range all {
 		var v any
-		kind := ""
+		var kind string
 		switch {
 		case s.Action != nil:
 			v, kind = s.Action, fmt.Sprintf("%T", s.Action)
