@@ -35,6 +35,7 @@ func (s *Server) createToken(ctx context.Context, in *tokenInput) (*body[wire.Ne
 
 func (s *Server) revokeToken(ctx context.Context, in *struct {
 	ID string `path:"id"`
-}) (*nothing, error) {
+},
+) (*nothing, error) {
 	return nil, s.d.Store.RevokeToken(ctx, who(ctx).Name, in.ID)
 }

@@ -216,7 +216,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			p := recover()
-			if p == http.ErrAbortHandler {
+			if cut, ok := p.(error); ok && errors.Is(cut, http.ErrAbortHandler) {
 				s.note(r, rec, time.Since(began))
 				panic(p)
 			}

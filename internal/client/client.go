@@ -201,7 +201,9 @@ func (c *Client) do(ctx context.Context, r call) error {
 			case r.once && got.sent:
 				return errs.New(errs.Unknown, "%s %s may have been done: node %s did not answer; look before repeating: %w", r.method, r.path, e.url, got.err)
 			}
-			last = got.err
+			if !answered(last) || answered(got.err) { // what a node said tells more than that another one is not there
+				last = got.err
+			}
 			if ctx.Err() != nil {
 				return c.giveUp(r, uncertain, last)
 			}
@@ -214,6 +216,11 @@ func (c *Client) do(ctx context.Context, r call) error {
 		case <-pause.C:
 		}
 	}
+}
+
+func answered(err error) bool {
+	var said *errs.Error
+	return errors.As(err, &said)
 }
 
 func (c *Client) giveUp(r call, uncertain bool, last error) error {

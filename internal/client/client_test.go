@@ -264,23 +264,24 @@ func TestWatchGivesSnapshotsAndRevisionsWholeAndResumesWhereItStopped(t *testing
 	}
 	var told []string
 	for _, u := range got {
-		s := fmt.Sprint(u.Position.Revision)
+		var s strings.Builder
+		s.WriteString(fmt.Sprint(u.Position.Revision))
 		if u.Position.Incarnation != (estate.Incarnation{Counter: 1, ID: "x"}) {
-			s += " strange"
+			s.WriteString(" strange")
 		}
 		if u.Reset {
-			s += " reset"
+			s.WriteString(" reset")
 		}
 		if u.Heartbeat {
-			s += fmt.Sprint(" heartbeat ", u.Quorum, " ", u.Node)
+			s.WriteString(fmt.Sprint(" heartbeat ", u.Quorum, " ", u.Node))
 		}
 		for _, ch := range u.Changes {
-			s += fmt.Sprint(" ", ch.Key, "@", ch.Revision, "=", string(ch.Value))
+			s.WriteString(fmt.Sprint(" ", ch.Key, "@", ch.Revision, "=", string(ch.Value)))
 			if ch.Deleted {
-				s += "deleted"
+				s.WriteString("deleted")
 			}
 		}
-		told = append(told, s)
+		told = append(told, s.String())
 	}
 	want := `10 reset groups/u1@4={"a":1} groups/u2@9={"a":2}
 12 groups/u1@12={"a":3} groups/u2@12=deleted
@@ -357,6 +358,14 @@ func TestWatchEndsWithoutTheRightToIt(t *testing.T) {
 	node, _ := stand(t, refuse(401, errs.Unauthorised, "revoked"))
 	c := dial(t, client.Options{Endpoints: []string{node}})
 	if err := c.Watch(t.Context(), client.WatchOptions{}, func(wire.Update) error { return nil }); errs.KindOf(err) != errs.Unauthorised {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatANodeSaidIsToldRatherThanThatAnotherIsNotThere(t *testing.T) {
+	cold, _ := stand(t, refuse(503, errs.Unavailable, "it is cold"))
+	c := dial(t, client.Options{Endpoints: []string{cold, nobody(t)}, Timeout: 300 * time.Millisecond})
+	if _, err := c.Groups(t.Context(), wire.Fresh); err == nil || !strings.Contains(err.Error(), "it is cold") {
 		t.Fatal(err)
 	}
 }

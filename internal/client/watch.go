@@ -54,14 +54,13 @@ func (c *Client) Watch(ctx context.Context, o WatchOptions, handle func(wire.Upd
 			before := w.lines
 			err := w.session(ctx, e, patience)
 			if ctx.Err() != nil {
-				return nil
+				break
 			}
 			var broken *handlerError
 			if errors.As(err, &broken) {
 				return broken.err
 			}
-			switch errs.KindOf(err) {
-			case errs.Unauthorised, errs.Forbidden, errs.Invalid:
+			if kind := errs.KindOf(err); kind == errs.Unauthorised || kind == errs.Forbidden || kind == errs.Invalid {
 				return err
 			}
 			c.o.Logger.Debug("watch goes on elsewhere", "node", e.url, "error", err)

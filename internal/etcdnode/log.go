@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"go.uber.org/zap/zapcore"
@@ -79,13 +80,14 @@ type fatalHook struct {
 // OnWrite implements zapcore.CheckWriteHook.
 func (h *fatalHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 	if h.starting.Load() {
-		detail := e.Message
+		var detail strings.Builder
+		detail.WriteString(e.Message)
 		for _, f := range fields {
 			if err, ok := f.Interface.(error); ok {
-				detail += ": " + err.Error()
+				detail.WriteString(": " + err.Error())
 			}
 		}
-		panic(detail)
+		panic(detail.String())
 	}
 	os.Exit(1)
 }

@@ -86,10 +86,7 @@ func (q Quorum) WatchGroups(ctx context.Context, on func(wire.Group)) error {
 			}
 			return nil
 		})
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
-		if errs.KindOf(err) == errs.Internal {
+		if ctx.Err() == nil && errs.KindOf(err) == errs.Internal {
 			return err
 		}
 		s := time.NewTimer(rewatchAfter)

@@ -245,8 +245,7 @@ func plain(what string, err error) error {
 		return errs.New(errs.Unavailable, "cannot %s: a member of the control store is corrupt; replace it with an empty one: %w", what, err)
 	}
 	if s, ok := status.FromError(err); ok {
-		switch s.Code() {
-		case codes.Unauthenticated, codes.PermissionDenied:
+		if code := s.Code(); code == codes.Unauthenticated || code == codes.PermissionDenied {
 			return errs.New(errs.Unavailable, "cannot %s: the external store refuses this node's credentials: %w", what, err)
 		}
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -30,15 +31,12 @@ func (s *Store) Watch(ctx context.Context, from wire.Position, prefixes []string
 		}
 	}
 	w := &watcher{s: s, prefixes: prefixes, handle: handle, at: from}
-	for {
-		err := w.once(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
+	for ctx.Err() == nil {
+		if err := w.once(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
+	return nil
 }
 
 type watcher struct {
@@ -67,7 +65,7 @@ func (w *watcher) once(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if err == rpctypes.ErrCompacted { // too old to resume: take the whole state
+			if errors.Is(err, rpctypes.ErrCompacted) { // too old to resume: take the whole state
 				w.at.Revision = 0
 				return nil
 			}
