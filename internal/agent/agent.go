@@ -197,7 +197,7 @@ func (a *Agent) keepActing(ctx context.Context) error {
 				patience.failed(action, group.Revision, a.now())
 			} else {
 				a.log.Info("action done", "do", action.Do, "what", what(action), "why", action.Why, "ownership", group.Record.Ownership, "took", time.Since(began))
-				patience = backoff{}
+				patience.succeeded(action)
 			}
 			a.look(ctx)
 		}
@@ -256,16 +256,31 @@ type backoff struct {
 	until    time.Duration
 }
 
+// opens reports whether the action belongs to one attempt at opening: the gates, and the next epoch after they could not be opened.
+// Each attempt may take an epoch, so a new record is no reason to hurry.
+func opens(action unit.Action) bool {
+	return action.Do == unit.OpenGates || action.Do == unit.Post && action.Transition.Kind == unit.Reopen
+}
+
 func (b *backoff) waits(action unit.Action, revision int64, now time.Duration) bool {
+	if b.do == unit.OpenGates && opens(action) {
+		return now < b.until
+	}
 	return b.fails > 0 && action.Do == b.do && revision == b.revision && now < b.until
 }
 
 func (b *backoff) failed(action unit.Action, revision int64, now time.Duration) {
-	if action.Do != b.do || revision != b.revision {
+	if action.Do != b.do || revision != b.revision && !opens(action) {
 		*b = backoff{do: action.Do, revision: revision}
 	}
 	b.fails++
 	b.until = now + min(50*time.Millisecond<<min(b.fails, 6), 2*time.Second)
+}
+
+func (b *backoff) succeeded(action unit.Action) {
+	if b.do != unit.OpenGates || action.Do != unit.Post {
+		*b = backoff{}
+	}
 }
 
 // interruptible actions are given up when the record changes what is wanted.

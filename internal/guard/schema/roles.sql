@@ -1,3 +1,4 @@
+
 -- Roles and rights of schema perdure; run by every install and upgrade, as a superuser. Passwords and pg_hba are the operator's.
 
 do $$
