@@ -92,7 +92,7 @@ type Diverged struct {
 	From         estate.LSN            `json:"from"` // where the successor's history forks off
 	Until        estate.LSN            `json:"until"`
 	Transactions []DivergedTransaction `json:"transactions"`
-	// Unkeyed counts committed transactions that left no idempotency record.
+	// Unkeyed counts committed transactions that left no idempotency record; -1 where that is not known.
 	Unkeyed int `json:"unkeyed"`
 }
 

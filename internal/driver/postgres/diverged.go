@@ -3,12 +3,15 @@ package postgres
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -82,6 +85,10 @@ func (d *Database) Diverged(ctx context.Context, successor driver.Upstream) (dri
 		return driver.Diverged{}, errs.New(errs.Unavailable, "%s is not promoted: there is nothing to compare %s with yet", successor.Member, d.o.Member)
 	}
 	out, err := d.listDiverged(ctx, c)
+	if errors.Is(err, errLogGone) {
+		d.log.Warn("the log since the fork is not complete: the records of both sides are compared instead", "fork", c.Fork)
+		out, err = d.listByRecords(ctx, c, successor)
+	}
 	if err != nil {
 		return driver.Diverged{}, err
 	}
@@ -110,6 +117,106 @@ func (d *Database) listDiverged(ctx context.Context, c comparison) (driver.Diver
 		return d.mapRecords(ctx, conn, log, &out)
 	})
 	return out, failed(err, "cannot read the records of %s", d.o.Member)
+}
+
+// errLogGone: the log from the fork on was not kept as a whole.
+var errLogGone = errors.New("the log since the fork is not complete")
+
+// commonRun is how many records in a row have to be the same on both sides before what is older is taken for common. Only a
+// transaction that stayed open while so many others recorded something could be missed.
+const commonRun = 10_000
+
+// listByRecords finds the diverged records without the log: those that the successor does not have in the very same form. What
+// left no record cannot be counted so.
+func (d *Database) listByRecords(ctx context.Context, c comparison, successor driver.Upstream) (driver.Diverged, error) {
+	theirs, err := d.dialUpstream(ctx, successor, false)
+	if err != nil {
+		return driver.Diverged{}, err
+	}
+	defer theirs.Close(context.WithoutCancel(ctx))
+	if err := d.configure(); err != nil {
+		return driver.Diverged{}, err
+	}
+	if err := d.steer(d.o.DataDir, steering{}, true); err != nil {
+		return driver.Diverged{}, err
+	}
+	out := driver.Diverged{From: c.Fork, Unkeyed: -1}
+	err = d.private(ctx, d.o.DataDir, d.o.Database, func(ctx context.Context, ours *pgx.Conn) error {
+		var end string
+		if err := ours.QueryRow(ctx, "select pg_current_wal_insert_lsn()::text").Scan(&end); err != nil {
+			return err
+		}
+		out.Until = position(&end)
+		// Older records may have been purged there by now.
+		oldest := ""
+		if err := theirs.QueryRow(ctx, "select coalesce(min(xid)::text, '') from perdure.record").Scan(&oldest); err != nil {
+			return err
+		}
+		if oldest == "" {
+			oldest = "0"
+		}
+		before := ""
+		for {
+			rows, err := ours.Query(ctx, `select xid::text, unit, caller, routing_key, key, encode(hash, 'hex'), accounts, coalesce(amount, 0)::text, recorded_at
+				from perdure.record where xid >= $1::text::xid8 and ($2 = '' or xid < nullif($2, '')::text::xid8) order by xid desc limit $3`, oldest, before, commonRun)
+			if err != nil {
+				return err
+			}
+			batch, err := pgx.CollectRows(rows, diverged)
+			if err != nil || len(batch) == 0 {
+				return err
+			}
+			missing, err := notIn(ctx, theirs, batch)
+			if err != nil || len(missing) == 0 {
+				return err
+			}
+			for _, t := range missing {
+				out.Transactions = append(out.Transactions, t.DivergedTransaction)
+			}
+			before = batch[len(batch)-1].full
+		}
+	})
+	slices.Reverse(out.Transactions)
+	return out, failed(err, "cannot compare the records of %s with those of %s", d.o.Member, successor.Member)
+}
+
+// numbered is a record with the full number of its transaction.
+type numbered struct {
+	driver.DivergedTransaction
+	full string
+}
+
+func diverged(row pgx.CollectableRow) (t numbered, err error) {
+	if err := row.Scan(&t.full, &t.Unit, &t.Caller, &t.RoutingKey, &t.Key, &t.Hash, &t.Accounts, &t.Amount, &t.At); err != nil {
+		return t, err
+	}
+	n, err := strconv.ParseUint(t.full, 10, 64)
+	t.Xid = uint32(n)
+	return t, err
+}
+
+// notIn gives the records that the other side does not have in the very same form.
+func notIn(ctx context.Context, theirs *pgx.Conn, batch []numbered) ([]numbered, error) {
+	n := len(batch)
+	xids, callers, routes, keys, at := make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]time.Time, n)
+	for i, t := range batch {
+		xids[i], callers[i], routes[i], keys[i], at[i] = t.full, t.Caller, t.RoutingKey, t.Key, t.At
+	}
+	rows, err := theirs.Query(ctx, `select k.i::int - 1 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[]) with ordinality k (xid, caller, routing_key, key, at, i)
+		where not exists (select from perdure.record r where r.caller = k.caller and r.routing_key = k.routing_key and r.key = k.key and r.xid::text = k.xid and r.recorded_at = k.at)
+		order by k.i`, xids, callers, routes, keys, at)
+	if err != nil {
+		return nil, err
+	}
+	missing, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	if err != nil {
+		return nil, err
+	}
+	out := make([]numbered, len(missing))
+	for i, m := range missing {
+		out[i] = batch[m]
+	}
+	return out, nil
 }
 
 // relation is a relation as the log names it.
@@ -170,7 +277,7 @@ func (d *Database) dumpLog(ctx context.Context, s span, from estate.LSN) (logged
 		// The log of a killed server ends in something that is no record; that is its end, as it is for recovery.
 		missing := strings.Contains(complaint.String(), "could not find file") || strings.Contains(complaint.String(), "could not open")
 		if missing && (out.end != 0 || d.laterLog(s.Timeline, from)) {
-			return logged{}, errs.Refuse("I6", "the log of %s since %s is not complete (%s): its divergence cannot be listed", d.o.Member, from, strings.TrimSpace(complaint.String()))
+			return logged{}, errLogGone
 		}
 	}
 	return out, scanned
@@ -324,20 +431,12 @@ func (d *Database) mapRecords(ctx context.Context, conn *pgx.Conn, log logged, o
 		return err
 	}
 	byXid := map[uint32][]driver.DivergedTransaction{}
-	records, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t driver.DivergedTransaction, err error) {
-		var xid string
-		if err := row.Scan(&xid, &t.Unit, &t.Caller, &t.RoutingKey, &t.Key, &t.Hash, &t.Accounts, &t.Amount, &t.At); err != nil {
-			return t, err
-		}
-		n, err := strconv.ParseUint(xid, 10, 64)
-		t.Xid = uint32(n)
-		return t, err
-	})
+	records, err := pgx.CollectRows(rows, diverged)
 	if err != nil {
 		return err
 	}
 	for _, t := range records {
-		byXid[t.Xid] = append(byXid[t.Xid], t)
+		byXid[t.Xid] = append(byXid[t.Xid], t.DivergedTransaction)
 	}
 	own, database, err := unowned(ctx, conn)
 	if err != nil {

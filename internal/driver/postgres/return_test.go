@@ -89,6 +89,56 @@ func TestDivergedTransactionsAreExact(t *testing.T) {
 	}
 }
 
+func TestDivergenceIsListedWithoutTheLog(t *testing.T) {
+	t.Parallel()
+	p := newMember(t, "u1-a", func(o *Options) {
+		o.Settings["wal_keep_size"], o.Settings["max_slot_wal_keep_size"], o.Settings["max_wal_size"] = "0", "16MB", "32MB"
+	})
+	s := newMember(t, "u1-b", nil)
+	p.own(1)
+	link := p.behindLink()
+	s.copyOf(p)
+	for _, key := range []string{"both-1", "both-2"} {
+		p.paid(key)
+	}
+	s.must(s.WaitReplayed(s.ctx(), p.observe().Flushed))
+	link.freeze()
+	link.cut()
+	for _, key := range []string{"lost", "retried"} {
+		p.paid(key)
+	}
+	p.until("the log of the fork is gone", func(driver.Observation) bool {
+		p.admin("select pg_switch_wal(), pg_logical_emit_message(true, 'test', 'more')")
+		p.admin("checkpoint")
+		return !exists(filepath.Join(p.opts.DataDir, "pg_wal", "000000010000000000000003"))
+	})
+	p.kill()
+	link.thaw()
+	_, err := s.Sever(s.ctx())
+	s.must(err)
+	s.must(s.Promote(s.ctx()))
+	s.open(2)
+	s.paid("retried")
+	d, err := p.Diverged(p.ctx(), s.up())
+	p.must(err)
+	got := map[string]bool{}
+	for _, x := range d.Transactions {
+		got[x.Key] = x.Settled
+	}
+	if settled, ok := got["lost"]; len(got) != 2 || !ok || settled || !got["retried"] || d.Unkeyed != -1 {
+		t.Errorf("%+v", d)
+	}
+	if err := p.Rewind(p.ctx(), s.up(), nil); errs.KindOf(err) != errs.Refused {
+		t.Errorf("rewound without the log: %v", err)
+	} else {
+		t.Log(err)
+	}
+	p.must(s.EnsureFollower(s.ctx(), "u1-a"))
+	p.must(p.Reinitialise(p.ctx(), s.up(), nil))
+	p.start()
+	p.streams()
+}
+
 func TestKilledRewindIsResumed(t *testing.T) {
 	t.Parallel()
 	p, s := failedOver(t)
