@@ -42,6 +42,11 @@ func (a *Agent) do(ctx context.Context, action unit.Action, group wire.Group) er
 	case unit.OpenGates:
 		return a.openGates(ctx, action, rec)
 	case unit.Admit:
+		if rec.Policy.Retention > 0 {
+			if err := a.db.Retain(ctx, rec.Units, rec.Policy.Retention); err != nil {
+				return err
+			}
+		}
 		return a.ensureFollowers(ctx, rec)
 	case unit.Sever:
 		lsn, err := a.db.Sever(ctx)
@@ -143,7 +148,7 @@ func (a *Agent) ensureFollowers(ctx context.Context, rec unit.Record) error {
 
 // servedKey changes whenever followers have to be admitted anew.
 func servedKey(rec unit.Record) string {
-	key := rec.Ownership.String()
+	key := rec.Ownership.String() + " " + rec.Policy.Retention.String()
 	for _, m := range rec.Members {
 		key += " " + string(m.ID)
 	}

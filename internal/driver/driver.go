@@ -206,6 +206,8 @@ type Database interface {
 	// Reinitialise replaces the directory by a base backup of the upstream; the old one is kept aside until the new one is complete.
 	Reinitialise(ctx context.Context, upstream Upstream, progress Progress) error
 
+	// Retain sets how long idempotency records of the units are kept; keys that carry an older time are refused (I5).
+	Retain(ctx context.Context, units []estate.UnitID, retention time.Duration) error
 	// Quarantine puts units under judgement, or takes them out: while it lasts, accounts are blocked until they are judged (I7).
 	// A lossy takeover calls it before the gates open.
 	Quarantine(ctx context.Context, units []estate.UnitID, on bool) error

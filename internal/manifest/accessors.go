@@ -154,7 +154,7 @@ func (s *Set) Records() []unit.Record {
 		for _, g := range sys.Groups {
 			r := unit.Record{
 				Group: g.Name, System: sys.Name, Units: sys.UnitsOf(g.Name), State: unit.Closed, Owner: estate.Life{Member: g.Owner},
-				Policy: unit.Policy{Failover: sys.Policy.Failover, MinInSync: sys.Policy.MinInSync, Damping: time.Duration(sys.Policy.Damping)},
+				Policy: unit.Policy{Failover: sys.Policy.Failover, MinInSync: sys.Policy.MinInSync, Damping: time.Duration(sys.Policy.Damping), Retention: time.Duration(sys.Idempotency.Retention)},
 			}
 			for _, m := range g.Members {
 				r.Members = append(r.Members, unit.Member{

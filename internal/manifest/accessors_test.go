@@ -71,7 +71,7 @@ func TestRecordsStartClosedAndUnowned(t *testing.T) {
 	}
 	want := unit.Record{
 		Group: "u1", System: "corebank", Units: []estate.UnitID{"u1"}, State: unit.Closed, Owner: estate.Life{Member: "u1-a"},
-		Policy:  unit.Policy{Failover: unit.Auto, Damping: 8 * time.Second},
+		Policy:  unit.Policy{Failover: unit.Auto, Damping: 8 * time.Second, Retention: 168 * time.Hour},
 		Members: []unit.Member{member("u1-a", "a", unit.SyncRole), member("u1-b", "b", unit.SyncRole), member("u1-c", "c", unit.AsyncRole)},
 	}
 	if diff := cmp.Diff(want, records[0]); diff != "" {

@@ -61,6 +61,8 @@ type Policy struct {
 	MinInSync int            `json:"minInSync"` // 0: go on unprotected, 1: hold, then refuse (I2)
 	// Damping is the least time between two automatic switches of the group (I16).
 	Damping time.Duration `json:"damping"`
+	// Retention is how long idempotency records are kept; the database's own default, 7 days, where zero (I5).
+	Retention time.Duration `json:"retention,omitempty"`
 }
 
 // Role says what a member is meant to become.

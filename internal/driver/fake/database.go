@@ -431,6 +431,13 @@ func (d *directory) copy(s *directory, up driver.Upstream, progress driver.Progr
 	}
 }
 
+// Retain answers, and keeps everything.
+func (db *Database) Retain(ctx context.Context, _ []estate.UnitID, _ time.Duration) error {
+	d, done := db.lock()
+	defer done()
+	return d.answers(ctx)
+}
+
 // Quarantine puts units under judgement, or takes them out.
 func (db *Database) Quarantine(ctx context.Context, _ []estate.UnitID, _ bool) error {
 	d, done := db.lock()

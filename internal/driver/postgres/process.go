@@ -192,11 +192,10 @@ func forgetUnreaped(lock string) error {
 	if len(lines) == 0 {
 		return nil
 	}
-	stat, err := os.ReadFile(filepath.Join("/proc", strings.TrimSpace(lines[0]), "stat"))
-	if err != nil || !bytes.Contains(stat, []byte("(postgres) Z ")) {
-		return nil
+	if stat := linesOf(filepath.Join("/proc", strings.TrimSpace(lines[0]), "stat")); len(stat) > 0 && strings.Contains(stat[0], "(postgres) Z ") {
+		return removeFile(lock)
 	}
-	return removeFile(lock)
+	return nil
 }
 
 // file identifies a directory by device and inode, so that a renamed one is still known.

@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -23,6 +25,18 @@ func (d *Database) Quarantine(ctx context.Context, units []estate.UnitID, on boo
 		for _, u := range units {
 			if _, err := conn.Exec(ctx, guard.QuarantineSQL, string(u), on); err != nil {
 				return failed(err, "cannot change the quarantine of %s", u)
+			}
+		}
+		return nil
+	})
+}
+
+// Retain sets how long idempotency records of the units are kept.
+func (d *Database) Retain(ctx context.Context, units []estate.UnitID, retention time.Duration) error {
+	return d.session("gate").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		for _, u := range units {
+			if _, err := conn.Exec(ctx, guard.RetentionSQL, string(u), strconv.FormatInt(int64(retention.Seconds()), 10)+" seconds"); err != nil {
+				return failed(err, "cannot change the retention of %s", u)
 			}
 		}
 		return nil
