@@ -25,6 +25,7 @@ type world struct {
 	calls    uint64
 	plain    bool // every message is delivered
 	facts    checker.Contents
+	index    map[string]int // of records by key
 }
 
 // bank is one unit and its replication group.
@@ -237,10 +238,10 @@ func (w *world) planned(i int, site string, mode unit.Mode) {
 	b := w.units[i]
 	name := fmt.Sprintf("%s-%s-to-%s-%d", mode, b.id, site, len(w.events))
 	w.mark(history.Starts, name, history.Mode(mode), history.Expect{Exact: true, Switches: map[estate.UnitID]int{b.id: 1}})
-	w.load(60)
+	w.load(25)
 	w.pass(30 * time.Millisecond)
 	w.hand(b, site, mode, false)
-	w.load(60)
+	w.load(25)
 	w.follow(b)
 	w.mark(history.Ends, name, "", history.Expect{})
 }
@@ -263,7 +264,7 @@ func (w *world) failover(i int, site string, withCopy bool) {
 	b := w.units[i]
 	name := fmt.Sprintf("failover-%s-to-%s-%d", b.id, site, len(w.events))
 	w.mark(history.Starts, name, history.Failover, history.Expect{Exact: true, Switches: map[estate.UnitID]int{b.id: 1}})
-	w.load(60)
+	w.load(25)
 	left, member := b.record.Ownership, b.record.Owner.Member
 	var alone []*history.Call
 	old := slices.Clone(b.txs)
@@ -300,7 +301,7 @@ func (w *world) failover(i int, site string, withCopy bool) {
 		c.Outcome, c.Status, c.Stamped, c.Result, c.Replays = history.Acknowledged, 201, "committed", "r-"+c.Key, 1
 		w.answer(b, c)
 	}
-	w.load(60)
+	w.load(25)
 	w.fault(history.Ends, name, "kill")
 	list := history.Divergence{At: w.at(w.now), Group: b.record.Group, Member: member, Left: left}
 	for _, c := range alone {
@@ -323,7 +324,7 @@ func (w *world) emergency(i int, lost int) {
 	b := w.units[i]
 	name := fmt.Sprintf("emergency-%s-%d", b.id, len(w.events))
 	w.mark(history.Starts, name, history.Emergency, history.Expect{Loss: true, Exact: true, NoSurvivor: true})
-	w.load(60)
+	w.load(25)
 	// A tail that the remote copy did not get. The credits of its cross-transfers stay at the other unit.
 	w.plain = true
 	first := len(b.txs)
@@ -355,7 +356,7 @@ func (w *world) emergency(i int, lost int) {
 		Loss:      &unit.Loss{Transactions: int64(lost), Accounts: int64(len(accounts)), Amount: amount.String()},
 	}
 	w.hand(b, "c", unit.Emergency, true)
-	w.load(60)
+	w.load(25)
 	w.report(b)
 	w.fault(history.Ends, name, "kill")
 	w.mark(history.Ends, name, "", history.Expect{})
@@ -440,7 +441,7 @@ func (w *world) history() iter.Seq2[history.Event, error] {
 func story(seed uint64) *world {
 	w := newWorld(seed)
 	w.begin()
-	w.load(30)
+	w.load(20)
 	w.planned(0, "b", unit.Takeover)
 	w.planned(0, "a", unit.SwitchBack)
 	w.failover(0, "b", true)
@@ -454,6 +455,7 @@ func story(seed uint64) *world {
 // copyOf is a deep copy of the events, so that a defect can be seeded in it.
 func (w *world) copyOf() *world {
 	c := *w
+	c.index = nil
 	text, err := json.Marshal(w.events)
 	if err != nil {
 		panic(err)
