@@ -212,10 +212,16 @@ func (r *running) storeLed(ctx context.Context) (bool, string) {
 // fresh is how recent an acknowledged write has to be for a gap to count as closed; the history has the exact figures.
 const fresh = 400 * time.Millisecond
 
+// settled is how long after the last fault acknowledged writes begin to count: before, they may have been under way already.
+const settled = time.Second
+
 func (r *running) gapClosed(u estate.UnitID) (bool, string) {
 	s, ok := r.snapshot()
 	if !ok {
 		return false, "there is no load"
+	}
+	if since := time.Since(r.struck); since < settled {
+		return false, fmt.Sprintf("the last fault began %.1fs ago", since.Seconds())
 	}
 	for _, one := range s.Units {
 		if u != "" && one.Unit != u {

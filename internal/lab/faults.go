@@ -47,6 +47,7 @@ func (r *running) fault(ctx context.Context, out *story.Progress, f story.Fault)
 		r.inside(s, true)
 	}
 	err = r.strike(ctx, b)
+	r.struck = time.Now()
 	if errors.Is(err, proc.ErrNoRights) {
 		b.event.Skipped = err.Error()
 		out.Say("   skipped: %v", err)

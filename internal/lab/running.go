@@ -47,6 +47,7 @@ type running struct {
 	stopLoad context.CancelFunc
 	loadDone chan error
 
+	struck  time.Time // when the last fault began; used by the story's goroutine alone
 	faultMu sync.Mutex
 	faults  []*broken
 	timers  sync.WaitGroup
@@ -103,7 +104,11 @@ func (l *Lab) bringUp(ctx context.Context, r *running) error {
 	if err != nil {
 		return err
 	}
-	if err := r.layout.Write(site.Options{InitSQL: initSQL, Settings: settings(), Now: time.Now(), LogLevel: "info"}); err != nil {
+	bin, err := binDir()
+	if err != nil {
+		return err
+	}
+	if err := r.layout.Write(site.Options{PostgresBin: bin, InitSQL: initSQL, Settings: settings(), Now: time.Now(), LogLevel: "info"}); err != nil {
 		return err
 	}
 	r.path = filepath.Join(l.o.Dir, "history-"+r.name+".jsonl")
@@ -360,6 +365,9 @@ func (r *running) hasGateway(id estate.SiteID) bool {
 	return slices.ContainsFunc(r.layout.Of(site.Gateway), func(p site.Process) bool { return p.Site == id })
 }
 
+// haltWait bounds how long calls under way are waited for when nothing is to be judged.
+const haltWait = time.Second
+
 // halt ends the load without settling.
 func (r *running) halt() {
 	r.loadMu.Lock()
@@ -370,7 +378,12 @@ func (r *running) halt() {
 		return
 	}
 	stop()
-	<-done
+	timer := time.NewTimer(haltWait)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C: // clients go on asking until their patience is over; nobody reads what they would write
+	}
 	gen.Close()
 }
 

@@ -30,6 +30,8 @@ const validity = 30 * 24 * time.Hour
 type Options struct {
 	// InitSQL gives the SQL files of a group that run once when its database is made.
 	InitSQL map[estate.GroupID][]string
+	// PostgresBin is where PostgreSQL's programs are.
+	PostgresBin string
 	// Settings are settings of every PostgreSQL server.
 	Settings map[string]string
 	// LogLevel of all processes.
@@ -335,7 +337,7 @@ func (w *writer) agentConfig(p Process, common app.Common) app.AgentConfig {
 	return app.AgentConfig{
 		Common: common, Group: string(p.group.Name), Listen: w.listen(p, p.member.Agent.Port),
 		Postgres: app.Postgres{
-			Listen: w.address(p.Site), Port: p.member.Database.Port, ReplicationSecret: w.groupSecret(p.group.Name), AppPasswordFile: w.AppPassword(),
+			Bin: w.o.PostgresBin, Listen: w.address(p.Site), Port: p.member.Database.Port, ReplicationSecret: w.groupSecret(p.group.Name), AppPasswordFile: w.AppPassword(),
 			InitSQL: w.o.InitSQL[p.group.Name], Settings: w.o.Settings,
 		},
 	}
