@@ -102,10 +102,23 @@ func TestAdminPortLetsOnlyMachinesInAndHealthIsOpen(t *testing.T) {
 		as   *tls.Config
 		want int
 	}{
-		{"/healthz", nobody, 200}, {"/table", nobody, 401}, {"/metrics", nobody, 401}, {"/ledger", nobody, 401}, {"/ledger/b", nobody, 401},
-		{"/table", app, 403}, {"/ledger", app, 403}, {"/metrics", app, 403},
-		{"/table", node, 200}, {"/metrics", node, 200}, {"/ledger?unit=u1", node, 200}, {"/ledger/b", node, 403},
-		{"/ledger/b", peer, 200}, {"/ledger/c", peer, 403}, {"/ledger/a", peer, 400}, {"/ledger/..", peer, 404}, {"/elsewhere", node, 404},
+		{"/healthz", nobody, 200},
+		{"/table", nobody, 401},
+		{"/metrics", nobody, 401},
+		{"/ledger", nobody, 401},
+		{"/ledger/b", nobody, 401},
+		{"/table", app, 403},
+		{"/ledger", app, 403},
+		{"/metrics", app, 403},
+		{"/table", node, 200},
+		{"/metrics", node, 200},
+		{"/ledger?unit=u1", node, 200},
+		{"/ledger/b", node, 403},
+		{"/ledger/b", peer, 200},
+		{"/ledger/c", peer, 403},
+		{"/ledger/a", peer, 400},
+		{"/ledger/..", peer, 404},
+		{"/elsewhere", node, 404},
 	} {
 		if status, body := get(t, base+c.path, c.as); status != c.want {
 			t.Errorf("%s: %d %s, want %d", c.path, status, body, c.want)
@@ -140,12 +153,15 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	w.raw("nonsense\r\n\r\n")
 	_, after := get(t, "http://"+w.g.AdminAddr()+"/metrics", nil)
 	for _, c := range []struct{ text, want string }{
-		{during, `perdure_gateway_held_requests{system="bank"} 1`}, {during, `perdure_gateway_unit_closed{system="bank",unit="u1"} 1`},
+		{during, `perdure_gateway_held_requests{system="bank"} 1`},
+		{during, `perdure_gateway_unit_closed{system="bank",unit="u1"} 1`},
 		{during, `perdure_gateway_table_version 1`},
 		{after, `perdure_gateway_requests_total{outcome="committed",system="bank",unit="u1"} 1`},
 		{after, `perdure_gateway_requests_total{outcome="replayed",system="bank",unit="u1"} 1`},
-		{after, `perdure_gateway_holds_total{system="bank",unit="u1"} 1`}, {after, `perdure_gateway_held_requests{system="bank"} 0`},
-		{after, `perdure_gateway_table_version 2`}, {after, `perdure_gateway_malformed_total 1`},
+		{after, `perdure_gateway_holds_total{system="bank",unit="u1"} 1`},
+		{after, `perdure_gateway_held_requests{system="bank"} 0`},
+		{after, `perdure_gateway_table_version 2`},
+		{after, `perdure_gateway_malformed_total 1`},
 		{after, `perdure_gateway_instance_up{instance="app-a",site="a",system="bank"} 1`},
 		{after, `perdure_gateway_request_seconds_count{system="bank",unit="u1"} 2`},
 	} {
@@ -289,7 +305,7 @@ func TestAcknowledgedWritesAreInTheLedgersOfAllSites(t *testing.T) {
 func TestLedgerIsShippedOnceThePeerCanBeReachedAgain(t *testing.T) {
 	e := newEstateTLS(t)
 	a := newApp(t, "app-a", "a", own(1, 5))
-	var cut = make(chan struct{})
+	cut := make(chan struct{})
 	data := t.TempDir()
 	cData := t.TempDir()
 	c := start(t, func(o *Options) {

@@ -333,3 +333,59 @@ func bank(db, self *app) func(http.ResponseWriter, *http.Request) {
 		w.Header().Set("Perdure-Outcome", "committed")
 	}
 }
+
+func TestHeldRequestOfASystemThatLeavesIsAnswered(t *testing.T) {
+	a := newApp(t, "app-a", "a", own(1, 5))
+	w := start(t, nil)
+	w.feed.put(t, with(input(1, "a", own(1, 5), a), state(unit.Promoting, unit.Promotion)))
+	got := begin(func() answer { return w.keyed("k1") })
+	w.until("the request is held", func() bool { return w.held() == 1 })
+	w.feed.put(t, route.Input{Version: 2})
+	if x := w.answered(got); x.status != 503 || !strings.Contains(x.body, "no-system") {
+		t.Fatal(x)
+	}
+	if got := w.keyed("k2"); got.status != 404 {
+		t.Fatal(got)
+	}
+}
+
+func TestAnswerLargerThanTheGatewayTakesIsAskedForOnce(t *testing.T) {
+	a := newApp(t, "app-a", "a", own(1, 5))
+	a.answer = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Perdure-Ownership", "1.x.5")
+		_, _ = w.Write(make([]byte, 2000))
+	}
+	w := start(t, func(o *Options) { o.MaxAnswer = 1000 })
+	w.feed.put(t, input(1, "a", own(1, 5), a))
+	if got := w.keyed("k1"); got.status != 502 || !strings.Contains(got.body, "answer-too-large") || len(a.requests()) != 1 {
+		t.Fatal(got, a.requests())
+	}
+	a.set(func() {
+		a.answer = func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Long", strings.Repeat("x", 2*readBuffer))
+		}
+	})
+	if got := w.keyed("k2"); got.status != 502 || !strings.Contains(got.body, "answer-too-large") || len(a.requests()) != 2 {
+		t.Fatal(got, a.requests())
+	}
+}
+
+func TestHangingInstanceIsLeftWhereAnotherOneIsWell(t *testing.T) {
+	good, bad := newApp(t, "app-1", "a", own(1, 5)), newApp(t, "app-2", "a", own(1, 5))
+	w := start(t, nil)
+	in := input(1, "a", own(1, 5), bad)
+	in.Systems[0].AttemptTimeout, in.Systems[0].Hold.Time = time.Hour, time.Hour
+	w.feed.put(t, in)
+	frozen := make(chan struct{})
+	t.Cleanup(func() { close(frozen) })
+	bad.set(func() { bad.before = func(*http.Request) { <-frozen } })
+	got := begin(func() answer { return w.keyed("k1") })
+	w.arrival(bad)
+	both := input(2, "a", own(1, 5), good, bad)
+	both.Systems[0].AttemptTimeout, both.Systems[0].Hold.Time = time.Hour, time.Hour
+	w.feed.put(t, both)
+	bad.sick.Store(true) // its health check fails from now on
+	if x := w.answered(got); x.status != 200 || x.body != "app-1 did pay" {
+		t.Fatal(x)
+	}
+}

@@ -43,13 +43,13 @@ type exchange struct {
 	heldSize int       // bytes counted there
 	pause    time.Duration
 	avoid    *instance
-	last     route.Verdict
 	lastWhy  string
 	attempts int
 	unknown  bool // some attempt may have had an effect
 	served   *instance
 	unstamps int
 	trouble  int      // attempts in a row that ended in an unexplained 5xx or without an answer
+	homeless bool     // its system has left the table
 	hopeless *problem // another attempt would end like the last
 	outcome  route.Outcome
 	stamp    []byte
@@ -117,6 +117,12 @@ func (x *exchange) find() *problem {
 	if x.idem == nil && !x.reads && x.system.RequireKey {
 		return &problem{status: 400, slug: "idempotency-key-missing", title: "Idempotency-Key is missing", detail: "a write to this system needs the header Idempotency-Key"}
 	}
+	if tls := x.ctx.TLSConnectionState(); tls != nil && len(tls.VerifiedChains) > 0 {
+		x.caller = []byte(tls.PeerCertificates[0].Subject.CommonName)
+		if len(x.caller) == 0 || len(x.caller) > maxCaller || !visible(x.caller) {
+			return &problem{status: 403, slug: "caller", title: "The caller has no usable name", detail: "the certificate's common name has to be 1 to 128 visible ASCII characters"}
+		}
+	}
 	slot, u := x.system.Lookup(key)
 	x.slot, x.unit = slot, x.system.units[u]
 	x.writeHead(h)
@@ -130,11 +136,8 @@ func (x *exchange) writeHead(h *fasthttp.RequestHeader) {
 		w = strconv.AppendInt(w, int64(len(x.body)), 10)
 		w = append(w, '\r', '\n')
 	}
-	if tls := x.ctx.TLSConnectionState(); tls != nil && len(tls.VerifiedChains) > 0 {
-		x.caller = []byte(tls.PeerCertificates[0].Subject.CommonName)
-	}
 	if x.caller == nil {
-		x.caller = append(x.keyBuf[len(x.keyBuf):], "anonymous"...)
+		x.caller = []byte("anonymous")
 	}
 	w = append(append(w, "Perdure-Caller: "...), x.caller...)
 	w = append(append(w, "\r\nPerdure-Routing-Key: "...), x.key...)
@@ -150,10 +153,10 @@ func (x *exchange) locate() {
 	if v == x.view {
 		return
 	}
-	x.view = v
+	x.view, x.homeless = v, true
 	for _, s := range v.systems {
 		if s.ID == x.system.ID {
-			x.system = s
+			x.system, x.homeless = s, false
 			_, u := s.Lookup(x.key)
 			x.unit = s.units[u]
 			return
@@ -179,37 +182,38 @@ func (x *exchange) run() *problem {
 			now = time.Now()
 			x.locate()
 		}
+		if x.homeless {
+			return x.noSystem()
+		}
 		x.judged = x.unit
-		wait := true // for a change only, unless an attempt has failed
+		onlyChange := true // can help; after a failed attempt a pause is enough
 		switch route.Judge(&x.unit.entry.State, x.g.o.Site, now) {
 		case route.Refuse:
 			return x.closedFor()
 		case route.Hold:
 			x.lastWhy = "the unit is changing hands"
 		case route.Serve, route.Forward:
-			done, p := x.attempt(now)
+			in := x.unit.pick(x.avoid)
+			if in == nil {
+				x.lastWhy = "the owner's site has no instance"
+				break
+			}
+			done, p := x.attempt(in, now)
 			if done || p != nil {
 				return p
 			}
-			wait = false
+			onlyChange = false
 		}
-		if p := x.wait(wait); p != nil {
+		if p := x.wait(onlyChange); p != nil {
 			return p
 		}
 	}
 }
 
 // attempt sends the request once and judges what comes back. done: the answer in ctx.Response is for the client.
-func (x *exchange) attempt(now time.Time) (done bool, p *problem) {
-	u := x.unit
-	in := u.pick(x.avoid)
-	if in == nil {
-		x.lastWhy = "the owner's site has no instance"
-		return false, nil
-	}
-	res := x.send(u, in, now)
+func (x *exchange) attempt(in *instance, now time.Time) (done bool, p *problem) {
 	x.avoid = in
-	switch res {
+	switch x.send(x.unit, in, now) {
 	case resultNotSent:
 		return false, nil
 	case resultLost:
@@ -225,7 +229,6 @@ func (x *exchange) attempt(now time.Time) (done bool, p *problem) {
 	}
 	x.served = in
 	verdict := x.weigh()
-	x.last = verdict
 	if verdict != route.Deliver {
 		x.g.metrics.dropped(verdict)
 	}
@@ -246,8 +249,10 @@ func (x *exchange) attempt(now time.Time) (done bool, p *problem) {
 		x.unknown = true
 		x.unstamps++
 		if !x.again() || x.unstamps >= unstampsLimit {
-			return false, &problem{status: 502, slug: "unstamped-answer", title: "The answer does not count", outcome: route.NotKnown,
-				detail: "the application answered " + strconv.Itoa(x.ctx.Response.StatusCode()) + " without Perdure-Ownership, so nobody can tell in which ownership it was made"}
+			return false, &problem{
+				status: 502, slug: "unstamped-answer", title: "The answer does not count", outcome: route.NotKnown,
+				detail: "the application answered " + strconv.Itoa(x.ctx.Response.StatusCode()) + " without Perdure-Ownership, so nobody can tell in which ownership it was made",
+			}
 		}
 		x.lastWhy = "the answer carried no ownership"
 	}
@@ -255,8 +260,10 @@ func (x *exchange) attempt(now time.Time) (done bool, p *problem) {
 }
 
 func unknownOutcome(detail string) *problem {
-	return &problem{status: 502, slug: "unknown-outcome", title: "The outcome is unknown", outcome: route.NotKnown,
-		detail: detail + "; the request carries no Idempotency-Key, so it is not sent again: look before you repeat it"}
+	return &problem{
+		status: 502, slug: "unknown-outcome", title: "The outcome is unknown", outcome: route.NotKnown,
+		detail: detail + "; the request carries no Idempotency-Key, so it is not sent again: look before you repeat it",
+	}
 }
 
 // send makes one attempt on a connection of its own. Whatever it read lies in ctx.Response.
@@ -304,13 +311,14 @@ func (x *exchange) send(u *unitView, in *instance, now time.Time) result {
 		return resultNotSent
 	}
 	whole, why := c.finish()
-	if err != nil || !whole {
+	if err != nil {
 		c.close()
 		resp.ResetBody()
 		x.lost(in, err, whole, why)
 		return resultLost
 	}
-	if resp.ConnectionClose() || c.br.Buffered() > 0 || !resp.Header.IsHTTP11() {
+	// An answer that was whole before its attempt was cut is judged like any other.
+	if !whole || resp.ConnectionClose() || c.br.Buffered() > 0 || !resp.Header.IsHTTP11() {
 		c.close()
 	} else {
 		c.keep(now)
@@ -320,7 +328,6 @@ func (x *exchange) send(u *unitView, in *instance, now time.Time) result {
 
 // lost notes why no answer came.
 func (x *exchange) lost(in *instance, err error, whole bool, why uint64) {
-	x.last = route.Unknown
 	switch {
 	case !whole && why == connCut:
 		x.lastWhy = "its owner changed, or its instance died, while the request was in flight"
@@ -328,8 +335,10 @@ func (x *exchange) lost(in *instance, err error, whole bool, why uint64) {
 	case !whole && why == connLate:
 		x.lastWhy = "the application did not answer in time"
 	case tooLarge(err):
-		x.hopeless = &problem{status: 502, slug: "answer-too-large", title: "The answer is too large", outcome: route.NotKnown,
-			detail: "the application's answer is larger than the gateway takes: at most " + strconv.Itoa(x.g.o.MaxAnswer) + " bytes, its head at most " + strconv.Itoa(readBuffer)}
+		x.hopeless = &problem{
+			status: 502, slug: "answer-too-large", title: "The answer is too large", outcome: route.NotKnown,
+			detail: "the application's answer is larger than the gateway takes: at most " + strconv.Itoa(x.g.o.MaxAnswer) + " bytes, its head at most " + strconv.Itoa(readBuffer),
+		}
 		return
 	case errors.Is(err, io.EOF):
 		x.lastWhy = "the application closed the connection"

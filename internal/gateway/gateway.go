@@ -227,11 +227,9 @@ func (g *Gateway) Close() {
 func (g *Gateway) Run(ctx context.Context) error {
 	fail := make(chan error, 2)
 	background := func(f func()) {
-		g.work.Add(1)
-		go func() {
-			defer g.work.Done()
+		g.work.Go(func() {
 			f()
-		}()
+		})
 	}
 	background(g.reap)
 	background(g.keepTable)

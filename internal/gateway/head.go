@@ -207,8 +207,8 @@ func (x *exchange) begin(method, uri, protocol []byte) *problem {
 	}
 	x.wire = append(append(append(append(x.wire[:0], method...), ' '), uri...), " HTTP/1.1\r\n"...)
 	x.path, x.query = uri, nil
-	if i := bytes.IndexByte(uri, '?'); i >= 0 {
-		x.path, x.query = uri[:i], uri[i+1:]
+	if before, after, ok := bytes.Cut(uri, []byte{'?'}); ok {
+		x.path, x.query = before, after
 	}
 	return nil
 }

@@ -46,11 +46,9 @@ func (g *Gateway) watchHealth(in *instance) {
 	}
 	ctx, cancel := context.WithCancel(g.ctx)
 	in.cancel = cancel
-	g.work.Add(1)
-	go func() {
-		defer g.work.Done()
+	g.work.Go(func() {
 		in.check(ctx)
-	}()
+	})
 }
 
 // startHealth starts the checks of the instances known before Run.

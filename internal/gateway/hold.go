@@ -34,6 +34,7 @@ func (x *exchange) wait(changeOnly bool) *problem {
 	t := x.g.timers.get(pause)
 	select {
 	case <-x.judged.changed:
+		x.pause, x.trouble = 0, 0
 	case <-t.C:
 	case <-x.g.ctx.Done():
 		x.g.timers.put(t)
@@ -81,13 +82,24 @@ func (x *exchange) heldTooLong() *problem {
 }
 
 func (x *exchange) noRoom() *problem {
-	return &problem{status: 503, slug: "hold-full", title: "Too many requests are held", outcome: x.sideEffect(), retryAfter: time.Second,
-		detail: "unit " + string(x.unit.entry.Unit) + " is changing hands and the gateway holds as many requests as it may: send it again"}
+	return &problem{
+		status: 503, slug: "hold-full", title: "Too many requests are held", outcome: x.sideEffect(), retryAfter: time.Second,
+		detail: "unit " + string(x.unit.entry.Unit) + " is changing hands and the gateway holds as many requests as it may: send it again",
+	}
 }
 
 func (x *exchange) closedFor() *problem {
-	return &problem{status: 503, slug: "unit-closed", title: "The unit is closed", outcome: x.sideEffect(), retryAfter: 5 * time.Second,
-		detail: "unit " + string(x.unit.entry.Unit) + " has had no owner for too long to hold requests for it: send it again later"}
+	return &problem{
+		status: 503, slug: "unit-closed", title: "The unit is closed", outcome: x.sideEffect(), retryAfter: 5 * time.Second,
+		detail: "unit " + string(x.unit.entry.Unit) + " has had no owner for too long to hold requests for it: send it again later",
+	}
+}
+
+func (x *exchange) noSystem() *problem {
+	return &problem{
+		status: 503, slug: "no-system", title: "The system has left", outcome: x.sideEffect(), retryAfter: 5 * time.Second,
+		detail: "system " + string(x.system.ID) + " is not routed here any more",
+	}
 }
 
 // timerPool keeps timers, because a hold of many requests would otherwise make one per pause.

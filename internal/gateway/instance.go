@@ -58,18 +58,22 @@ type conn struct {
 	deadline atomic.Int64 // on the gateway's monotonic clock, see Gateway.at
 	since    time.Time    // idle since
 
-	mu     sync.Mutex // over dial and cut
-	dialed bool
-	cancel context.CancelFunc
+	mu      sync.Mutex // over dial and cut
+	dialled bool
+	cancel  context.CancelFunc
 }
 
+// The states of a connection.
 const (
-	connIdle = iota
+	connIdle uint64 = iota
 	connBusy
-	connCut // abandoned at a flip, or because its instance died
+	connCut // abandoned: its unit changed hands, or its instance died
 	connLate
-	connStates = 3
+	stateBits = 2
+	stateMask = 1<<stateBits - 1
 )
+
+func word(attempt, state uint64) uint64 { return attempt<<stateBits | state }
 
 var (
 	errBusy    = errors.New("the instance has as many connections as it may")
@@ -110,7 +114,7 @@ func (in *instance) take(u *unitView, deadline time.Time, once bool) (*conn, err
 			return nil, err
 		}
 		c.begin(u, deadline, once)
-		if c.dialed {
+		if c.dialled {
 			if time.Since(c.since) < maxIdle && (!once || alive(c.nc)) {
 				return c, nil
 			}
@@ -150,22 +154,22 @@ func (c *conn) begin(u *unitView, deadline time.Time, once bool) {
 	c.track.Store(u.track)
 	c.gen.Store(u.gen)
 	c.deadline.Store(c.in.g.at(deadline))
-	c.word.Store(c.attempt<<connStates | connBusy)
+	c.word.Store(word(c.attempt, connBusy))
 	c.in.busy.Add(1)
 }
 
 // finish ends the attempt; false means somebody has cut it, and why.
 func (c *conn) finish() (whole bool, why uint64) {
 	c.in.busy.Add(-1)
-	if c.word.CompareAndSwap(c.attempt<<connStates|connBusy, c.attempt<<connStates|connIdle) {
+	if c.word.CompareAndSwap(word(c.attempt, connBusy), word(c.attempt, connIdle)) {
 		return true, 0
 	}
-	return false, c.word.Load() & (1<<connStates - 1)
+	return false, c.word.Load() & stateMask
 }
 
 // cut ends the attempt in flight from outside: its Read or Write returns at once. It reports whether there was one.
-func (c *conn) cut(word, why uint64) bool {
-	if word&(1<<connStates-1) != connBusy || !c.word.CompareAndSwap(word, word&^(1<<connStates-1)|why) {
+func (c *conn) cut(seen, why uint64) bool {
+	if seen&stateMask != connBusy || !c.word.CompareAndSwap(seen, seen&^stateMask|why) {
 		return false
 	}
 	c.mu.Lock()
@@ -203,9 +207,9 @@ func (c *conn) dial(deadline time.Time) error {
 	if err != nil {
 		return err
 	}
-	c.nc, c.dialed = nc, true
+	c.nc, c.dialled = nc, true
 	c.br = bufio.NewReaderSize(nc, readBuffer)
-	if c.word.Load()&(1<<connStates-1) != connBusy {
+	if c.word.Load()&stateMask != connBusy {
 		_ = nc.SetDeadline(longAgo) // cut while it was being dialled
 	}
 	return nil
@@ -284,8 +288,8 @@ func (in *instance) cutWhere(why uint64, condition func(c *conn) bool) int {
 	defer in.mu.Unlock()
 	n := 0
 	for c := range in.conns {
-		word := c.word.Load()
-		if word&(1<<connStates-1) == connBusy && condition(c) && c.cut(word, why) {
+		seen := c.word.Load()
+		if seen&stateMask == connBusy && condition(c) && c.cut(seen, why) {
 			n++
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"perdure/internal/errs"
+	"perdure/internal/route"
 )
 
 // LedgerOptions bound the ledger; zero values mean the defaults named here.
@@ -140,9 +141,10 @@ func safeName(s string) bool {
 	return true
 }
 
-// record notes the acknowledged write of an exchange. It never waits for a disk.
+// record notes the acknowledged write of an exchange; refusals, also replayed ones, are none. It never waits for a disk.
 func (g *Gateway) record(x *exchange) {
-	if g.ledger == nil || x.idem == nil || len(x.receipt) > maxReceipt || !json.Valid(x.receipt) {
+	done := x.outcome == route.Committed || x.outcome == route.Replayed
+	if g.ledger == nil || x.idem == nil || !done || x.ctx.Response.StatusCode() >= 400 || len(x.receipt) > maxReceipt || !json.Valid(x.receipt) {
 		return
 	}
 	if g.ledger.append(x, time.Now().UnixMilli()) {

@@ -34,7 +34,7 @@ func (p *problem) write(ctx *fasthttp.RequestCtx) {
 	if p.close {
 		r.SetConnectionClose()
 	}
-	b := r.Body()
+	b := make([]byte, 0, 512)
 	b = append(b, `{"type":"urn:perdure:problem:`...)
 	b = append(b, p.slug...)
 	b = append(b, `","title":`...)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -147,7 +148,7 @@ func readLines(path string, offset int64) ([]byte, error) {
 	defer f.Close()
 	b := make([]byte, shipChunk)
 	n, err := f.ReadAt(b, offset)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	return b[:bytes.LastIndexByte(b[:n], '\n')+1], nil

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type app struct {
 	site estate.SiteID
 	srv  *httptest.Server
 
+	sick      atomic.Bool // its health check fails
 	mu        sync.Mutex
 	ownership estate.Ownership
 	seen      []string       // "METHOD path key" of every request that arrived
@@ -46,6 +48,9 @@ func newApp(t *testing.T, id string, site estate.SiteID, o estate.Ownership) *ap
 
 func (a *app) serve(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/healthz" {
+		if a.sick.Load() {
+			w.WriteHeader(503)
+		}
 		return
 	}
 	key := r.Header.Get("Idempotency-Key")

@@ -160,8 +160,13 @@ func TestMatchPicksTheMostSpecificSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ host, path, want string }{
-		{"x", "/", "any"}, {"x", "/core", "core"}, {"x", "/core/1", "core"}, {"x", "/corebank", "any"}, {"x", "/core/deep/1", "deep"},
-		{"card.EXAMPLE:8443", "/core", "host"}, {"[::1]:80", "/core", "core"},
+		{"x", "/", "any"},
+		{"x", "/core", "core"},
+		{"x", "/core/1", "core"},
+		{"x", "/corebank", "any"},
+		{"x", "/core/deep/1", "deep"},
+		{"card.EXAMPLE:8443", "/core", "host"},
+		{"[::1]:80", "/core", "core"},
 	} {
 		if i := table.Match([]byte(c.host), []byte(c.path)); string(table.Systems[i].ID) != c.want {
 			t.Errorf("%s%s went to %s, want %s", c.host, c.path, table.Systems[i].ID, c.want)

@@ -38,7 +38,7 @@ func lines(t *testing.T, file string, compute func(facts map[string]string) stri
 			continue
 		}
 		m := map[string]string{}
-		for _, f := range strings.Fields(facts) {
+		for f := range strings.FieldsSeq(facts) {
 			name, value, _ := strings.Cut(f, "=")
 			m[name] = value
 		}

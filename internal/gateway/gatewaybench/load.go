@@ -24,14 +24,12 @@ func load(ctx context.Context, addr string, o options, requests int) (time.Durat
 	var wg sync.WaitGroup
 	began := time.Now()
 	for n := range o.conns {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			if err := lane(ctx, addr, o, n, &left); err != nil {
 				failed.Store(&err)
 				left.Store(0)
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	if err := failed.Load(); err != nil {

@@ -45,6 +45,7 @@ func main() {
 	role := flag.String("role", "", "internal: backend or gateway")
 	listen := flag.String("listen", "127.0.0.1:0", "internal: address of a role")
 	backend := flag.String("backend", "", "internal: address of the backend")
+	data := flag.String("data", "", "internal: the gateway's directory")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds per proxy, in turn")
 	flag.IntVar(&o.requests, "requests", 60000, "requests per round")
 	flag.IntVar(&o.conns, "conns", 32, "client connections")
@@ -64,7 +65,7 @@ func main() {
 	case "backend":
 		err = serveBackend(ctx, *listen)
 	case "gateway":
-		err = serveGateway(ctx, *listen, *backend, o)
+		err = serveGateway(ctx, *listen, *backend, *data, o)
 	default:
 		err = compare(ctx, o)
 	}
@@ -83,6 +84,7 @@ func serveBackend(ctx context.Context, listen string) error {
 		h := &ctx.Response.Header
 		h.Set("Perdure-Ownership", stamp)
 		h.Set("Perdure-Outcome", "committed")
+		h.Set("Perdure-Receipt", `{"seq":417,"amount":"12.50","accounts":["6222020000000001","6222020087654321"]}`)
 		h.SetContentType("application/json")
 		ctx.SetBody(body)
 	}}
@@ -96,7 +98,7 @@ func serveBackend(ctx context.Context, listen string) error {
 	}
 }
 
-func serveGateway(ctx context.Context, listen, backend string, o options) error {
+func serveGateway(ctx context.Context, listen, backend, data string, o options) error {
 	if o.profile != "" {
 		f, err := os.Create(o.profile)
 		if err != nil {
@@ -123,7 +125,7 @@ func serveGateway(ctx context.Context, listen, backend string, o options) error 
 		}},
 		Instances: []route.Instance{{ID: "app", System: "bank", Site: "a", Address: backend}},
 	}
-	g, err := gateway.New(gateway.Options{Name: "a", Site: "a", Listen: listen, Static: &in}, slog.New(slog.DiscardHandler))
+	g, err := gateway.New(gateway.Options{Name: "a", Site: "a", Listen: listen, Static: &in, Data: data}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -202,7 +204,7 @@ func compare(ctx context.Context, o options) error {
 		return err
 	}
 	defer backend.stop()
-	args := []string{"-role", "gateway", "-listen", ports[1], "-backend", ports[0], "-profile", o.profile, fmt.Sprintf("-json-key=%v", o.jsonKey)}
+	args := []string{"-role", "gateway", "-listen", ports[1], "-backend", ports[0], "-data", filepath.Join(dir, "gateway"), "-profile", o.profile, fmt.Sprintf("-json-key=%v", o.jsonKey)}
 	if o.threads > 0 {
 		os.Setenv("GOMAXPROCS", fmt.Sprint(o.threads))
 	}
