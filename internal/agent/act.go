@@ -75,6 +75,7 @@ func (a *Agent) do(ctx context.Context, action unit.Action, group wire.Group) er
 		return a.growBy(ctx, action, group)
 	case unit.Post:
 		return a.post(ctx, group, action.Transition)
+	default: // wait and alarm are nothing to carry out
 	}
 	return errs.New(errs.Internal, "no way to %s", action.Do)
 }
@@ -107,6 +108,7 @@ func (a *Agent) post(ctx context.Context, group wire.Group, t unit.Transition) e
 			if fresh, ferr := a.store.Group(ctx, a.opts.Group); ferr == nil {
 				a.learn(fresh)
 			}
+		default:
 		}
 		return err
 	}

@@ -295,8 +295,9 @@ func bound(do unit.Do) time.Duration {
 		return 2 * time.Minute
 	case unit.Promote:
 		return time.Minute
+	default:
+		return 10 * time.Second
 	}
-	return 10 * time.Second
 }
 
 // checked actions destroy or revive something: the record is read again, linearizably, before them (I15).
@@ -304,8 +305,9 @@ func checked(do unit.Do) bool {
 	switch do {
 	case unit.Create, unit.Start, unit.Stop, unit.Follow, unit.Compare, unit.Rewind, unit.Reinitialise:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 func (a *Agent) carryOut(ctx context.Context, action unit.Action, group wire.Group) error {

@@ -112,8 +112,9 @@ func (c Cell) body() (before, fault string) {
 			return "", "fault stop database " + s + " " + lasting
 		}
 		return "", "fault stop process " + process[c.Part] + " " + lasting
+	default: // skipped
+		return "", ""
 	}
-	return "", ""
 }
 
 // Story is the cell's story.
