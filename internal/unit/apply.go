@@ -113,7 +113,7 @@ func (r *Record) enrol(t Transition) error {
 	if r.Ownership.Less(t.Following) {
 		return errs.Refuse("I1", "cannot enrol %s: it follows ownership %s, newer than the record's %s", t.By, t.Following, r.Ownership)
 	}
-	m.Life, m.Following, m.Ahead = t.By.N, t.Following, t.Ahead
+	m.Life, m.First, m.Following, m.Ahead = t.By.N, t.First, t.Following, t.Ahead
 	return nil
 }
 
@@ -172,7 +172,7 @@ func (r *Record) reopen(t Transition) error {
 	if restarted {
 		r.InSync = nil
 	}
-	m.Life, m.Following, m.Ahead = t.By.N, r.Ownership, false
+	m.Life, m.First, m.Following, m.Ahead = t.By.N, t.First, r.Ownership, false
 	r.State, r.Opened, r.Session = Open, t.Now, t.Session
 	return nil
 }
@@ -380,7 +380,7 @@ func (r *Record) decide(t Transition) error {
 	switch {
 	case s.Active() && s.Phase == Accepting && s.To == t.Member:
 		return r.decideLossy(t)
-	case s.Active() && (s.Phase == Closing || s.Phase == Drained) && t.Mode == "" && !t.Silent && r.Down == nil:
+	case s.Active() && (s.Phase == Closing || s.Phase == Drained) && t.Mode == "" && !t.Silent:
 		return r.decidePlanned(t)
 	case r.State == Promoting:
 		return r.decideAgain(t)
@@ -428,7 +428,7 @@ func (r *Record) decideFailover(t Transition) error {
 		return errs.Refuse("I10", "cannot give %s to %s: the group is %s; propose it as an emergency and let two people accept", r.Group, t.Member, r.State)
 	case t.Member.Member == r.Owner.Member:
 		return errs.Refuse("I1", "cannot give %s to %s: it owns it", r.Group, t.Member)
-	case !r.InSyncLife(t.Member):
+	case !r.holds(r.InSync, t.Member):
 		return errs.Refuse("I4", "cannot give %s to %s: it is not in the in-sync set (%s); that loses acknowledged transactions, so two people have to accept it", r.Group, t.Member, names(r.InSync))
 	case !person && r.Policy.Failover != Auto:
 		return errs.Refuse("I16", "cannot give %s to %s: policy says a person confirms", r.Group, t.Member)
@@ -457,7 +457,7 @@ func (r *Record) decideFailover(t Transition) error {
 
 // decideAgain passes an unopened decision on to another one that holds everything.
 func (r *Record) decideAgain(t Transition) error {
-	holds := slices.Contains(r.Heirs, t.Member) || t.Member.Member == r.Before.Member
+	holds := r.holds(r.Heirs, t.Member) || t.Member.Member == r.Before.Member
 	switch {
 	case t.Member == r.Owner:
 		return errs.New(errs.Conflict, "cannot give %s to %s: that is decided already", r.Group, t.Member)
@@ -468,7 +468,8 @@ func (r *Record) decideAgain(t Transition) error {
 	}
 	s := r.Switch
 	r.give(t, s.Mode, r.Released)
-	s.To = t.Member
+	// What lies between the last acknowledgement and the fence is on the target of the switch only, and nobody was told of it.
+	s.To, s.Fence = t.Member, 0
 	s.At[Promotion] = t.Now
 	return nil
 }
@@ -514,7 +515,7 @@ func (r *Record) opened(t Transition) error {
 	}
 	r.Owner, r.State, r.Opened, r.Session = t.By, Open, t.Now, t.Session
 	r.Heirs, r.Before, r.Released = nil, estate.Life{}, false
-	m.Life, m.Following, m.Ahead = t.By.N, r.Ownership, false
+	m.Life, m.First, m.Following, m.Ahead = t.By.N, t.First, r.Ownership, false
 	if n := len(r.Past); n > 0 {
 		r.Past[n-1].Severed = t.LSN
 		if s := r.Switch; s.Active() && s.At[Closing] != 0 {
@@ -559,7 +560,7 @@ func (r *Record) propose(t Transition) error {
 	if r.State == Promoting {
 		return errs.New(errs.Conflict, "cannot propose %s for %s: %s is being promoted", m.ID, r.Group, r.Owner)
 	}
-	if r.State == Open && r.InSyncLife(to) {
+	if r.State == Open && r.holds(r.InSync, to) {
 		return errs.New(errs.Refused, "cannot propose %s for %s as a loss: it is in the in-sync set and loses nothing", m.ID, r.Group)
 	}
 	if t.Loss == nil || t.Loss.Statement == "" || t.Loss.Source == "" {

@@ -50,8 +50,9 @@ type Action struct {
 // now is the agent's wall clock in Unix milliseconds, used for damping only.
 func Next(rec Record, self Self, v View, timing Timing, now int64) Action {
 	if rec.Ownership.Less(self.Seen) || rec.Ownership.Conflicts(self.Seen) {
-		if anyOpen(v.Gates) && !rec.Ownership.Less(self.Seen) {
-			return Action{Do: CloseGates, Why: "two recoveries of one store: both sides close [I10]"}
+		// The record may be old, or come from a store that was recovered elsewhere; what is open below what was met closes.
+		if rec.Ownership.Conflicts(self.Seen) && anyOpen(v.Gates) || openBelow(v.Gates, self.Seen) {
+			return Action{Do: CloseGates, Why: "this directory has met " + self.Seen.String() + ", the gates are older or of another recovery [I10]"}
 		}
 		return Action{Do: Alarm, Why: "the record is at " + rec.Ownership.String() + ", this directory has met " + self.Seen.String() + ": nothing lower is obeyed [I1]"}
 	}
@@ -64,8 +65,9 @@ func Next(rec Record, self Self, v View, timing Timing, now int64) Action {
 		return n.decided()
 	case Open:
 		return n.owner()
+	default:
+		return n.closedOwner()
 	}
-	return n.closedOwner()
 }
 
 type agentView struct {
@@ -77,12 +79,17 @@ type agentView struct {
 }
 
 func (n agentView) post(t Transition) Action {
-	t.By, t.Session, t.Ownership, t.Now = n.self.Now(), n.self.Session, n.rec.Ownership, n.now
+	t.By, t.First, t.Session = n.self.Now(), n.self.FirstLife, n.self.Session
+	t.Ownership, t.Now = n.rec.Ownership, n.now
 	return Action{Do: Post, Why: string(t.Kind), Transition: t}
 }
 
 func anyOpen(gates []Gate) bool {
 	return slices.ContainsFunc(gates, func(g Gate) bool { return g.Open })
+}
+
+func openBelow(gates []Gate, o estate.Ownership) bool {
+	return slices.ContainsFunc(gates, func(g Gate) bool { return g.Open && g.Ownership.Less(o) })
 }
 
 func upTo(gates []Gate, units []estate.UnitID, o estate.Ownership) bool {
@@ -191,6 +198,13 @@ func (n agentView) owner() Action {
 	if !mine {
 		return n.post(Transition{Kind: Reopen, Reason: "the owner's database was restarted"})
 	}
+	if n.rec.Down != nil && *n.rec.Down == n.rec.Owner {
+		// It was reported dead, so whoever promised is free: nobody may rely on this ownership any more.
+		if anyOpen(n.view.Gates) {
+			return Action{Do: CloseGates, Why: "the record says that this database is dead [I8]"}
+		}
+		return n.post(Transition{Kind: Reopen, Reason: "the database was reported dead and is not"})
+	}
 	if s := n.rec.Switch; s.Active() && s.Ownership == n.rec.Ownership {
 		switch s.Phase {
 		case Closing:
@@ -200,6 +214,7 @@ func (n agentView) owner() Action {
 			return Action{Do: Drain, Why: "planned switch " + s.ID, Ownership: n.rec.Ownership}
 		case Drained:
 			return Action{Do: Wait, Why: "closed and drained, the target takes over"}
+		default:
 		}
 	}
 	if closedAt(n.view.Gates, n.rec.Ownership) {
@@ -246,8 +261,9 @@ func (n agentView) ownerDown(mine bool) Action {
 // hasHeir reports whether somebody may take over without a person.
 func (n agentView) hasHeir() bool {
 	return n.rec.Policy.Failover == Auto && !damped(n.rec, n.now) && slices.ContainsFunc(n.rec.InSync, func(l estate.Life) bool {
-		m, ok := n.rec.Member(l.Member)
-		return ok && m.Role == SyncRole && m.Life == l.N
+		m, _ := n.rec.Member(l.Member)
+		_, ok := n.rec.newest(n.rec.InSync, l)
+		return ok && m.Role == SyncRole
 	})
 }
 
@@ -319,29 +335,28 @@ func (n agentView) copy() Action {
 		return n.makeCopy("the directory is empty")
 	case PrimaryDir:
 		return n.returning()
+	default:
+		return n.follower()
 	}
-	return n.follower()
 }
 
 // takeOver: this member is the one that decides, because the owner drained for it or reported itself down.
 func (n agentView) takeOver() (Action, bool) {
 	me := n.self.Now()
-	if n.rec.State != Open || !n.rec.InSyncLife(me) || !n.view.Running || !n.view.Answering {
+	m, _ := n.rec.Member(me.Member)
+	if n.rec.State != Open || m.Life != me.N || !n.rec.holds(n.rec.InSync, me) || !n.view.Running || !n.view.Answering {
 		return Action{}, false
 	}
-	if s := n.rec.Switch; s.Active() && s.Phase == Drained && s.To == me && n.rec.Down == nil {
+	if s := n.rec.Switch; s.Active() && s.Phase == Drained && s.To == me {
 		if n.view.Replayed < s.Fence {
 			return Action{Do: Replay, Why: "replay up to the fence", LSN: s.Fence}, true
 		}
 		return n.post(Transition{Kind: Decide, Member: me, LSN: n.view.Replayed, SwitchID: s.ID}), true
 	}
-	if n.rec.Down == nil || *n.rec.Down != n.rec.Owner || n.rec.Policy.Failover != Auto {
+	if n.rec.Down == nil || *n.rec.Down != n.rec.Owner || n.rec.Policy.Failover != Auto || m.Role != SyncRole || m.Ahead || damped(n.rec, n.now) {
 		return Action{}, false
 	}
-	if damped(n.rec, n.now) {
-		return Action{}, false
-	}
-	turn := time.Duration(slices.Index(n.rec.InSync, me)) * n.timing.Turn
+	turn := time.Duration(slices.IndexFunc(n.rec.InSync, func(l estate.Life) bool { return l.Member == me.Member })) * n.timing.Turn
 	if n.view.DownSeenFor(n.rec) < turn {
 		return Action{Do: Wait, Why: "another in-sync member comes first"}, true
 	}
@@ -355,6 +370,9 @@ func damped(rec Record, now int64) bool {
 // returning: the directory was an owner, or would start as one (I6).
 func (n agentView) returning() Action {
 	if n.rec.State != Open {
+		if n.rec.Before.Member == n.self.Member && !n.view.Running && n.view.PhaseFor >= n.timing.Promotion {
+			return Action{Do: Start, Why: "the decided member does not open: closed, ready to be taken back"}
+		}
 		return Action{Do: Wait, Why: "closed; the new owner is not open yet"}
 	}
 	if n.view.Running {
@@ -408,7 +426,11 @@ func (n agentView) follower() Action {
 		return n.post(Transition{Kind: Enrol, Following: n.rec.Ownership})
 	}
 	if m.Life != n.self.Life {
-		return n.post(Transition{Kind: Enrol})
+		t := Transition{Kind: Enrol}
+		if m.Life >= n.self.FirstLife {
+			t.Following, t.Ahead = m.Following, m.Ahead // the same directory, started again
+		}
+		return n.post(t)
 	}
 	return Action{Do: Wait, Why: "following " + string(up)}
 }
@@ -418,6 +440,9 @@ const lostFactor = 15
 
 // aheadOf reports whether a follower has flushed more than a successor had when it was severed: then it can never follow it (I12).
 func aheadOf(rec Record, m Member, flushed estate.LSN) bool {
+	if m.Following.IsZero() {
+		return false // made anew since, and not streamed yet
+	}
 	for _, p := range rec.Past {
 		if p.Severed > 0 && !p.Ownership.Less(m.Following) && flushed > p.Severed {
 			return true

@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"slices"
 	"time"
 
 	"perdure/internal/estate"
@@ -63,6 +64,20 @@ func (p *Promise) Consent(o estate.Ownership, now, hold time.Duration) (wait tim
 
 // Over reports whether no promise runs.
 func (p *Promise) Over(now time.Duration) bool { return now >= p.Until }
+
+// LeaseSet is whose promises an owner needs: everybody in the record's set, and everybody in force, because a growth whose answer
+// was lost may have landed.
+func LeaseSet(rec Record, names []string) []estate.Life {
+	set := slices.Clone(rec.InSync)
+	for _, name := range names {
+		if l, err := estate.ParseLife(name); err == nil && !slices.Contains(set, l) {
+			if _, ok := rec.Member(l.Member); ok {
+				set = append(set, l)
+			}
+		}
+	}
+	return set
+}
 
 // Lease is the owner's side: what each in-sync member promised, counted from the sending.
 type Lease struct {

@@ -85,6 +85,8 @@ type Member struct {
 	Database string `json:"database"`
 	// Life is the newest start its agent reported.
 	Life uint64 `json:"life"`
+	// First is the first life on the same directory, 0 where it is not known.
+	First uint64 `json:"first,omitempty"`
 	// Following is the ownership whose history the member streams; zero while it returns or is not running.
 	Following estate.Ownership `json:"following"`
 	// Ahead marks a copy that has more than the in-sync set: it serves nothing and is rewound (I12).
@@ -212,6 +214,22 @@ func (r *Record) Member(id estate.MemberID) (Member, bool) {
 
 // InSyncLife reports whether exactly this life is in the in-sync set.
 func (r *Record) InSyncLife(l estate.Life) bool { return slices.Contains(r.InSync, l) }
+
+// holds reports whether the life has everything that was acknowledged under the set: it is in it, or it is the newest start of
+// the very directory that an earlier life in it wrote to. Acknowledgements count for a life only, but what was flushed stays.
+func (r *Record) holds(set []estate.Life, l estate.Life) bool {
+	m, ok := r.Member(l.Member)
+	return slices.ContainsFunc(set, func(s estate.Life) bool {
+		return s == l || ok && s.Member == l.Member && m.Life == l.N && m.First > 0 && m.First <= s.N && s.N < l.N
+	})
+}
+
+// newest is the newest life of a member that still holds what the life in the set held.
+func (r *Record) newest(set []estate.Life, l estate.Life) (estate.Life, bool) {
+	m, ok := r.Member(l.Member)
+	now := estate.Life{Member: m.ID, N: m.Life}
+	return now, ok && r.holds(set, now)
+}
 
 // OwnerSite is the site of the owner, "" where there is none.
 func (r *Record) OwnerSite() estate.SiteID {

@@ -52,6 +52,8 @@ type Transition struct {
 	// By is the life that asks, where an agent asks; Person is the authenticated name, where a person or a node asks.
 	By     estate.Life `json:"by"`
 	Person string      `json:"person,omitempty"`
+	// First is the first life on the directory of the agent that asks (Self.FirstLife).
+	First uint64 `json:"first,omitempty"`
 	// Session is the session of the agent that asks (Self.Session).
 	Session uint64 `json:"session,omitempty"`
 	// Ownership is the one the asker believes in force: anything but the record's is refused (I1).

@@ -82,6 +82,8 @@ type View struct {
 	GrowFailures int
 	// OwnerDownFor: since when this agent knows that the owner reported itself down.
 	OwnerDownFor time.Duration
+	// PhaseFor: since when this agent knows the record in its present state at its present ownership.
+	PhaseFor time.Duration
 	// Promised: the promise that this member gave to an owner is over or released (Promise.Over), so nobody answers plain reads
 	// on the strength of it (I8).
 	Promised bool

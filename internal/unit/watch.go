@@ -1,7 +1,6 @@
 package unit
 
 import (
-	"slices"
 	"time"
 
 	"perdure/internal/estate"
@@ -49,8 +48,9 @@ func Watch(rec Record, sight Sight, timing Timing, now int64) Order {
 		}
 		var heirs []estate.Life
 		for _, l := range rec.InSync {
-			if m, ok := rec.Member(l.Member); ok && m.Life == l.N && !m.Ahead && m.Role == SyncRole {
-				heirs = append(heirs, l)
+			m, _ := rec.Member(l.Member)
+			if now, ok := rec.newest(rec.InSync, l); ok && !m.Ahead && m.Role == SyncRole {
+				heirs = append(heirs, now)
 			}
 		}
 		return Order{Candidates: heirs, Why: "the owner " + rec.Owner.String() + " is silent to a majority of the nodes"}
@@ -58,10 +58,12 @@ func Watch(rec Record, sight Sight, timing Timing, now int64) Order {
 		if sight.PhaseFor < timing.Promotion {
 			return Order{}
 		}
-		heirs := slices.DeleteFunc(slices.Clone(rec.Heirs), func(l estate.Life) bool {
-			m, ok := rec.Member(l.Member)
-			return l == rec.Owner || !ok || m.Life != l.N
-		})
+		var heirs []estate.Life
+		for _, l := range rec.Heirs {
+			if now, ok := rec.newest(rec.Heirs, l); ok && l.Member != rec.Owner.Member {
+				heirs = append(heirs, now)
+			}
+		}
 		if m, ok := rec.Member(rec.Before.Member); ok && rec.Before.Member != rec.Owner.Member {
 			heirs = append(heirs, estate.Life{Member: m.ID, N: m.Life})
 		}

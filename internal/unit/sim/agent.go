@@ -35,15 +35,18 @@ type agent struct {
 	failed  unit.Do
 	until   time.Duration // no failed action before
 
-	seen    observation
-	looked  bool
-	downAt  time.Duration // none while the server runs
-	ownerAt time.Duration // since when the owner is known to be down
-	stuckAt time.Duration
-	asked   time.Duration
-	copies  []tracked
-	shrunk  time.Duration
-	grows   int
+	seen   observation
+	looked bool
+	// misreads: the next look takes the server for dead.
+	misreads bool
+	downAt   time.Duration // none while the server runs
+	ownerAt  time.Duration // since when the owner is known to be down
+	stuckAt  time.Duration
+	phaseAt  time.Duration // since when the record is in its present state
+	asked    time.Duration
+	copies   []tracked
+	shrunk   time.Duration
+	grows    int
 }
 
 // observation is one look at the database.
@@ -116,6 +119,9 @@ func (a *agent) learns(g *group, s stored) {
 	if down := rec.Down != nil; down != (a.ownerAt != never) {
 		a.ownerAt = pick(down, now, never)
 	}
+	if old.rec.Ownership != rec.Ownership || old.rec.State != rec.State {
+		a.phaseAt = now
+	}
 	if old.rec.Ownership != rec.Ownership {
 		a.grows, a.shrunk, a.copies = 0, now-time.Hour, nil
 	} else if len(rec.InSync) < len(old.rec.InSync) {
@@ -179,6 +185,10 @@ func (a *agent) rest(wait time.Duration) {
 func (a *agent) look(then func()) {
 	d := a.m.db
 	finish := func(o observation) {
+		if a.misreads {
+			a.misreads = false
+			o = observation{dir: o.dir}
+		}
 		a.observed(o)
 		if a.stuckAt != never && a.p.mono()-a.asked >= time.Second {
 			a.askUpstream()
@@ -277,6 +287,7 @@ func (a *agent) view() unit.View {
 		Flushed: estate.LSN(o.flushed), Replayed: estate.LSN(o.replayed), Upstream: o.upstream, Streaming: o.streaming,
 		WaitingFor: o.oldest, SinceShrink: now - a.shrunk, GrowFailures: a.grows, Promised: a.promise.Over(now),
 	}
+	v.PhaseFor = now - a.phaseAt
 	if a.downAt != never {
 		v.DownFor = now - a.downAt
 	}
@@ -782,7 +793,7 @@ func (a *agent) renew() {
 		a.renewAtStore(own)
 		return
 	}
-	for _, l := range rec.InSync {
+	for _, l := range unit.LeaseSet(*rec, a.m.db.names) {
 		m := a.m.group.member(l.Member)
 		sent := a.p.mono()
 		if a.w.bug(LeaseFromReceipt) {
@@ -814,7 +825,7 @@ func (a *agent) extend(own estate.Ownership) {
 		return
 	}
 	now, d := a.p.mono(), a.m.db
-	until := a.lease.Until(rec.InSync, now, a.w.timing.Promise)
+	until := a.lease.Until(unit.LeaseSet(*rec, d.names), now, a.w.timing.Promise)
 	if until <= now {
 		return
 	}
@@ -826,7 +837,7 @@ func (a *agent) extend(own estate.Ownership) {
 		}
 	})
 	a.p.after(left, func() { // the agent ends it on its own clock
-		if d.start == start && (a.leased != own || a.lease.Until(a.known.rec.InSync, a.p.mono(), a.w.timing.Promise) <= a.p.mono()) {
+		if d.start == start && (a.leased != own || a.lease.Until(unit.LeaseSet(a.known.rec, d.names), a.p.mono(), a.w.timing.Promise) <= a.p.mono()) {
 			d.lease = 0
 		}
 	})

@@ -50,11 +50,12 @@ func (w *world) excused(m *member, own estate.Ownership) bool {
 	return t.suspended && own.Less(t.lossy) && m.agent.self.Seen.Less(t.lossy)
 }
 
-// decidable reports whether the life could still be made the owner.
+// decidable gives the member that the life in the set stands for, where it could still be made the owner: that very life, or
+// a later one on the same directory.
 func (g *group) decidable(rec *unit.Record, l estate.Life) *member {
 	m := g.member(l.Member)
 	have, ok := rec.Member(l.Member)
-	if m == nil || !ok || have.Life != l.N || m.agent.self.FirstLife > l.N {
+	if m == nil || !ok || m.agent.self.FirstLife > l.N || have.Life != l.N && (have.First == 0 || have.First > l.N) {
 		return nil
 	}
 	return m
@@ -86,6 +87,17 @@ func (w *world) durable(invariant string, d *database, e *entry, own estate.Owne
 			need(g.decidable(rec, l), "an heir")
 		}
 	}
+}
+
+// namesMember reports whether some life of the member is in force: only the newest one can be decided, and only one that is
+// in force can acknowledge.
+func (d *database) namesMember(id estate.MemberID) bool {
+	for _, n := range d.names {
+		if l, err := estate.ParseLife(n); err == nil && l.Member == id {
+			return true
+		}
+	}
+	return false
 }
 
 // released is called when COMMIT returns without a warning.
@@ -245,7 +257,7 @@ func (d *database) promotes() {
 
 // startsWritable is called when a primary directory is started, by an agent that has read the record (I6).
 func (d *database) startsWritable(rec *unit.Record) {
-	if rec.Owner.Member != d.m.id && rec.Lost == nil {
+	if rec.Owner.Member != d.m.id && rec.Lost == nil && !(rec.State == unit.Promoting && rec.Before.Member == d.m.id) {
 		d.w.broken("I6", "%s is started as a primary although %s owns the group", d.p.name, rec.Owner)
 	}
 }
@@ -324,7 +336,7 @@ func (w *world) namesInForce(c *cluster, g *group, rec *unit.Record) {
 		return
 	}
 	for _, l := range rec.InSync {
-		if g.decidable(rec, l) != nil && !m.db.named(l.String()) {
+		if g.decidable(rec, l) != nil && !m.db.namesMember(l.Member) {
 			w.broken("I2", "%s is in the set of %s at %s and not in force on %s", l, g.name, rec.Ownership, m.db.p.name)
 		}
 	}

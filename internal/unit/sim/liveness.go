@@ -11,7 +11,7 @@ const (
 	// closedBound is how long a group may be closed while an in-sync member lives and could take over.
 	closedBound = 10 * time.Second
 	// metBound is how long a lower incarnation may stay open after it was met.
-	metBound = 2 * time.Second
+	metBound = time.Second
 	// independence is how long a healthy owner may be closed while only the store is missing.
 	independence = 3 * time.Second
 )
@@ -97,7 +97,7 @@ func (w *world) couldServe(g *group, rec *unit.Record) bool {
 			return false
 		}
 		for _, l := range rec.InSync {
-			if m := g.decidable(rec, l); m != nil && good(m) && w.role(rec, m) == unit.SyncRole && m.agent.self.Now() == l {
+			if m := g.decidable(rec, l); m != nil && good(m) && w.role(rec, m) == unit.SyncRole && w.enrolled(rec, m) {
 				return true
 			}
 		}
@@ -105,14 +105,28 @@ func (w *world) couldServe(g *group, rec *unit.Record) bool {
 		if rec.Policy.MinInSync > 0 || w.profile.pinned {
 			return false
 		}
-		for _, l := range append([]estate.Life{rec.Owner}, rec.Heirs...) {
-			if m := g.decidable(rec, l); m != nil && good(m) {
-				// The decision may have to pass on first; that has its own bound.
-				return l == rec.Owner || w.now-g.truth.changed > int64(w.timing.Promotion)+int64(4*time.Second)
+		if m := g.decidable(rec, rec.Owner); m != nil && good(m) {
+			return true
+		}
+		// The decision has to pass on first; that has its own bound.
+		if w.now-g.truth.changed < int64(w.timing.Promotion)+int64(4*time.Second) {
+			return false
+		}
+		for _, l := range rec.Heirs {
+			if m := g.decidable(rec, l); m != nil && good(m) && w.enrolled(rec, m) {
+				return true
 			}
 		}
+		m := g.member(rec.Before.Member)
+		return m != nil && m.id != rec.Owner.Member && good(m)
 	}
 	return false
+}
+
+// enrolled reports whether the record knows the member's present life.
+func (w *world) enrolled(rec *unit.Record, m *member) bool {
+	have, _ := rec.Member(m.id)
+	return have.Life == m.agent.self.Life
 }
 
 func (w *world) role(rec *unit.Record, m *member) unit.Role {

@@ -127,6 +127,13 @@ func (w *world) attend(g *group) {
 		if w.chance(300) {
 			mode = unit.SwitchBack
 		}
+		if w.chance(w.profile.aborts) {
+			w.after(w.between(0, 800*time.Millisecond), func() {
+				if n.p.running() && n.mayAct() == nil {
+					w.personPost(n, g, unit.Transition{Kind: unit.Abort, Person: "bob", Reason: "changed my mind"})
+				}
+			})
+		}
 		w.personPost(n, g, unit.Transition{Kind: unit.Begin, Person: "ann", Member: to, Mode: mode, SwitchID: w.switchID("ann")})
 	case rec.State == unit.Open && rec.Switch.Active() && rec.Switch.Phase == unit.Growing:
 		// planned switches wait for the set; people let them, and settle in the end

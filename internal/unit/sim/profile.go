@@ -103,7 +103,7 @@ func (p *profile) choose(name Profile) {
 		p.sites, p.gap = 5, 4*time.Second
 	case Owners:
 		set(4, databaseCrash, databasePause, siteDown, sitePause, isolate, backendCrash, cancelCommits, agentCrash, hostCrash)
-		set(2, walCut, copyPause, replayConflict, nodeLag, agentPause)
+		set(2, walCut, copyPause, replayConflict, nodeLag, agentPause, falseDeath, copyCrash)
 		p.gap = 8 * time.Second
 	case Store:
 		set(4, leaderCrash, nodeCrash, nodePause, nodeLag, majorityDown, cutBoth, cutOneWay, lateNet, lossyNet, slowStore)

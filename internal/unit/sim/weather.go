@@ -36,6 +36,7 @@ const (
 	slowDisk
 	replayConflict
 	slowStore
+	falseDeath
 	faults
 )
 
@@ -206,6 +207,8 @@ func (w *world) fault(kind int) {
 		n := w.nodes[w.rng.IntN(len(w.nodes))]
 		n.lagBy = w.long(200*time.Millisecond, 6*time.Second)
 		w.lasting(w.long(2*time.Second, 20*time.Second), func() { n.lagBy = 0 })
+	case falseDeath:
+		w.owner(w.anyGroup()).agent.misreads = true
 	case slowStore:
 		w.slowStore = w.long(500*time.Millisecond, 8*time.Second)
 		w.tracef("weather", "the store's disk is slow, up to %s", w.slowStore)
