@@ -101,9 +101,16 @@ step "the city is lost, u1 pinned in c" emergency zh "同城全失，u1 已在 C
   wait switch u1 accepting 10s
   accept u1 as ann at c because "both sites of the city are gone"
   accept u1 as bob at c because "confirmed by the duty manager"
+  switch u2 to c mode emergency as ann at c
+  wait switch u2 accepting 10s
+  accept u2 as ann at c because "u2 had no copy in its in-sync set outside the city"
+  accept u2 as bob at c because "confirmed by the duty manager"
   wait u1 at c 20s
+  wait u2 at c 20s
   verify u1 as ann at c
+  verify u2 as ann at c
   release u1 as ann at c
-  wait gap closed of u1 20s
+  release u2 as ann at c
+  wait gap closed 20s
 end
 check
