@@ -15,10 +15,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"perdure/internal/errs"
@@ -241,10 +243,13 @@ func (c *Client) attempt(ctx context.Context, e *endpoint, r call, body []byte, 
 		ctx, cancel = context.WithTimeout(ctx, budget)
 		defer cancel()
 	}
+	// A request is on its way as soon as it has a connection; before that nothing can have been done.
+	var sent atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }})
 	resp, err := c.send(ctx, e, r, body)
 	if err != nil {
 		e.did(false)
-		return outcome{err: err, sent: wasSent(err), elsewhere: true}
+		return outcome{err: err, sent: sent.Load(), elsewhere: true}
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
@@ -290,21 +295,6 @@ func (c *Client) send(ctx context.Context, e *endpoint, r call, body []byte) (*h
 		req.Header.Set("Authorization", "Bearer "+c.o.Token)
 	}
 	return c.http.Do(req)
-}
-
-// wasSent reports whether the node may have got the request: everything but a failure to open the connection.
-func wasSent(err error) bool {
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
-		return false
-	}
-	var dns *net.DNSError
-	var tlsRecord tls.RecordHeaderError
-	var verify *tls.CertificateVerificationError
-	if errors.As(err, &dns) || errors.As(err, &tlsRecord) || errors.As(err, &verify) {
-		return false
-	}
-	return !strings.Contains(err.Error(), "TLS handshake timeout")
 }
 
 // problem reads an error answer.
