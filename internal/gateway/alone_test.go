@@ -63,7 +63,7 @@ func TestTableIsOnDiskAfterAStopAtAnyMoment(t *testing.T) {
 	data := t.TempDir()
 	w := start(t, func(o *Options) { o.Data = data })
 	for v := int64(1); v <= 20; v++ {
-		w.feed.put(t, input(v, "a", own(1, 5), a))
+		w.feed.put(t, input(v, "a", own(1, uint64(v)), a))
 	}
 	w.stop()
 	half := filepath.Join(data, ".table-half")
@@ -77,6 +77,19 @@ func TestTableIsOnDiskAfterAStopAtAnyMoment(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(data, ".table-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left over: %v, %v", left, err)
+	}
+}
+
+func TestTableThatRoutesLikeTheOneOnDiskIsNotWrittenAgain(t *testing.T) {
+	a := newApp(t, "app-a", "a", own(1, 5))
+	w := start(t, nil)
+	for v := int64(1); v <= 20; v++ {
+		w.feed.put(t, input(v, "a", own(1, 5), a)) // registrations are renewed, nothing else happens
+	}
+	w.feed.put(t, input(21, "a", own(1, 6), a))
+	w.until("the change is on disk", func() bool { return w.g.saved.Load() == 21 })
+	if _, text := get(t, "http://"+w.g.AdminAddr()+"/metrics", nil); !strings.Contains(text, "perdure_gateway_table_saves_total 2\n") {
+		t.Error("the table was written more than twice")
 	}
 }
 

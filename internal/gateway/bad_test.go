@@ -3,10 +3,12 @@ package gateway
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"perdure/internal/route"
 )
@@ -247,5 +249,38 @@ func TestPortInUseIsSaidPlainly(t *testing.T) {
 	_, err = New(Options{Listen: ln.Addr().String()}, nil)
 	if err == nil || !strings.Contains(err.Error(), "cannot listen on "+ln.Addr().String()) {
 		t.Fatal(err)
+	}
+}
+
+func TestClientsThatAreTooSlowAreLetGo(t *testing.T) {
+	a := newApp(t, "app-a", "a", own(1, 5))
+	w := start(t, func(o *Options) { o.ReadTimeout = 1100 * time.Millisecond })
+	w.feed.put(t, input(1, "a", own(1, 5), a))
+	for name, text := range map[string]string{
+		"silent":           "",
+		"silent in a head": "POST /transfer HTTP/1.1\r\nHost: ba",
+		"silent in a body": "POST /transfer HTTP/1.1\r\nHost: bank\r\nX-Account: acc-1\r\nContent-Length: 10\r\n\r\npa",
+		"silent after one": "GET /balance HTTP/1.1\r\nHost: bank\r\nX-Account: acc-1\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := net.Dial("tcp", w.g.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := io.WriteString(c, text); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetDeadline(time.Now().Add(patience))
+			got, err := io.ReadAll(c)
+			if err != nil {
+				t.Fatalf("the connection was not closed: %v", err)
+			}
+			want := map[string]string{"silent in a head": "408", "silent in a body": "408", "silent after one": "200"}[name]
+			if !strings.HasPrefix(string(got), strings.TrimSpace("HTTP/1.1 "+want)) && want != "" {
+				t.Errorf("got %q, want %s", got, want)
+			}
+		})
 	}
 }

@@ -50,6 +50,7 @@ func (g *Gateway) loadTable() error {
 			case <-g.save: // it is on disk already
 			default:
 			}
+			g.onDisk = in
 			g.saved.Store(in.Version)
 			g.log.Info("table loaded from disk", "version", in.Version)
 			return nil
@@ -91,12 +92,16 @@ func (g *Gateway) keepTable() {
 
 func (g *Gateway) saveTable() bool {
 	in := g.view.Load().table.Input()
+	if in.RoutesLike(g.onDisk) {
+		return true // renewed registrations and the like: nothing that a restart would miss
+	}
 	if err := writeTable(g.tablePath(), in); err != nil {
 		g.metrics.tableSaveFailures.Inc()
 		g.log.Error("the table could not be written to disk: after a restart without the control plane the gateway would route by an older one", "error", err)
 		return false
 	}
 	g.metrics.tableSaves.Inc()
+	g.onDisk = in
 	g.saved.Store(in.Version)
 	return true
 }

@@ -54,6 +54,7 @@ type exchange struct {
 	outcome  route.Outcome
 	stamp    []byte
 	receipt  []byte
+	hops     bool // the answer has headers for us alone
 }
 
 const (
@@ -358,9 +359,10 @@ func tooLarge(err error) bool {
 func (x *exchange) weigh() route.Verdict {
 	resp := &x.ctx.Response
 	a := route.Answer{Status: resp.StatusCode(), Again: x.unknown}
-	x.stamp, x.receipt, x.outcome = nil, nil, ""
+	x.stamp, x.receipt, x.outcome, x.hops = nil, nil, "", false
 	for name, value := range resp.Header.All() {
-		if len(name) < 15 || name[0] != 'P' {
+		if name[0] != 'P' {
+			x.hops = x.hops || string(name) == "Connection" || string(name) == "Keep-Alive"
 			continue
 		}
 		switch string(name) {

@@ -101,6 +101,7 @@ type Gateway struct {
 	leaving []*instance // no longer in the table, attempts still in flight
 
 	began    time.Time
+	clock    atomic.Int64    // at(now), at most 20 ms ago, see reap
 	ctx      context.Context // ends when the drain is over
 	stop     context.CancelFunc
 	running  bool // health checks have been started; under mu
@@ -110,6 +111,7 @@ type Gateway struct {
 
 	save    chan struct{} // asks the disk writer for a turn
 	saved   atomic.Int64  // version on disk
+	onDisk  route.Input   // of keepTable alone
 	acks    chan struct{}
 	ledger  *ledger
 	metrics *metrics

@@ -359,6 +359,7 @@ func (g *Gateway) reap() {
 		}
 		now := time.Now()
 		nanos := g.at(now)
+		g.clock.Store(nanos)
 		g.mu.Lock()
 		g.cutEverywhere(connLate, func(c *conn) bool { return c.deadline.Load() < nanos })
 		if turn%64 == 0 {

@@ -21,9 +21,6 @@ func (g *Gateway) server() *fasthttp.Server {
 		Logger:                       quiet{},
 		ReadBufferSize:               g.o.MaxHeader,
 		WriteBufferSize:              8 << 10,
-		ReadTimeout:                  g.o.ReadTimeout,
-		IdleTimeout:                  g.o.ReadTimeout,
-		WriteTimeout:                 g.o.WriteTimeout,
 		MaxRequestBodySize:           route.DefaultMaxBody,
 		HeaderReceived:               g.bodyLimit,
 		Concurrency:                  g.o.MaxClients,
@@ -51,7 +48,7 @@ func (g *Gateway) bodyLimit(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 
 // front is the traffic port's listener.
 func (g *Gateway) front() net.Listener {
-	ln := net.Listener(lazyListener{g.ln})
+	ln := net.Listener(clientListener{g.ln, g})
 	if g.o.TLS != nil {
 		c := g.o.TLS.Clone()
 		c.NextProtos = []string{"http/1.1"}
@@ -118,8 +115,10 @@ func (x *exchange) deliver() {
 		h.Del("Perdure-Receipt")
 	}
 	h.ResetConnectionClose()
-	h.Del("Connection")
-	h.Del("Keep-Alive")
+	if x.hops {
+		h.Del("Connection")
+		h.Del("Keep-Alive")
+	}
 	if x.attempts > 1 {
 		h.Set("Perdure-Replays", strconv.Itoa(x.attempts-1))
 	}
@@ -165,54 +164,67 @@ type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}
 
-// lazyListener gives connections that move their deadlines rarely.
-type lazyListener struct{ net.Listener }
+// clientListener gives connections that keep their own deadlines.
+type clientListener struct {
+	net.Listener
+	g *Gateway
+}
 
-func (l lazyListener) Accept() (net.Conn, error) {
+// Accept waits for the next client.
+func (l clientListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &lazyConn{Conn: c}, nil
+	return &clientConn{Conn: c, g: l.g, waiting: true}, nil
 }
 
-// lazyConn ignores a new deadline that lies less than a second after the one in force: fasthttp sets three per request,
-// and every one of them costs a change of a runtime timer. Deadlines are thus up to one second early.
-type lazyConn struct {
+// clientConn ends a client that is silent between requests, or too slow within one, after Options.ReadTimeout, and one that does not
+// take its answer after Options.WriteTimeout. A deadline that is less than a second away from the wanted one is left as it is:
+// a change of a runtime timer per request costs more than being up to a second early.
+type clientConn struct {
 	net.Conn
-	read, write time.Time
+	g             *Gateway
+	waiting       bool  // for the first byte of a request
+	readBy, wroteBy int64 // deadlines in force, on the gateway's clock
 }
 
-const deadlineSlack = time.Second
+const deadlineSlack = int64(time.Second)
 
-// SetReadDeadline moves the deadline of Read.
-func (c *lazyConn) SetReadDeadline(t time.Time) error {
-	if near(c.read, t) {
+// Read reads; all of a request has to arrive within ReadTimeout of its first byte.
+func (c *clientConn) Read(p []byte) (int, error) {
+	if c.waiting {
+		if err := c.expectBy(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.Conn.Read(p)
+	if c.waiting && n > 0 {
+		c.waiting = false
+		if e := c.expectBy(); e != nil {
+			return n, e
+		}
+	}
+	return n, err
+}
+
+func (c *clientConn) expectBy() error {
+	by := c.g.clock.Load() + int64(c.g.o.ReadTimeout)
+	if by-c.readBy < deadlineSlack {
 		return nil
 	}
-	c.read = t
-	return c.Conn.SetReadDeadline(t)
+	c.readBy = by
+	return c.SetReadDeadline(time.Now().Add(c.g.o.ReadTimeout))
 }
 
-// SetWriteDeadline moves the deadline of Write.
-func (c *lazyConn) SetWriteDeadline(t time.Time) error {
-	if near(c.write, t) {
-		return nil
+// Write writes an answer; after it a request is waited for.
+func (c *clientConn) Write(p []byte) (int, error) {
+	c.waiting = true
+	if by := c.g.clock.Load() + int64(c.g.o.WriteTimeout); by-c.wroteBy >= deadlineSlack {
+		c.wroteBy = by
+		if err := c.SetWriteDeadline(time.Now().Add(c.g.o.WriteTimeout)); err != nil {
+			return 0, err
+		}
 	}
-	c.write = t
-	return c.Conn.SetWriteDeadline(t)
-}
-
-// SetDeadline moves both.
-func (c *lazyConn) SetDeadline(t time.Time) error {
-	c.read, c.write = t, t
-	return c.Conn.SetDeadline(t)
-}
-
-func near(old, t time.Time) bool {
-	if old.IsZero() || t.IsZero() {
-		return false
-	}
-	d := t.Sub(old)
-	return d >= 0 && d < deadlineSlack
+	return c.Conn.Write(p)
 }

@@ -37,7 +37,6 @@ type options struct {
 	json                    bool
 	profile                 string
 	threads                 int
-	plain                   bool
 }
 
 func main() {
@@ -56,7 +55,6 @@ func main() {
 	flag.BoolVar(&o.json, "json", false, "print the result as JSON")
 	flag.StringVar(&o.profile, "profile", "", "write the gateway's CPU profile to this file")
 	flag.IntVar(&o.threads, "threads", 0, "threads of HAProxy and GOMAXPROCS of the gateway, 0: their defaults")
-	flag.BoolVar(&o.plain, "plain", false, "HAProxy forwards only, without setting headers")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -182,7 +180,7 @@ type result struct {
 	Proxy   string        `json:"proxy"`
 	Samples []sample      `json:"samples"`
 	Median  time.Duration `json:"medianCPUPerRequest"`
-	Ratio   float64       `json:"ratioToHAProxy,omitempty"`
+	Ratio   float64       `json:"gatewayRatio,omitempty"` // the gateway's median over this one's
 }
 
 func compare(ctx context.Context, o options) error {
@@ -195,7 +193,7 @@ func compare(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	ports, err := freePorts(3)
+	ports, err := freePorts(4)
 	if err != nil {
 		return err
 	}
@@ -214,10 +212,12 @@ func compare(ctx context.Context, o options) error {
 	}
 	defer gw.stop()
 	proxies := []*child{gw}
-	hap, err := startHAProxy(dir, o, ports[2], ports[0])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "without a baseline:", err)
-	} else {
+	for i, name := range []string{"haproxy", "haproxy-plain"} {
+		hap, err := startHAProxy(name, dir, o, ports[2+i], ports[0])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "without a baseline:", err)
+			break
+		}
 		defer hap.stop()
 		proxies = append(proxies, hap)
 	}
@@ -228,7 +228,9 @@ func compare(ctx context.Context, o options) error {
 	return show(results, o.json)
 }
 
-func startHAProxy(dir string, o options, listen, backend string) (*child, error) {
+// startHAProxy starts a baseline: "haproxy" sets and removes the headers the gateway does and hashes the key as far as it can,
+// "haproxy-plain" only forwards.
+func startHAProxy(name, dir string, o options, listen, backend string) (*child, error) {
 	path, err := exec.LookPath(o.haproxy)
 	if err != nil {
 		return nil, errors.New("HAProxy is not installed: apt-get install haproxy")
@@ -237,7 +239,6 @@ func startHAProxy(dir string, o options, listen, backend string) (*child, error)
 	if o.threads > 0 {
 		threads = fmt.Sprintf("  nbthread %d\n", o.threads)
 	}
-	// What the gateway does beyond forwarding HAProxy is asked for as far as it can: headers set and removed, the routing key hashed.
 	rules := `  http-request deny if !{ req.hdr(X-Account) -m found }
   http-request set-header Perdure-Caller anonymous
   http-request set-header Perdure-Unit u1
@@ -246,7 +247,7 @@ func startHAProxy(dir string, o options, listen, backend string) (*child, error)
   http-request set-header Perdure-Routing-Key %[req.hdr(X-Account)]
   http-response del-header Perdure-Receipt
 `
-	if o.plain {
+	if name == "haproxy-plain" {
 		rules = ""
 	}
 	config := "global\n  maxconn 4096\n" + threads + `defaults
@@ -261,11 +262,11 @@ frontend front
 backend back
   server app ` + backend + `
 `
-	file := filepath.Join(dir, "haproxy.cfg")
+	file := filepath.Join(dir, name+".cfg")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	return run("haproxy", listen, path, "-db", "-f", file)
+	return run(name, listen, path, "-db", "-f", file)
 }
 
 func rounds(ctx context.Context, o options, proxies []*child) ([]result, error) {
@@ -301,8 +302,8 @@ func rounds(ctx context.Context, o options, proxies []*child) ([]result, error) 
 	for i := range results {
 		results[i].Median = median(results[i].Samples)
 	}
-	if len(results) > 1 {
-		results[0].Ratio = float64(results[0].Median) / float64(results[1].Median)
+	for i := range results[1:] {
+		results[1+i].Ratio = float64(results[0].Median) / float64(results[1+i].Median)
 	}
 	return results, nil
 }
@@ -331,9 +332,9 @@ func show(results []result, asJSON bool) error {
 		}
 		ratio := ""
 		if r.Ratio > 0 {
-			ratio = fmt.Sprintf("  %.2f × HAProxy", r.Ratio)
+			ratio = fmt.Sprintf("; the gateway takes %.2f × as much", r.Ratio)
 		}
-		fmt.Printf("%-8s %6.1f µs CPU per request (rounds: %s; mean user %.1f, system %.1f), %.0f requests/s%s\n",
+		fmt.Printf("%-13s %6.1f µs CPU per request (rounds: %s; mean user %.1f, system %.1f), %.0f requests/s%s\n",
 			r.Proxy, float64(r.Median.Nanoseconds())/1000, strings.Join(each, " "), user, system, rate, ratio)
 	}
 	return nil
