@@ -27,7 +27,9 @@ func (l *Lab) finish(ctx context.Context, failed bool) error {
 		// What is broken would only make the settling of calls fail too.
 		_ = r.heal(ctx, story.Heal{All: true})
 	}
+	l.out.Note("calls under way end, unresolved ones are sent again")
 	err := r.loadStop(ctx)
+	l.out.Note("messages under way arrive, databases are read, the checker judges")
 	if terr := r.takeDown(ctx); err == nil {
 		err = terr
 	}

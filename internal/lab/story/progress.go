@@ -119,8 +119,8 @@ func (p *Progress) begin(what string) {
 	}
 }
 
-// note says how the statement in hand stands.
-func (p *Progress) note(stands string) {
+// Note says how the statement in hand stands.
+func (p *Progress) Note(stands string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stands = stands

@@ -132,7 +132,7 @@ func (r *runner) wait(ctx context.Context, w Wait) error {
 		// What is said when the bound cuts a look short tells nothing.
 		if bound.Err() == nil {
 			stands = now
-			r.out.note(now)
+			r.out.Note(now)
 		}
 		select {
 		case <-tick.C:

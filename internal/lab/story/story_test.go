@@ -298,7 +298,7 @@ func TestTerminalLineIsRedrawnInPlaceAndClipped(t *testing.T) {
 		var out bytes.Buffer
 		p := NewProgress(&out, true, 50, func() string { return "300 writes/s, 0 errors" })
 		p.begin("wait unit u1 at b in-sync within 30s")
-		p.note("u1 is closing at a")
+		p.Note("u1 is closing at a")
 		<-time.After(time.Second)
 		p.end(nil)
 		p.Close()
