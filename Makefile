@@ -94,7 +94,7 @@ faults: build
 	$(LAB) faults --sample --seconds $(SECONDS_OF_FAULTS)
 
 sim:
-	$(GO) test -count=1 -timeout 0 ./internal/unit/sim -run '^TestSim$$$$' -seeds $(SEEDS) -from $(FROM)
+	$(GO) test -count=1 -timeout 0 ./internal/unit/sim -run '^TestSim$$' -seeds $(SEEDS) -from $(FROM)
 
 matrix: need build
 	$(LAB) faults --matrix $(if $(ONLY),--only $(ONLY))

@@ -112,12 +112,13 @@ func TestLinksOfStoriesAreDirections(t *testing.T) {
 	} {
 		s := parse(t, "estate two-city\nstart\nfault cut "+words+"\n")
 		l := *s.Statements[2].Action.(story.Fault).Link
-		got := linkName(l) + ":"
+		var got strings.Builder
+		got.WriteString(linkName(l) + ":")
 		for _, p := range r.paths(l) {
-			got += " " + p.String()
+			got.WriteString(" " + p.String())
 		}
-		if got != want {
-			t.Errorf("%s: %s, want %s", words, got, want)
+		if got.String() != want {
+			t.Errorf("%s: %s, want %s", words, got.String(), want)
 		}
 	}
 	if err := r.known(story.Link{From: "z"}); errs.KindOf(err) != errs.NotFound {
