@@ -488,6 +488,9 @@ func (a *agent) do(action unit.Action, s stored, done func(ok bool)) {
 				switch {
 				case refused:
 					a.save(func(s *unit.Self) { s.MustCopy = true }, func() { done(true) })
+				case ok && a.w.bug(RewoundStartsWritable):
+					d.dir = unit.PrimaryDir // no standby.signal: the new owner's files are as they came
+					a.save(func(s *unit.Self) { s.Life++ }, func() { d.launch(a.self.Now(), rec); done(true) })
 				case ok:
 					a.save(forget, func() { done(true) })
 				default:
@@ -510,6 +513,11 @@ func (a *agent) do(action unit.Action, s stored, done func(ok bool)) {
 	case unit.GrowBy:
 		a.grow(action, s, done)
 	case unit.Post:
+		if action.Transition.Kind == unit.OwnerDown {
+			// What is reported dead is made sure of: nothing of the server is left.
+			a.stopped(func() { a.post(s, action.Transition, done) })
+			return
+		}
 		if action.Transition.Kind == unit.Shrink && a.w.bug(ConfigBeforeStore) {
 			a.shrinkFirst(action, s, done)
 			return
@@ -594,6 +602,14 @@ func (a *agent) openGates(action unit.Action, done func(bool)) {
 			if d := a.m.db; d.ready && !d.recovering {
 				d.open(own)
 				finish()
+				if a.w.bug(PausedOpens) && a.w.chance(500) { // another runner has the same step, and wakes late
+					start := d.start
+					a.w.after(a.w.long(time.Second, 20*time.Second), func() {
+						if d.p.running() && d.ready && !d.recovering && d.start == start {
+							d.open(own)
+						}
+					})
+				}
 			}
 		}, func(ok bool) {
 			if ok {
@@ -625,7 +641,7 @@ func (a *agent) sever(action unit.Action, done func(bool)) {
 func (a *agent) follow(action unit.Action, rec *unit.Record, done func(bool)) {
 	d := a.m.db
 	up := a.m.group.member(action.Upstream)
-	if d.half || d.dir != unit.StandbyDir && !(a.w.bug(RewoundStartsWritable) && d.dir == unit.PrimaryDir) {
+	if d.half || d.dir != unit.StandbyDir {
 		done(false)
 		return
 	}
@@ -821,7 +837,7 @@ func (a *agent) renew() {
 // extend writes the lease into the database.
 func (a *agent) extend(own estate.Ownership) {
 	rec := &a.known.rec
-	if rec.Ownership != own || rec.State != unit.Open || a.leased != own {
+	if rec.Ownership != own || rec.State != unit.Open || rec.Down != nil || a.leased != own {
 		return
 	}
 	now, d := a.p.mono(), a.m.db
@@ -834,6 +850,7 @@ func (a *agent) extend(own estate.Ownership) {
 	d.p.after(300*time.Microsecond, func() { // a frozen server reads it later: it is a time of day, not a duration
 		if d.ready && d.start == start && d.gate.open && d.gate.own == own {
 			d.lease, d.leasedAt = deadline, d.w.now
+			d.w.leases(d)
 		}
 	})
 	a.p.after(left, func() { // the agent ends it on its own clock

@@ -165,6 +165,26 @@ func (w *world) reads(d *database) {
 	w.broken("I8", "%s answers a plain read in %s without %d, which was acknowledged in %s", d.p.name, d.gate.own, t.newest.lsn, t.newest.own)
 }
 
+// leases is called when a lease is written: no member of the set may be free before it ends, on nobody's clock (I8).
+func (w *world) leases(d *database) {
+	g := d.m.group
+	rec := w.record(g)
+	if rec.State != unit.Open || rec.Owner != d.life || w.excused(d.m, d.gate.own) || !d.m.agent.p.running() {
+		return
+	}
+	ends := w.now + (d.lease-d.p.wall())*1_000_000
+	for _, l := range rec.InSync {
+		m := g.decidable(rec, l)
+		if m == nil || m.agent.self.Now() != l || rec.Down != nil || !m.agent.p.up {
+			continue
+		}
+		free := int64(m.agent.promise.Until) / (1_000_000 + m.ppm) * 1_000_000
+		if free < ends-int64(2*time.Millisecond) {
+			w.broken("I8", "the read lease of %s runs %s longer than the promise of %s", d.p.name, time.Duration(ends-free), l)
+		}
+	}
+}
+
 // leaseExcused: the agent did not run and the wall clock was set back meanwhile; then nobody ends the lease in time.
 func (w *world) leaseExcused(d *database) bool {
 	s, a := d.m.site, d.m.agent.p

@@ -274,8 +274,8 @@ func (d *database) crashBackend() {
 	if !d.w.bug(RestartStaysOpen) && !d.w.bug(LoggedGuard) {
 		d.gate = gateRow{}
 		d.lease = 0
-		d.opened = nil
 	}
+	d.opened = nil
 	d.ready = false
 	d.p.after(d.w.between(100*time.Millisecond, 600*time.Millisecond), func() {
 		d.ready = true

@@ -13,7 +13,7 @@ const (
 	// metBound is how long a lower incarnation may stay open after it was met.
 	metBound = time.Second
 	// independence is how long a healthy owner may be closed while only the store is missing.
-	independence = 3 * time.Second
+	independence = time.Second
 )
 
 // watchOver looks at every group ten times a second.

@@ -8,6 +8,7 @@ const maxSites = 5
 type network struct {
 	cut    [maxSites][maxSites]bool
 	walCut [maxSites][maxSites]bool // replication only
+	ctlCut [maxSites][maxSites]bool // everything but replication
 	delay  [maxSites][maxSites]time.Duration
 	loss   int // per mille of the messages between sites
 	copies int // per mille that arrive twice
@@ -18,15 +19,21 @@ type network struct {
 func at(p *proc) int { return p.site.index }
 
 // reaches reports whether messages go from one process's site to the other's.
-func (w *world) reaches(from, to *proc) bool { return !w.net.cut[at(from)][at(to)] }
+func (w *world) reaches(from, to *proc) bool {
+	i, j := at(from), at(to)
+	return !w.net.cut[i][j] && !w.net.ctlCut[i][j]
+}
 
 // linked reports whether they go both ways.
 func (w *world) linked(a, b *proc) bool { return w.reaches(a, b) && w.reaches(b, a) }
 
-func (w *world) walLinked(a, b *proc) bool {
-	i, j := at(a), at(b)
-	return w.linked(a, b) && !w.net.walCut[i][j] && !w.net.walCut[j][i]
+// walReaches reports whether replication goes that way.
+func (w *world) walReaches(from, to *proc) bool {
+	i, j := at(from), at(to)
+	return !w.net.cut[i][j] && !w.net.walCut[i][j]
 }
+
+func (w *world) walLinked(a, b *proc) bool { return w.walReaches(a, b) && w.walReaches(b, a) }
 
 func (w *world) latency(from, to *proc) time.Duration {
 	d := w.net.delay[at(from)][at(to)]
@@ -59,6 +66,18 @@ func (w *world) deliver(from, to *proc, fn func()) {
 	}
 	w.push(w.now+int64(w.latency(from, to)), to, func() {
 		if w.reaches(from, to) {
+			fn()
+		}
+	})
+}
+
+// sendWAL is one segment of a replication connection; what is lost is sent again by its sender.
+func (w *world) sendWAL(from, to *proc, fn func()) {
+	if !w.walReaches(from, to) || from.site != to.site && w.net.loss > 0 && w.chance(w.net.loss) {
+		return
+	}
+	w.push(w.now+int64(w.latency(from, to)), to, func() {
+		if w.walReaches(from, to) {
 			fn()
 		}
 	})

@@ -68,7 +68,7 @@ func (d *database) grow(by *proc, names []string, candidate string, done func(es
 		done(d.lsn(), true)
 		return
 	}
-	d.reload(append(slices.Clone(names), "nobody.0"))
+	d.reload(append(slices.Clone(names), ghost))
 	until := d.w.now + int64(1500*time.Millisecond)
 	var probe func()
 	probe = func() {
@@ -123,7 +123,7 @@ func (d *database) proven(by *proc, names []string, candidate string, fail func(
 
 // serves reports whether a copy can be made from the server, or a comparison with it.
 func (d *database) serves(to *proc) bool {
-	return d.p.running() && d.ready && !d.half && d.w.linked(d.p, to)
+	return d.p.running() && d.ready && !d.half && d.w.walLinked(d.p, to)
 }
 
 // common is how long the two logs are the same.
@@ -173,9 +173,6 @@ func (d *database) rewind(by *proc, source *database, done func(ok, refused bool
 		d.wal = slices.Clone(d.wal[:d.common(source)])
 		d.birth++
 		d.afterCopy()
-		if d.w.bug(RewoundStartsWritable) {
-			d.dir = unit.PrimaryDir
-		}
 		d.w.stats.Rewinds++
 		d.w.tracef(d.p.name, "rewound to %d onto %s", d.len(), source.p.name)
 		done(true, false)

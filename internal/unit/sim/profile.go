@@ -21,7 +21,10 @@ const (
 	Recovery  Profile = "recovery"  // the store's majority is lost and recovered elsewhere
 	Leader    Profile = "leader"    // the store's leader is killed every five seconds, nothing else
 	SlowCopy  Profile = "slow-copy" // copies hang, owners are well
-	Isolation Profile = "isolation" // the owner's site is cut off, alive
+	Isolation Profile = "isolation" // the owner's site is cut off, alive, sometimes but for replication
+	Aborted   Profile = "aborted"   // planned switches that are undone
+	Late      Profile = "late"      // planned switches while answers come late
+	Links     Profile = "links"     // single links between sites fail
 )
 
 type profile struct {
@@ -51,7 +54,7 @@ type profile struct {
 func profileOf(name Profile, w *world) profile {
 	r := w.rng
 	if name == Mixed {
-		all := []Profile{Storm, Storm, Storm, Planned, Copies, Copies, Owners, Owners, Store, Recovery, Isolation, SlowCopy, Calm}
+		all := []Profile{Storm, Storm, Storm, Planned, Copies, Copies, Owners, Owners, Store, Recovery, Isolation, SlowCopy, Calm, Aborted, Late, Links}
 		name = all[r.IntN(len(all))]
 	}
 	p := profile{
@@ -119,9 +122,20 @@ func (p *profile) choose(name Profile) {
 		set(4, copyPause, slowDisk, walCut, copyCrash)
 		p.switches, p.gap, p.failover, p.hiccups = 0, 5*time.Second, unit.Auto, 0
 	case Isolation:
-		set(6, isolate, cutBoth, sitePause)
-		set(2, wallStep, lateNet)
+		set(6, isolate, controlCut, sitePause)
+		set(2, wallStep, lateNet, cutBoth)
 		p.failover, p.gap, p.think, p.minInSync = unit.Auto, 12*time.Second, 100*time.Millisecond, 0
+	case Aborted:
+		set(6, replayConflict, copyPause)
+		set(2, agentPause, agentCrash, backendCrash, nodeLag, slowStore)
+		p.switches, p.aborts, p.gap, p.longWork, p.think = 250, 900, 3*time.Second, 150, 200*time.Millisecond
+	case Late:
+		set(6, appPause, lateNet)
+		set(2, databasePause, gatewayCrash, shortPause)
+		p.switches, p.aborts, p.gap, p.think, p.minInSync, p.pinned, p.hiccups = 300, 0, 3*time.Second, 100*time.Millisecond, 0, false, 0
+	case Links:
+		set(6, cutBoth, cutOneWay, walCut, controlCut)
+		p.switches, p.gap, p.failover, p.minInSync, p.hiccups = 0, 6*time.Second, unit.Auto, 0, 0
 	}
 	p.name = name
 }

@@ -13,7 +13,7 @@ import (
 var (
 	seeds   = flag.Int("seeds", 40, "how many seeds TestSim runs")
 	from    = flag.Uint64("from", 1, "the first seed of TestSim")
-	kind    = flag.String("profile", "", "the profile of TestSim's worlds: storm, calm, planned, copies, owners, store, recovery, leader, slow-copy, isolation; empty: by the seed")
+	kind    = flag.String("profile", "", "the profile of TestSim's worlds: storm, calm, planned, copies, owners, store, recovery, leader, slow-copy, isolation, aborted, late, links; empty: by the seed")
 	bug     = flag.Int("bug", 0, "the seeded bug in TestSim's worlds")
 	verbose = flag.Bool("show", false, "print every line of the trace of the first seed")
 	keep    = flag.Bool("keep-going", false, "go on after a failing seed")

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	attemptBound = 1200 * time.Millisecond
+	attemptBound = 2500 * time.Millisecond
 	holdBound    = 10 * time.Second
 	clientBound  = 15 * time.Second
 	commitBound  = time.Second
@@ -145,7 +145,7 @@ func (a *app) dispatch() {
 		gw := a.w.gatewayAt(a.p.site)
 		n := 0
 		for _, e := range d.outbox {
-			if e.waits && !a.w.bug(OutboxEarly) {
+			if e.waits { // not visible
 				continue
 			}
 			if n++; n > 8 {
@@ -167,6 +167,7 @@ func (a *app) dispatch() {
 				})
 			}
 			if a.w.bug(OutboxEarly) {
+				a.w.leaves(d, e)
 				send()
 				continue
 			}

@@ -25,6 +25,7 @@ const (
 	cutBoth
 	cutOneWay
 	walCut
+	controlCut
 	lossyNet
 	lateNet
 	nodeLag
@@ -195,6 +196,19 @@ func (w *world) fault(kind int) {
 		j := (i + 1 + w.rng.IntN(len(w.sites)-1)) % len(w.sites)
 		w.net.walCut[i][j] = true
 		w.lasting(w.long(300*time.Millisecond, 15*time.Second), func() { w.net.walCut[i][j] = false })
+	case controlCut:
+		s, d := w.faultySite(), w.long(time.Second, 20*time.Second)
+		w.tracef("weather", "site %s is cut off but for replication for %s", s.id, d)
+		for i := range w.sites {
+			if i != s.index {
+				w.net.ctlCut[i][s.index], w.net.ctlCut[s.index][i] = true, true
+			}
+		}
+		w.lasting(d, func() {
+			for i := range w.sites {
+				w.net.ctlCut[i][s.index], w.net.ctlCut[s.index][i] = false, false
+			}
+		})
 	case lossyNet:
 		w.net.loss, w.net.copies = 20+w.rng.IntN(200), 30
 		w.weather.badNet++
@@ -401,7 +415,7 @@ func (w *world) cancels() {
 // calm ends every fault.
 func (w *world) calm() {
 	w.quiet = true
-	w.net.cut, w.net.walCut = [maxSites][maxSites]bool{}, [maxSites][maxSites]bool{}
+	w.net.cut, w.net.walCut, w.net.ctlCut = [maxSites][maxSites]bool{}, [maxSites][maxSites]bool{}, [maxSites][maxSites]bool{}
 	w.net.loss, w.net.copies, w.net.late = 0, 0, 0
 	w.weather.badNet, w.slowStore = 0, 0
 	for _, s := range w.sites {
