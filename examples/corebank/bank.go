@@ -30,18 +30,29 @@ var (
 // bank is one instance.
 type bank struct {
 	service *sdk.Service
+	outbox  map[string]*sdk.Dispatcher // by unit
 }
 
 func (b *bank) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST /v1/transfers", b.service.Handle(transfer))
-	mux.Handle("POST /v1/cross-transfers", b.service.Handle(crossTransfer))
+	mux.Handle("POST /v1/cross-transfers", b.nudging(b.service.Handle(crossTransfer)))
 	mux.Handle("POST /v1/credits", b.service.Handle(credit))
 	mux.Handle("POST /v1/debits", b.service.Handle(debit))
 	mux.HandleFunc("GET /v1/accounts/{id}/balance", b.balance)
 	mux.HandleFunc("GET /v1/accounts/{id}/statement", b.statement)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	return mux
+}
+
+// nudging makes the outbox look at once after a request that may have put something into it.
+func (b *bank) nudging(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r)
+		if d := b.outbox[r.Header.Get(sdk.HeaderUnit)]; d != nil {
+			d.Nudge()
+		}
+	})
 }
 
 // movement is the payload of all four requests; which fields are needed depends on the request.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -61,6 +62,16 @@ func rawTransfer(ctx context.Context, pool *pgxpool.Pool, from, to string) error
 			select e, a, m, b from (select nextval('raw.entry') as e) s, (values ($1, -1.00, $2::text::numeric), ($3, 1.00, $4::text::numeric)) v (a, m, b)`, from, left, to, right)
 		return err
 	})
+}
+
+// cpu is the processor time that this process and the server's sessions have used.
+func cpu(b *testing.B, s *pgtest.Server) (client, server time.Duration) {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), s.CPU()
 }
 
 // rate runs the transfers from all clients for a while and gives how many came back a second.
@@ -136,13 +147,21 @@ func BenchmarkGuardedTransfer(b *testing.B) {
 		{"pipeline", run(pipelineTransfer)},
 		{"interactive", run(interactiveTransfer)},
 	}
-	const rounds = 7
+	used := make([][2]time.Duration, len(shapes))
+	done := make([]float64, len(shapes))
+	const rounds, slice = 40, 400 * time.Millisecond // short and many: a busy machine disturbs all shapes alike
 	for range b.N {
 		rates := make([][]float64, len(shapes))
 		ratios := make([][]float64, len(shapes))
 		for round := range rounds + 1 {
 			for i, sh := range shapes {
-				r := rate(b, 2*time.Second, sh.transfer)
+				c0, s0 := cpu(b, s)
+				r := rate(b, slice, sh.transfer)
+				c1, s1 := cpu(b, s)
+				if round > 0 {
+					used[i][0], used[i][1] = used[i][0]+c1-c0, used[i][1]+s1-s0
+					done[i] += r * slice.Seconds()
+				}
 				if round > 0 { // the first fills caches
 					rates[i] = append(rates[i], r)
 				}
@@ -156,7 +175,10 @@ func BenchmarkGuardedTransfer(b *testing.B) {
 		for i, sh := range shapes {
 			b.ReportMetric(median(rates[i]), sh.name+"-tps")
 			b.ReportMetric(median(ratios[i]), sh.name+"-ratio")
-			b.Logf("%-12s %8.0f tps  %.3f of raw  (rounds %.2f)", sh.name, median(rates[i]), median(ratios[i]), ratios[i])
+			quartiles := slices.Sorted(slices.Values(ratios[i]))
+			b.Logf("%-12s %6.0f tps, %.3f of raw (middle half of %d rounds %.2f to %.2f), CPU per transfer %4.0f µs client, %4.0f µs server", sh.name,
+				median(rates[i]), median(ratios[i]), rounds, quartiles[rounds/4], quartiles[rounds*3/4],
+				float64(used[i][0].Microseconds())/done[i], float64(used[i][1].Microseconds())/done[i])
 		}
 	}
 }

@@ -118,7 +118,7 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s: %w; free the port or choose another", c.Listen, err)
 	}
-	b := &bank{service: &sdk.Service{Units: map[string]*sdk.Unit{}, Log: log}}
+	b := &bank{service: &sdk.Service{Units: map[string]*sdk.Unit{}, Log: log}, outbox: map[string]*sdk.Dispatcher{}}
 	for _, u := range c.Units {
 		unit, err := sdk.Open(u.Name, u.Conninfo, sdk.Options{Name: c.ID, Log: log})
 		if err != nil {
@@ -126,6 +126,7 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 		}
 		defer unit.Close()
 		b.service.Units[u.Name] = unit
+		b.outbox[u.Name] = dispatcher(unit, c.Gateways, log)
 	}
 	server := &http.Server{
 		Handler: b.routes(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
@@ -136,8 +137,8 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer cancel()
-	for _, u := range b.service.Units {
-		background.Go(func() { _ = b.dispatcher(u, c.Gateways, log).Run(work) })
+	for name, u := range b.service.Units {
+		background.Go(func() { _ = b.outbox[name].Run(work) })
 		background.Go(func() { _ = u.KeepPurging(work, 0) })
 	}
 	if len(c.Nodes) > 0 {
@@ -188,7 +189,7 @@ func machineClient(c config) (*http.Client, error) {
 }
 
 // dispatcher sends the unit's outbox through the nearest gateway that answers. What a destination refuses for good is given back.
-func (b *bank) dispatcher(u *sdk.Unit, gateways []string, log *slog.Logger) *sdk.Dispatcher {
+func dispatcher(u *sdk.Unit, gateways []string, log *slog.Logger) *sdk.Dispatcher {
 	client := &http.Client{Timeout: 12 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32, IdleConnTimeout: 30 * time.Second}}
 	senders := make([]sdk.Sender, len(gateways))
 	for i, g := range gateways {

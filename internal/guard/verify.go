@@ -126,17 +126,3 @@ func Verify(ctx context.Context, conn *pgx.Conn) ([]driver.Finding, error) {
 	}
 	return found, nil
 }
-
-// Table is a table that is not behind the guard.
-type Table struct {
-	Schema, Name, Owner string
-}
-
-// Unguarded names the tables that are neither behind the guard nor exempted with a reason.
-func Unguarded(ctx context.Context, conn *pgx.Conn) ([]Table, error) {
-	rows, err := conn.Query(ctx, UnguardedSQL)
-	if err != nil {
-		return nil, fmt.Errorf("cannot ask for unguarded tables: %w", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[Table])
-}
