@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"perdure/internal/driver"
@@ -150,11 +151,12 @@ func (a *Agent) ensureFollowers(ctx context.Context, rec unit.Record) error {
 
 // servedKey changes whenever followers have to be admitted anew.
 func servedKey(rec unit.Record) string {
-	key := rec.Ownership.String() + " " + rec.Policy.Retention.String()
+	var key strings.Builder
+	key.WriteString(rec.Ownership.String() + " " + rec.Policy.Retention.String())
 	for _, m := range rec.Members {
-		key += " " + string(m.ID)
+		key.WriteString(" " + string(m.ID))
 	}
-	return key
+	return key.String()
 }
 
 func (a *Agent) upstream(rec unit.Record, id estate.MemberID) (driver.Upstream, error) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -119,7 +120,10 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 		defer cancel()
 		return server.Stop(short)
 	})
-	return group.Wait()
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
 
 // bootstrap begins the incarnation of a new estate and its first admin token, as soon as the store has a quorum.
@@ -129,7 +133,10 @@ func (c NodeConfig) bootstrap(ctx context.Context, st *store.Store, log *slog.Lo
 		if err == nil && c.AdminToken != "" {
 			_, err = st.BootstrapToken(ctx, c.AdminToken)
 		}
-		if err == nil || ctx.Err() != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err == nil {
 			return nil
 		}
 		if errs.KindOf(err) == errs.Invalid {

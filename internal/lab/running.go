@@ -429,15 +429,16 @@ func (r *running) figures() string {
 	if !ok {
 		return ""
 	}
-	text := fmt.Sprintf("%.0f writes/s", s.Rate)
+	var text strings.Builder
+	text.WriteString(fmt.Sprintf("%.0f writes/s", s.Rate))
 	for _, u := range s.Units {
 		if u.SinceLast > 500*time.Millisecond {
-			text += fmt.Sprintf(", %s silent %.1fs", u.Unit, u.SinceLast.Seconds())
+			text.WriteString(fmt.Sprintf(", %s silent %.1fs", u.Unit, u.SinceLast.Seconds()))
 		}
 	}
-	text += fmt.Sprintf(", %d errors", s.Errors)
+	text.WriteString(fmt.Sprintf(", %d errors", s.Errors))
 	if s.InsideErrors > 0 {
-		text += fmt.Sprintf(" (+%d inside)", s.InsideErrors)
+		text.WriteString(fmt.Sprintf(" (+%d inside)", s.InsideErrors))
 	}
-	return text
+	return text.String()
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"perdure/internal/lab/history"
 )
@@ -100,28 +101,28 @@ func (c *check) moved(e *entry) map[string]history.Amount {
 }
 
 func legs(m map[string]history.Amount) string {
-	s := ""
+	var s strings.Builder
 	for i, id := range slices.Sorted(maps.Keys(m)) {
 		if i > 0 {
-			s += ", "
+			s.WriteString(", ")
 		}
-		s += id + " " + m[id].String()
+		s.WriteString(id + " " + m[id].String())
 	}
-	if s == "" {
+	if s.String() == "" {
 		return "nothing"
 	}
-	return s
+	return s.String()
 }
 
 func describe(entries []*entry) string {
-	s := ""
+	var s strings.Builder
 	for i, e := range entries {
 		if i > 0 {
-			s += ", "
+			s.WriteString(", ")
 		}
-		s += fmt.Sprintf("%s/%d", e.unit, e.id)
+		s.WriteString(fmt.Sprintf("%s/%d", e.unit, e.id))
 	}
-	return s
+	return s.String()
 }
 
 // credits judges how the messages of the outbox arrived: each at most once, with its amount, to its account.

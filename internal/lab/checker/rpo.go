@@ -3,6 +3,7 @@ package checker
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"perdure/internal/driver"
@@ -50,14 +51,14 @@ func (c *check) divergence() {
 }
 
 func join(words []string) string {
-	s := ""
+	var s strings.Builder
 	for i, w := range words {
 		if i > 0 {
-			s += "; "
+			s.WriteString("; ")
 		}
-		s += w
+		s.WriteString(w)
 	}
-	return s
+	return s.String()
 }
 
 // lostRow is one transaction of the checker's own difference.

@@ -454,7 +454,7 @@ func status(dir string) string {
 func TestServerIsFoundOnlyInItsOwnDirectory(t *testing.T) {
 	dir := t.TempDir()
 	id, _ := identify(os.Getpid())
-	if err := os.WriteFile(filepath.Join(dir, "postmaster.pid"), []byte(fmt.Sprintf("%d\n%s\n", id.PID, dir)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "postmaster.pid"), fmt.Appendf(nil, "%d\n%s\n", id.PID, dir), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := (Database{Dir: dir}).postmaster(); ok {

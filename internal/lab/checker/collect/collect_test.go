@@ -72,13 +72,14 @@ func newBank(t *testing.T, want int) *bank {
 		if _, err := conn.Exec(t.Context(), guard.OpenSQL, []string{string(u)}, 1, "x", 1, string(u)+"-a"); err != nil {
 			t.Fatal(err)
 		}
-		insert := fmt.Sprintf(`begin; select perdure.enter('%s');`, u)
+		var insert strings.Builder
+		insert.WriteString(fmt.Sprintf(`begin; select perdure.enter('%s');`, u))
 		for i := range 8 {
 			account := fmt.Sprintf("%s-acc-%d", u, i)
 			b.unit[account] = u
-			insert += fmt.Sprintf(`insert into corebank.account values ('%s', 0, 1000, 1000);`, account)
+			insert.WriteString(fmt.Sprintf(`insert into corebank.account values ('%s', 0, 1000, 1000);`, account))
 		}
-		if _, err := conn.Conn().PgConn().Exec(t.Context(), insert+"commit").ReadAll(); err != nil {
+		if _, err := conn.Conn().PgConn().Exec(t.Context(), insert.String()+"commit").ReadAll(); err != nil {
 			t.Fatal(err)
 		}
 		conn.Release()
@@ -171,19 +172,20 @@ type answer struct {
 
 // call runs a business function of corebank as one request.
 func (b *bank) call(ctx context.Context, u estate.UnitID, caller, routing, key, function string, args ...string) (a answer, err error) {
-	sql := "select outcome, status, result from corebank." + function + "(row($1, 0, $2, $3, $4, sha256($5::text::bytea))::perdure.request, "
+	var sql strings.Builder
+	sql.WriteString("select outcome, status, result from corebank." + function + "(row($1, 0, $2, $3, $4, sha256($5::text::bytea))::perdure.request, ")
 	values := []any{string(u), caller, routing, key, function + strings.Join(args, "/")}
 	for i, arg := range args {
 		if i > 0 {
-			sql += ", "
+			sql.WriteString(", ")
 		}
 		values = append(values, arg)
-		sql += fmt.Sprintf("$%d::text", len(values))
+		sql.WriteString(fmt.Sprintf("$%d::text", len(values)))
 		if (function == "transfer" && i == 2) || (function != "transfer" && i == 1) {
-			sql += "::numeric"
+			sql.WriteString("::numeric")
 		}
 	}
-	err = b.pools[u].QueryRow(ctx, sql+")", values...).Scan(&a.outcome, &a.status, &a.result)
+	err = b.pools[u].QueryRow(ctx, sql.String()+")", values...).Scan(&a.outcome, &a.status, &a.result)
 	return a, err
 }
 
