@@ -2,6 +2,7 @@ package unit
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"perdure/internal/errs"
@@ -340,14 +341,14 @@ func names(lives []estate.Life) string {
 	if len(lives) == 0 {
 		return "empty"
 	}
-	s := ""
+	var s strings.Builder
 	for i, l := range lives {
 		if i > 0 {
-			s += ", "
+			s.WriteString(", ")
 		}
-		s += l.String()
+		s.WriteString(l.String())
 	}
-	return s
+	return s.String()
 }
 
 func (r *Record) close(t Transition) error {

@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -258,9 +259,7 @@ func (r *Record) Clone() Record {
 		s := *r.Switch
 		s.Approvals = slices.Clone(r.Switch.Approvals)
 		s.At = make(map[Phase]int64, len(r.Switch.At))
-		for k, v := range r.Switch.At {
-			s.At[k] = v
-		}
+		maps.Copy(s.At, r.Switch.At)
 		if r.Switch.Loss != nil {
 			l := *r.Switch.Loss
 			s.Loss = &l
