@@ -228,6 +228,12 @@ func (r *running) groupOf(ctx context.Context, u estate.UnitID) (unit.Record, er
 	return unit.Record{}, errs.New(errs.NotFound, "no unit %q; there are: %s", u, strings.Join(r.plan.unitNames(), ", "))
 }
 
+// A switch that meets another change of the record is asked for again.
+const (
+	switchTries = 5
+	switchPause = 200 * time.Millisecond
+)
+
 // switchUnit asks the product for a switch, as a person would, and shows what it says.
 func (r *running) switchUnit(ctx context.Context, out *story.Progress, a story.Switch) error {
 	c, err := r.as(a.As, a.At)
@@ -238,7 +244,17 @@ func (r *running) switchUnit(ctx context.Context, out *story.Progress, a story.S
 	if mode == "" {
 		mode = unit.Takeover
 	}
-	answer, err := c.Switch(ctx, a.Unit, wire.SwitchRequest{To: a.To, Mode: mode, Reason: "story"})
+	// One request, repeated under its name as people would when the record changed under their hands.
+	request := wire.SwitchRequest{To: a.To, Mode: mode, Reason: "story", ID: fmt.Sprintf("story-%s-%d", a.Unit, r.hist.Since().Milliseconds())}
+	var answer wire.SwitchAnswer
+	for range switchTries {
+		if answer, err = c.Switch(ctx, a.Unit, request); errs.KindOf(err) != errs.Conflict || a.Expect {
+			break
+		}
+		if perr := story.Pass(ctx, switchPause); perr != nil {
+			return perr
+		}
+	}
 	if err := refused(err, a.Expect, a.Refused); err != nil || a.Expect {
 		return err
 	}

@@ -68,7 +68,7 @@ func (r *runner) one(ctx context.Context, s Statement) error {
 	case s.Wait != nil:
 		err = r.wait(ctx, *s.Wait)
 	case s.Pass > 0:
-		err = pass(ctx, s.Pass)
+		err = Pass(ctx, s.Pass)
 	case s.Action != nil:
 		err = r.world.Do(ctx, s.Action)
 	}
@@ -145,8 +145,8 @@ func (r *runner) wait(ctx context.Context, w Wait) error {
 	}
 }
 
-// pass lets time pass.
-func pass(ctx context.Context, d time.Duration) error {
+// Pass lets time pass; it fails only when ctx ends first.
+func Pass(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
