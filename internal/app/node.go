@@ -104,6 +104,7 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return standing.Run(ctx) })
+	group.Go(func() error { return member.Promote(ctx) })
 	group.Go(func() error { return control.Run(ctx) })
 	group.Go(func() error { return c.bootstrap(ctx, st, p.log) })
 	group.Go(func() error {

@@ -77,7 +77,7 @@ func TestMalformedRequestNeverReachesTheApplication(t *testing.T) {
 		"two callers":                         {head + "Perdure-Caller: a\r\nPerdure-Caller: b\r\nContent-Length: 0\r\n\r\n", 400},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &world{T: t, g: w.g}
+			w := &world{TB: t, g: w.g}
 			status, body := w.raw(c.text)
 			if status != c.status {
 				t.Errorf("got %d %s, want %d", status, body, c.status)
@@ -120,7 +120,7 @@ func TestWellFormedRequestsOfEveryShapeAreForwarded(t *testing.T) {
 		"header names of any letter": "POST /transfer HTTP/1.1\r\nhOsT: bank\r\nx-aCCOUNT: acc-1\r\nidempotency-KEY: k1\r\nConnection: close\r\ncontent-LENGTH: 3\r\n\r\npay",
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &world{T: t, g: w.g}
+			w := &world{TB: t, g: w.g}
 			if status, body := w.raw(text); status != 200 && status != 100 {
 				t.Errorf("%d %s", status, body)
 			}

@@ -138,7 +138,7 @@ func (x *exchange) writeHead(h *fasthttp.RequestHeader) {
 		w = append(w, '\r', '\n')
 	}
 	if x.caller == nil {
-		x.caller = []byte("anonymous")
+		x.caller = x.g.anonymous
 	}
 	w = append(append(w, "Perdure-Caller: "...), x.caller...)
 	w = append(append(w, "\r\nPerdure-Routing-Key: "...), x.key...)

@@ -118,6 +118,7 @@ type Gateway struct {
 	logTurn atomic.Uint64
 	lines   lineLimit
 
+	anonymous []byte // the caller of requests that name none
 	exchanges exchangePool
 	timers    timerPool
 }
@@ -128,7 +129,7 @@ func New(o Options, log *slog.Logger) (*Gateway, error) {
 	g := &Gateway{
 		o: o, log: log, began: time.Now(),
 		tracks: map[trackID]*track{}, gates: map[estate.SystemID]*gate{}, members: map[instanceID]*instance{},
-		save: make(chan struct{}, 1), acks: make(chan struct{}, 1),
+		anonymous: []byte("anonymous"), save: make(chan struct{}, 1), acks: make(chan struct{}, 1),
 	}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.metrics = newMetrics(g)

@@ -184,8 +184,8 @@ func (l clientListener) Accept() (net.Conn, error) {
 // a change of a runtime timer per request costs more than being up to a second early.
 type clientConn struct {
 	net.Conn
-	g             *Gateway
-	waiting       bool  // for the first byte of a request
+	g               *Gateway
+	waiting         bool  // for the first byte of a request
 	readBy, wroteBy int64 // deadlines in force, on the gateway's clock
 }
 

@@ -161,7 +161,7 @@ func (f *feed) Ack(_ context.Context, version int64) error {
 }
 
 // put gives the gateway an input and waits until it routes by it.
-func (f *feed) put(t *testing.T, in route.Input) {
+func (f *feed) put(t testing.TB, in route.Input) {
 	t.Helper()
 	f.inputs <- in
 	deadline := time.After(patience)
@@ -179,16 +179,16 @@ func (f *feed) put(t *testing.T, in route.Input) {
 
 // world is a running gateway with its feed.
 type world struct {
-	*testing.T
+	testing.TB
 	g    *Gateway
 	feed *feed
 	stop func()
 	log  *bytes.Buffer
 }
 
-func start(t *testing.T, change func(*Options)) *world {
+func start(t testing.TB, change func(*Options)) *world {
 	t.Helper()
-	w := &world{T: t, feed: newFeed(), log: &bytes.Buffer{}}
+	w := &world{TB: t, feed: newFeed(), log: &bytes.Buffer{}}
 	o := Options{
 		Name: "a", Site: "a", Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", AdminOpen: true, Data: t.TempDir(), Source: w.feed,
 		HealthEvery: 50 * time.Millisecond, Drain: 5 * time.Second, Ledger: LedgerOptions{Every: 10 * time.Millisecond},

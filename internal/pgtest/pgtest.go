@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -80,9 +81,7 @@ func New(t testing.TB, o Options) *Server {
 	if !o.Durable {
 		settings["fsync"] = "off"
 	}
-	for k, v := range o.Settings {
-		settings[k] = v
-	}
+	maps.Copy(settings, o.Settings)
 	s.Configure(settings)
 	return s
 }

@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 
 	"perdure/internal/estate"
@@ -96,4 +97,19 @@ func withFormer(old, next []Instance) []Instance {
 		}
 	}
 	return all
+}
+
+// RoutesLike reports whether both inputs route every request alike: only the version and the records' revisions may differ.
+func (in Input) RoutesLike(other Input) bool {
+	if len(in.Owners) != len(other.Owners) || !reflect.DeepEqual(in.Systems, other.Systems) || !reflect.DeepEqual(in.Instances, other.Instances) {
+		return false
+	}
+	for i := range in.Owners {
+		a, b := in.Owners[i], other.Owners[i]
+		a.Revision, b.Revision = 0, 0
+		if !reflect.DeepEqual(a, b) {
+			return false
+		}
+	}
+	return true
 }

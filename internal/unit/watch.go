@@ -68,6 +68,7 @@ func Watch(rec Record, sight Sight, timing Timing, now int64) Order {
 			heirs = append(heirs, estate.Life{Member: m.ID, N: m.Life})
 		}
 		return Order{Candidates: heirs, Why: "the decided " + rec.Owner.String() + " did not open within " + timing.Promotion.String()}
+	default:
+		return Order{}
 	}
-	return Order{}
 }

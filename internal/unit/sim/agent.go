@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"perdure/internal/estate"
@@ -51,19 +52,18 @@ type agent struct {
 
 // observation is one look at the database.
 type observation struct {
-	dir                 unit.Directory
-	running, answering  bool
-	recovering          bool
-	gate                gateRow
-	start               uint64
-	names               []string
-	flushed, replayed   int
-	upstream            estate.MemberID
-	streaming           bool
-	followers           []follower
-	oldest              time.Duration
-	waiting             bool
-	follows, mustBeHalf bool
+	dir                unit.Directory
+	running, answering bool
+	recovering         bool
+	gate               gateRow
+	start              uint64
+	names              []string
+	flushed, replayed  int
+	upstream           estate.MemberID
+	streaming          bool
+	followers          []follower
+	oldest             time.Duration
+	waiting            bool
 }
 
 type follower struct {
@@ -383,19 +383,20 @@ func (a *agent) decide() {
 }
 
 func names(lives []estate.Life) string {
-	s := ""
+	var s strings.Builder
 	for _, l := range lives {
-		s += " " + l.String()
+		s.WriteString(" " + l.String())
 	}
-	return s
+	return s.String()
 }
 
 func checked(do unit.Do) bool {
 	switch do {
 	case unit.Create, unit.Start, unit.Stop, unit.Follow, unit.Compare, unit.Rewind, unit.Reinitialise:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 func (a *agent) read(done func(stored, bool)) {

@@ -32,7 +32,6 @@ type member struct {
 	cutAt    estate.LSN
 	cutName  string
 	everOpen map[estate.Ownership]bool
-	haltedAt int64 // when the agent was last not running
 }
 
 func (g *group) member(id estate.MemberID) *member {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"perdure/internal/estate"
@@ -9,14 +10,16 @@ import (
 
 // truth is what the checker knows of a group: it sees everything at once and changes nothing.
 type truth struct {
-	acked   []*entry
-	newest  *entry // the acknowledged entry with the highest position in the surviving history
-	acker   map[estate.Ownership]*member
-	granted map[estate.Ownership]estate.MemberID
+	acked  []*entry
+	newest *entry // the acknowledged entry with the highest position in the surviving history
+	// released is the commit with the highest position that returned at the present ownership, and where.
+	released *entry
+	by       *database
+	acker    map[estate.Ownership]*member
+	granted  map[estate.Ownership]estate.MemberID
 	// suspended: people accepted a loss, so an owner of a lower ownership may still acknowledge until it is met (I11).
 	suspended   bool
 	lossy       estate.Ownership
-	acceptedBy  int
 	approvedFor uint64 // newest incarnation that people decided about
 	proposedAt  int
 
@@ -86,6 +89,7 @@ func (w *world) durable(invariant string, d *database, e *entry, own estate.Owne
 		for _, l := range rec.Heirs {
 			need(g.decidable(rec, l), "an heir")
 		}
+	default:
 	}
 }
 
@@ -106,6 +110,9 @@ func (w *world) released(d *database, e *entry) {
 	if e.kind == noise {
 		return
 	}
+	if t := &d.m.group.truth; t.released == nil || t.released.own.Less(e.own) || e.own == t.released.own && e.lsn > t.released.lsn {
+		t.released, t.by = e, d
+	}
 	// No acknowledgement goes beyond what a member of the names in force had when it was cut (I4).
 	for _, m := range d.m.group.members {
 		if e.own.Less(m.cut) && estate.LSN(e.lsn) > m.cutAt && d.named(m.cutName) && !w.excused(d.m, e.own) {
@@ -115,12 +122,7 @@ func (w *world) released(d *database, e *entry) {
 }
 
 func (d *database) named(name string) bool {
-	for _, n := range d.names {
-		if n == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(d.names, name)
 }
 
 // acknowledges is called when an application tells a success.
@@ -247,10 +249,8 @@ func (d *database) opensGate(own estate.Ownership) {
 
 // passesGate is called when the guard lets a transaction in.
 func (d *database) passesGate(own estate.Ownership) {
-	for _, o := range d.opened {
-		if o == own {
-			return
-		}
+	if slices.Contains(d.opened, own) {
+		return
 	}
 	d.w.broken("I1", "%s lets a transaction in at %s, which its agent did not open in this life of the server", d.p.name, own)
 }
@@ -286,6 +286,9 @@ func (d *database) startsWritable(rec *unit.Record) {
 func (a *agent) severed(own estate.Ownership, at estate.LSN) {
 	m := a.m
 	m.cut, m.cutAt, m.cutName = own, at, m.db.life.String()
+	if t := &m.group.truth; t.released != nil && t.released.own.Less(own) && t.by != m.db && t.by.named(m.cutName) && !a.w.excused(t.by.m, t.released.own) && estate.LSN(t.released.lsn) > at {
+		a.w.broken("I4", "%s is severed at %s for %s, but %s acknowledged %d of %s", m.cutName, at, own, t.by.p.name, t.released.lsn, t.released.own)
+	}
 	a.w.tracef(a.p.name, "severed at %d for %s", at, own)
 }
 
@@ -337,6 +340,7 @@ func (w *world) committed(c *cluster, g *group, old unit.Record, t unit.Transiti
 		w.stats.Switches++
 	case unit.Decide:
 		w.decided(c, g, &old, rec, t)
+	default:
 	}
 	w.namesInForce(c, g, rec)
 }

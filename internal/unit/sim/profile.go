@@ -119,7 +119,7 @@ func (p *profile) choose(name Profile) {
 		p.switches, p.hiccups = 0, 0
 		p.length, p.rest = 60*time.Second, 20*time.Second
 	case SlowCopy:
-		set(4, copyPause, slowDisk, walCut, copyCrash)
+		set(4, copyPause, slowDisk, walCut, copyCrash, cancelCommits)
 		p.switches, p.gap, p.failover, p.hiccups = 0, 5*time.Second, unit.Auto, 0
 	case Isolation:
 		set(6, isolate, controlCut, sitePause)
@@ -136,6 +136,7 @@ func (p *profile) choose(name Profile) {
 	case Links:
 		set(6, cutBoth, cutOneWay, walCut, controlCut)
 		p.switches, p.gap, p.failover, p.minInSync, p.hiccups = 0, 6*time.Second, unit.Auto, 0, 0
+	default:
 	}
 	p.name = name
 }

@@ -71,12 +71,6 @@ func (d *database) follows(u *database) bool {
 	return n <= u.len() && (n == 0 || u.wal[n-1] == d.wal[n-1])
 }
 
-// forked reports whether the two histories differ: no waiting helps.
-func (d *database) forked(u *database) bool {
-	n := min(d.len(), u.len())
-	return n > 0 && u.wal[n-1] != d.wal[n-1]
-}
-
 func (d *database) pump() {
 	for _, s := range d.senders {
 		d.pumpTo(s)
