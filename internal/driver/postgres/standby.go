@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -304,9 +305,38 @@ func (d *Database) whereWeAre(ctx context.Context) (h history, known bool) {
 	} else {
 		h.SystemID, h.Timeline, h.Position = d.control(ctx)
 	}
+	h.Timeline = newestTimeline(filepath.Join(d.o.DataDir, "pg_wal"), h.Position, h.Timeline)
 	spans, err := d.ownHistory(d.o.DataDir, h.Timeline)
 	h.Spans = spans
 	return h, err == nil && h.SystemID != "" && h.Position != 0
+}
+
+// newestTimeline gives the timeline that the log at the position was received on. A copy's control file still names the former
+// timeline until its next checkpoint, but the file that holds the position bears the number of the history it came from.
+func newestTimeline(walDir string, position estate.LSN, control uint32) uint32 {
+	entries, err := os.ReadDir(walDir)
+	if err != nil || position == 0 {
+		return control
+	}
+	newest := control
+	for _, e := range entries {
+		name := e.Name()
+		if len(name) != 24 {
+			continue
+		}
+		timeline, err1 := strconv.ParseUint(name[:8], 16, 32)
+		high, err2 := strconv.ParseUint(name[8:16], 16, 32)
+		low, err3 := strconv.ParseUint(name[16:], 16, 32)
+		info, err4 := e.Info()
+		if err1 != nil || err2 != nil || err3 != nil || err4 != nil || info.Size() == 0 {
+			continue
+		}
+		begin := estate.LSN(high<<32 + low*uint64(info.Size()))
+		if last := position - 1; last >= begin && last < begin+estate.LSN(info.Size()) {
+			newest = max(newest, uint32(timeline))
+		}
+	}
+	return newest
 }
 
 // ownHistory reads the history of a directory that is on the timeline.
