@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -376,11 +375,9 @@ func (r *running) verify(ctx context.Context, out *story.Progress, a story.Verif
 	if err != nil {
 		return err
 	}
-	judged, err := json.Marshal(answer.Judged)
-	if err != nil {
-		return errs.New(errs.Internal, "the judgement cannot be shown: %w", err)
-	}
-	out.Say("   accounts judged in %d ms against %d receipts (%s): %s", answer.Millis, answer.Receipts, answer.Source, judged)
+	j := answer.Judged
+	out.Say("   accounts judged in %d ms against %d receipts (%s): %d verified and open, %d inconsistent and credit-only, %d receipts without effect",
+		answer.Millis, answer.Receipts, answer.Source, j.Verified, j.Inconsistent, j.LostTotal)
 	return nil
 }
 
