@@ -49,8 +49,11 @@ func RunGateway(ctx context.Context, c GatewayConfig) error {
 		}
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	}
-	if c.AccessLog == "all" {
-		o.LogEvery = 1
+	switch log := gateway.AccessLog(c.AccessLog); log {
+	case "", gateway.LogOff, gateway.LogErrors, gateway.LogAll:
+		o.AccessLog = log
+	default:
+		return errs.New(errs.Invalid, "accessLog %q: allowed are off, errors, all", c.AccessLog)
 	}
 	g, err := gateway.New(o, p.log)
 	if err != nil {

@@ -113,7 +113,8 @@ func (c *Controller) Switch(ctx context.Context, person string, id estate.UnitID
 			return answer, err
 		}
 	}
-	after, err := c.store.Transition(ctx, "person:"+person, g.Record.Group, g.Revision, t)
+	// Agents change the record all the time; what a person asks is judged on the newest one, under the ownership they saw.
+	after, err := c.store.Transition(ctx, "person:"+person, g.Record.Group, 0, t)
 	if err != nil {
 		return answer, err
 	}
@@ -142,7 +143,7 @@ func (c *Controller) act(ctx context.Context, person string, id estate.UnitID, t
 		return answer, err
 	}
 	t.Person, t.Ownership, t.Now = person, g.Record.Ownership, time.Now().UnixMilli()
-	after, err := c.store.Transition(ctx, "person:"+person, g.Record.Group, g.Revision, t)
+	after, err := c.store.Transition(ctx, "person:"+person, g.Record.Group, 0, t)
 	if err != nil {
 		return answer, err
 	}
