@@ -439,10 +439,8 @@ func (n agentView) follower() Action {
 const lostFactor = 15
 
 // aheadOf reports whether a follower has flushed more than a successor had when it was severed: then it can never follow it (I12).
+// Where it is not known whose history the directory is of, every successor counts: a rewind that finds nothing does no harm.
 func aheadOf(rec Record, m Member, flushed estate.LSN) bool {
-	if m.Following.IsZero() {
-		return false // made anew since, and not streamed yet
-	}
 	for _, p := range rec.Past {
 		if p.Severed > 0 && !p.Ownership.Less(m.Following) && flushed > p.Severed {
 			return true

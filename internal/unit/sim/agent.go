@@ -866,7 +866,7 @@ func (a *agent) renewAtStore(own estate.Ownership) {
 	a.read(func(_ stored, ok bool) {
 		d := a.m.db
 		if ok {
-			d.lease = d.p.wall() + 2000
+			d.lease = d.p.wall() + 1000
 			if d.gate.there && d.gate.own == own && !d.gate.open {
 				d.gate.open = true
 			}

@@ -13,7 +13,7 @@ const (
 	// metBound is how long a lower incarnation may stay open after it was met.
 	metBound = time.Second
 	// independence is how long a healthy owner may be closed while only the store is missing.
-	independence = time.Second
+	independence = 500 * time.Millisecond
 )
 
 // watchOver looks at every group ten times a second.

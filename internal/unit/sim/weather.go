@@ -395,21 +395,29 @@ func (w *world) hiccup(p *proc) bool {
 	return true
 }
 
-// cancels is somebody who ends sessions that hang in the synchronous wait.
+// cancels is somebody who ends sessions that hang in the synchronous wait because a copy is slow.
 func (w *world) cancels() {
-	d := w.owner(w.anyGroup()).db
-	if !d.p.running() || !d.ready {
+	g := w.anyGroup()
+	rec, d := w.record(g), w.owner(g).db
+	if len(rec.InSync) == 0 {
 		return
 	}
-	if w.chance(500) {
-		w.tracef("weather", "commits waiting on %s are cancelled", d.p.name)
-		for len(d.waiting) > 0 {
-			d.cancelWait(0)
-		}
-		return
+	w.freeze(g.member(rec.InSync[w.rng.IntN(len(rec.InSync))].Member).db.p, w.between(300*time.Millisecond, time.Second))
+	terminate := w.chance(500)
+	for range 1 + w.rng.IntN(4) {
+		w.after(w.between(50*time.Millisecond, 900*time.Millisecond), func() {
+			if !d.p.running() || !d.ready || len(d.waiting) == 0 {
+				return
+			}
+			w.tracef("weather", "commits waiting on %s are ended, terminated %v", d.p.name, terminate)
+			if terminate {
+				d.endWaits(broken)
+			}
+			for len(d.waiting) > 0 {
+				d.cancelWait(0)
+			}
+		})
 	}
-	w.tracef("weather", "sessions waiting on %s are terminated", d.p.name)
-	d.endWaits(broken)
 }
 
 // calm ends every fault.
