@@ -23,7 +23,7 @@ P        ?= 2
 TESTFLAGS ?= -race -timeout 20m
 SEEDS    ?= 2000
 FROM     ?= 1
-SECONDS_OF_FAULTS ?= 360
+SECONDS_OF_FAULTS ?= 200
 TOOLS    := .tools
 LAB      := bin/perdure lab
 
