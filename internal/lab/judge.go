@@ -19,6 +19,7 @@ func (l *Lab) finish(ctx context.Context, failed bool) error {
 	defer func() {
 		r.close()
 		l.running = nil
+		l.shown.Store(nil)
 	}()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

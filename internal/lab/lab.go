@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"perdure/internal/errs"
@@ -82,6 +83,8 @@ type Lab struct {
 
 	plan    *plan
 	running *running
+	// shown is what runs, for the display, which looks at it from a goroutine of its own.
+	shown   atomic.Pointer[running]
 	results []result
 }
 
@@ -180,7 +183,7 @@ func clean(dir string) error {
 
 // live gives the load's figures for the display.
 func (l *Lab) live() string {
-	r := l.running
+	r := l.shown.Load()
 	if r == nil {
 		return ""
 	}

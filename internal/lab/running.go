@@ -91,9 +91,11 @@ func (l *Lab) start(ctx context.Context) error {
 		return err
 	}
 	l.running = r
+	l.shown.Store(r)
 	if err := l.bringUp(ctx, r); err != nil {
 		r.close()
 		l.running = nil
+		l.shown.Store(nil)
 		return err
 	}
 	return nil
@@ -170,7 +172,10 @@ func (r *running) bootstrap(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, bootWait)
 	defer cancel()
 	if err := until(ctx, "the estate's first token", func() error {
-		_, err := os.Stat(r.layout.AdminToken())
+		file, err := os.Stat(r.layout.AdminToken())
+		if err == nil && file.Size() == 0 {
+			return errs.New(errs.Unavailable, "the file is still empty")
+		}
 		return err
 	}); err != nil {
 		return errs.New(errs.Unavailable, "the control plane does not come up: %w; see %s", err, filepath.Join(r.layout.Dir, "log"))

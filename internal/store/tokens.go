@@ -163,7 +163,11 @@ func bootstrapSecret(file string) (secret string, made bool, err error) {
 		return "", false, errs.New(errs.Unavailable, "cannot write the first admin token: %w", err)
 	}
 	secret = NewBootstrapSecret()
-	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+	err = os.WriteFile(file+".new", []byte(secret+"\n"), 0o600)
+	if err == nil {
+		err = os.Rename(file+".new", file) // whoever waits for the file finds it whole
+	}
+	if err != nil {
 		return "", false, errs.New(errs.Unavailable, "cannot write the first admin token: %w", err)
 	}
 	return secret, true, nil
