@@ -172,10 +172,7 @@ func (r *running) bootstrap(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, bootWait)
 	defer cancel()
 	if err := until(ctx, "the estate's first token", func() error {
-		file, err := os.Stat(r.layout.AdminToken())
-		if err == nil && file.Size() == 0 {
-			return errs.New(errs.Unavailable, "the file is still empty")
-		}
+		_, err := os.Stat(r.layout.AdminToken())
 		return err
 	}); err != nil {
 		return errs.New(errs.Unavailable, "the control plane does not come up: %w; see %s", err, filepath.Join(r.layout.Dir, "log"))

@@ -405,6 +405,28 @@ func TestFirstAdminTokenIsMadeOnceAndOnlyItsOwnerMayReadIt(t *testing.T) {
 	}
 }
 
+func TestNodesThatShareTheFileOfTheFirstAdminTokenLeaveOneThatIsValid(t *testing.T) {
+	s, n := one(t)
+	file := filepath.Join(t.TempDir(), "admin.token")
+	var wg sync.WaitGroup
+	for range 8 {
+		st := open(t, n)
+		wg.Go(func() {
+			if _, err := st.BootstrapToken(t.Context(), file); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Authenticate(t.Context(), strings.TrimSpace(string(text))); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestFirstAdminTokenMayBeHandedToTheNodes(t *testing.T) {
 	s, _ := one(t)
 	file := filepath.Join(t.TempDir(), "admin.token")

@@ -137,40 +137,70 @@ func (s *Store) BootstrapToken(ctx context.Context, file string) (bool, error) {
 	}
 	t := storedToken{Token: wire.Token{ID: bootstrapID, Name: "admin", Role: wire.Admin, CreatedBy: "node:" + s.o.Node, Created: s.now()}, Hash: hash(secret)}
 	err = s.writeToken(ctx, t.CreatedBy, "token.bootstrap", t, 0)
-	if errs.KindOf(err) == errs.Conflict { // another node was faster
-		if made {
-			_ = os.Remove(file)
-		}
-		return false, nil
+	if errs.KindOf(err) != errs.Conflict {
+		return err == nil, err
 	}
-	return err == nil, err
+	// Another node was faster, or an earlier try of this one whose answer was lost.
+	if e, _, err = s.get(ctx, tokensPrefix+bootstrapID, wire.Fresh); err != nil {
+		return false, err
+	}
+	first, err := decode[storedToken](e)
+	if err != nil {
+		return false, err
+	}
+	if first.Hash == t.Hash {
+		return true, nil
+	}
+	if made {
+		_ = os.Remove(file)
+	}
+	return false, nil
 }
 
-// bootstrapSecret reads the file's token or writes a new one into it; made says which.
+// bootstrapSecret reads the file's token or writes a new one into it; made says which. Nodes that share the file get one token.
 func bootstrapSecret(file string) (secret string, made bool, err error) {
-	text, err := os.ReadFile(file)
-	if err == nil {
-		secret = strings.TrimSpace(string(text))
-		if !strings.HasPrefix(secret, tokenPrefix+bootstrapID+"_") || len(secret) < 50 {
-			return "", false, errs.New(errs.Invalid, "%s does not hold a first admin token; remove the file to have one made", file)
-		}
-		return secret, false, nil
-	}
+	secret, err = readBootstrap(file)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return "", false, errs.New(errs.Unavailable, "cannot read the first admin token: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return "", false, errs.New(errs.Unavailable, "cannot write the first admin token: %w", err)
+		return secret, false, err
 	}
 	secret = NewBootstrapSecret()
-	err = os.WriteFile(file+".new", []byte(secret+"\n"), 0o600)
-	if err == nil {
-		err = os.Rename(file+".new", file) // whoever waits for the file finds it whole
+	if err = writeOnce(file, secret+"\n"); errors.Is(err, fs.ErrExist) {
+		secret, err = readBootstrap(file)
+		return secret, false, err
 	}
 	if err != nil {
 		return "", false, errs.New(errs.Unavailable, "cannot write the first admin token: %w", err)
 	}
 	return secret, true, nil
+}
+
+func readBootstrap(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", errs.New(errs.Unavailable, "cannot read the first admin token: %w", err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if !strings.HasPrefix(secret, tokenPrefix+bootstrapID+"_") || len(secret) < 50 {
+		return "", errs.New(errs.Invalid, "%s does not hold a first admin token; remove the file to have one made", file)
+	}
+	return secret, nil
+}
+
+// writeOnce makes the file, mode 0600, whole or not at all, and never over one that is there.
+func writeOnce(file, text string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	draft, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(draft.Name()) }()
+	_, err = draft.WriteString(text)
+	if err := errors.Join(err, draft.Close()); err != nil {
+		return err
+	}
+	return os.Link(draft.Name(), file)
 }
 
 // NewBootstrapSecret makes a first admin token for a bootstrap file that is handed to every node.
