@@ -379,7 +379,8 @@ func (r *Record) decide(t Transition) error {
 	}
 	s := r.Switch
 	switch {
-	case s.Active() && s.Phase == Accepting && s.To == t.Member:
+	case s.Active() && s.Phase == Accepting && s.To == t.Member && (s.accepted() || !r.holds(r.InSync, t.Member)):
+		// A proposal nobody accepted yet does not keep its target, once that is in the set, from a failover that loses nothing.
 		return r.decideLossy(t)
 	case s.Active() && (s.Phase == Closing || s.Phase == Drained) && t.Mode == "" && !t.Silent:
 		return r.decidePlanned(t)
