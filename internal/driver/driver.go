@@ -181,7 +181,7 @@ type Database interface {
 	// Drain waits for exactly the transactions in flight, ends blockers in bounded tries, and gives the fence position:
 	// every effect of the closed ownership lies before it (I9).
 	Drain(ctx context.Context, units []estate.UnitID) (estate.LSN, error)
-	// Lease lets plain reads pass for the duration; 0 ends it at once. It never waits for a copy (I8).
+	// Lease lets plain reads pass for the duration, counted from the call; 0 ends it at once. It never waits for a copy (I8).
 	Lease(ctx context.Context, units []estate.UnitID, duration time.Duration) error
 
 	// Shrink puts the smaller set in force after the store has it (I2): reload, nudge.

@@ -59,7 +59,7 @@ const (
 	BlockersSQL = `select pid, unit, in_sync_wait, age, state, application from perdure.blockers($1)`
 	// EndBlockersSQL terminates those who hold the fence of units ($1 text[]) up and counts them.
 	EndBlockersSQL = `select perdure.end_blockers($1)`
-	// LeaseSQL lets plain reads of units ($1 text[]) pass for $2 milliseconds; 0 ends the lease. It touches nothing logged.
+	// LeaseSQL lets plain reads of units ($1 text[]) pass until $2, Unix milliseconds; 0 ends the lease. It touches nothing logged.
 	LeaseSQL = `select perdure.lease($1, $2)`
 	// NoteSQL writes down an ownership that was heard of for units ($1 text[]): incarnation counter $2, id $3, epoch $4.
 	// It gives "noted", "known" or "conflict"; whatever is lower than what it notes is closed.

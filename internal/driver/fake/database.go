@@ -212,12 +212,13 @@ func (d *directory) endWaiters(units []estate.UnitID) {
 func (db *Database) Lease(ctx context.Context, units []estate.UnitID, duration time.Duration) error {
 	d, done := db.lock()
 	defer done()
+	until := time.Now().Add(duration)
 	if err := d.answers(ctx); err != nil {
 		return err
 	}
 	for _, u := range units {
 		if g := d.gates[u]; g != nil {
-			g.lease = time.Now().Add(duration)
+			g.lease = until
 		}
 	}
 	return nil

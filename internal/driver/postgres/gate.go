@@ -100,10 +100,14 @@ func (d *Database) Drain(ctx context.Context, units []estate.UnitID) (estate.LSN
 	}
 }
 
-// Lease lets plain reads of the units pass for the duration; 0 ends it at once. It touches nothing logged (I8, I9).
+// Lease lets plain reads of the units pass for the duration from now on; 0 ends it at once. It touches nothing logged (I8, I9).
 func (d *Database) Lease(ctx context.Context, units []estate.UnitID, duration time.Duration) error {
+	var until int64
+	if duration > 0 { // counted from here: a server that is frozen and reads it later must not lengthen it
+		until = time.Now().Add(duration).UnixMilli()
+	}
 	return d.session("gate").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, guard.LeaseSQL, unitNames(units), duration.Milliseconds())
+		_, err := conn.Exec(ctx, guard.LeaseSQL, unitNames(units), until)
 		return failed(err, "cannot renew the read lease of %s", d.o.Member)
 	})
 }

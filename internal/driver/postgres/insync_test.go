@@ -273,6 +273,29 @@ func TestDrainWithDeadCopy(t *testing.T) {
 	s.signal(syscall.SIGCONT)
 }
 
+func TestLeaseIsNotLengthenedByAFrozenServer(t *testing.T) {
+	t.Parallel()
+	p := newMember(t, "u1-a", nil)
+	p.own(1)
+	reader := p.app()
+	p.must(p.Lease(p.ctx(), units, time.Minute))
+	p.must(p.Lease(p.ctx(), units, 0))
+	p.signal(syscall.SIGSTOP)
+	short, cancel := context.WithTimeout(p.ctx(), 300*time.Millisecond)
+	defer cancel()
+	err := p.Lease(short, units, 300*time.Millisecond) // it reads this when it wakes
+	over := time.After(400 * time.Millisecond)
+	if err == nil {
+		t.Fatal("a frozen server took a lease")
+	}
+	<-over
+	p.signal(syscall.SIGCONT)
+	p.must(p.Lease(p.ctx(), nil, 0)) // the session is back
+	if _, err := reader.Exec(p.ctx(), "select perdure.enter_read('u1')"); sqlState(err) != "PD006" {
+		t.Errorf("a read after the lease: %v", err)
+	}
+}
+
 func TestLeaseNeverWaitsForACopy(t *testing.T) {
 	t.Parallel()
 	p, s := newMember(t, "u1-a", nil), newMember(t, "u1-b", nil)

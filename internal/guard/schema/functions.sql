@@ -414,11 +414,12 @@ language sql volatile as $$
   select count(*) filter (where pg_terminate_backend(b.pid))::int from perdure.blockers(p_units) b
 $$;
 
--- lease lets plain reads pass for p_ms milliseconds from now; 0 ends it at once. It changes unlogged sequences only.
-create or replace function perdure.lease(p_units text[], p_ms bigint) returns void
+-- lease lets plain reads pass until p_until, Unix milliseconds; 0 ends it at once. It is a time of day and not a duration, so that a
+-- server that was frozen meanwhile does not lengthen it. It changes unlogged sequences only.
+create or replace function perdure.lease(p_units text[], p_until bigint) returns void
 language plpgsql volatile as $$
 begin
-  perform setval(g.lease, case when p_ms > 0 then (extract(epoch from clock_timestamp()) * 1000)::bigint + p_ms else 1 end)
+  perform setval(g.lease, greatest(p_until, 1))
     from perdure.gate g where g.unit = any (p_units) and g.open and g.started = pg_postmaster_start_time();
 end $$;
 

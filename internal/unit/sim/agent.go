@@ -846,12 +846,14 @@ func (a *agent) extend(own estate.Ownership) {
 	if until <= now {
 		return
 	}
-	left, start := until-now, d.start
+	left, start, sent := until-now, d.start, d.w.now
 	deadline := d.p.wall() + left.Milliseconds()
 	d.p.after(300*time.Microsecond, func() { // a frozen server reads it later: it is a time of day, not a duration
 		if d.ready && d.start == start && d.gate.open && d.gate.own == own {
-			d.lease, d.leasedAt = deadline, d.w.now
-			d.w.leases(d)
+			d.lease, d.leasedAt = deadline, sent
+			if d.m.site.steppedBack < sent { // else it is too long by the step, and the agent's own clock ends it
+				d.w.leases(d)
+			}
 		}
 	})
 	a.p.after(left, func() { // the agent ends it on its own clock
