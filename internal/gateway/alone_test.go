@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -154,6 +155,32 @@ func TestSickInstanceIsAvoidedUntilItIsWell(t *testing.T) {
 	go func() { _ = srv.Serve(ln) }()
 	defer srv.Close()
 	w.until("it is used again", func() bool { return len(w.g.view.Load().systems[0].units[0].healthy) == 2 })
+}
+
+func TestHealthIsAskedAsTheSystemSays(t *testing.T) {
+	a, b := newApp(t, "app-1", "a", own(1, 5)), newApp(t, "app-2", "a", own(1, 5))
+	var asked atomic.Int64
+	b.set(func() {
+		b.answer = func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/ready" {
+				asked.Add(1)
+				w.WriteHeader(503)
+				return
+			}
+			w.Header().Set("Perdure-Ownership", own(1, 5).String())
+		}
+	})
+	w := start(t, func(o *Options) { o.HealthEvery = time.Hour })
+	in := input(1, "a", own(1, 5), a, b)
+	in.Systems[0].Health = route.Health{Path: "/ready", Every: 20 * time.Millisecond, Timeout: patience, Failures: 5}
+	w.feed.put(t, in)
+	w.until("the one that is not ready is set aside", func() bool { return len(w.g.view.Load().systems[0].units[0].healthy) == 1 })
+	if n := asked.Load(); n < 5 {
+		t.Errorf("down after %d questions, the system says 5", n)
+	}
+	if got := w.g.view.Load().systems[0].units[0].healthy[0].ID; got != "app-1" {
+		t.Errorf("%s is used", got)
+	}
 }
 
 func TestInstanceThatOnlyFailsIsEjectedThoughItsHealthCheckPasses(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"perdure/internal/route"
+	"perdure/internal/unit"
 )
 
 func TestMalformedRequestNeverReachesTheApplication(t *testing.T) {
@@ -208,6 +209,31 @@ func TestLimitsAreKept(t *testing.T) {
 	}
 }
 
+func TestHeldRequestsCountAsInFlight(t *testing.T) {
+	a := newApp(t, "app-a", "a", own(1, 5))
+	w := start(t, nil)
+	in := with(input(1, "a", own(1, 5), a), state(unit.Closed, ""))
+	in.Systems[0].Limits = route.Limits{MaxConcurrent: 2}
+	w.feed.put(t, in)
+	held := []<-chan answer{begin(func() answer { return w.keyed("k1") }), begin(func() answer { return w.keyed("k2") })}
+	w.until("both are held", func() bool { return w.held() == 2 })
+	if got := w.keyed("k3"); got.status != 503 || !strings.Contains(got.body, "concurrency") {
+		t.Error(got)
+	}
+	open := input(2, "a", own(1, 6), a)
+	open.Systems[0].Limits = in.Systems[0].Limits
+	w.feed.put(t, open)
+	a.set(func() { a.ownership = own(1, 6) })
+	for _, c := range held {
+		if got := w.answered(c); got.status != 200 {
+			t.Error(got)
+		}
+	}
+	if got := w.keyed("k4"); got.status != 200 {
+		t.Errorf("after the hold: %v", got)
+	}
+}
+
 // FuzzScan: whatever header block comes in, what is passed on has none of the headers the gateway itself writes or owns.
 func FuzzScan(f *testing.F) {
 	f.Add([]byte("Host: x\r\nContent-Length: 3\r\nX-A: b\r\n\r\n"))
@@ -215,7 +241,7 @@ func FuzzScan(f *testing.F) {
 	f.Add([]byte("Connection: close, x\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		x := &exchange{}
-		if p := x.scan(raw); p != nil {
+		if p := x.scan(raw, route.DefaultKeyHeader); p != nil {
 			return
 		}
 		keys := 0

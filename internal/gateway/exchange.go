@@ -95,12 +95,15 @@ func (x *exchange) find() *problem {
 	if p := x.begin(h.Method(), h.RequestURI(), h.Protocol()); p != nil {
 		return p
 	}
-	if p := x.scan(h.RawHeaders()); p != nil {
-		return p
-	}
 	v := x.g.view.Load()
 	x.view = v
-	i := v.table.Match(h.Host(), x.path)
+	i, keyHeader := v.table.Match(h.Host(), x.path), route.DefaultKeyHeader
+	if i >= 0 {
+		keyHeader = v.systems[i].KeyHeader
+	}
+	if p := x.scan(h.RawHeaders(), keyHeader); p != nil {
+		return p
+	}
 	if i < 0 {
 		return &problem{status: 404, slug: "no-system", title: "No system takes this request", detail: errNoSystem.Message}
 	}
@@ -116,7 +119,7 @@ func (x *exchange) find() *problem {
 	x.key = key
 	x.reads = x.system.Reads(h.Method(), x.path)
 	if x.idem == nil && !x.reads && x.system.RequireKey {
-		return &problem{status: 400, slug: "idempotency-key-missing", title: "Idempotency-Key is missing", detail: "a write to this system needs the header Idempotency-Key"}
+		return &problem{status: 400, slug: "idempotency-key-missing", title: keyHeader + " is missing", detail: "a write to this system needs the header " + keyHeader}
 	}
 	if tls := x.ctx.TLSConnectionState(); tls != nil && len(tls.VerifiedChains) > 0 {
 		x.caller = []byte(tls.PeerCertificates[0].Subject.CommonName)
@@ -263,7 +266,7 @@ func (x *exchange) attempt(in *instance, now time.Time) (done bool, p *problem) 
 func unknownOutcome(detail string) *problem {
 	return &problem{
 		status: 502, slug: "unknown-outcome", title: "The outcome is unknown", outcome: route.NotKnown,
-		detail: detail + "; the request carries no Idempotency-Key, so it is not sent again: look before you repeat it",
+		detail: detail + "; the request carries no idempotency key, so it is not sent again: look before you repeat it",
 	}
 }
 

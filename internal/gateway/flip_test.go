@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,45 @@ func TestRequestReachesTheOwnerWithTheContractsHeaders(t *testing.T) {
 	}
 	if got.header.Get("Perdure-Held-Ms") != "" || got.header.Get("Perdure-Replays") != "" {
 		t.Errorf("a request that was neither held nor replayed says so: %v", got.header)
+	}
+}
+
+func TestKeyStandsInTheHeaderThatTheSystemNames(t *testing.T) {
+	a := newApp(t, "app-a", "a", own(1, 5))
+	w := start(t, nil)
+	in := input(1, "a", own(1, 5), a)
+	in.Systems[0].KeyHeader, in.Systems[0].RequireKey = "X-Request-Id", true
+	w.feed.put(t, in)
+
+	if got := w.do("POST", "/transfer", "pay", "X-Account: acc-1", "Idempotency-Key: k1"); got.status != 400 || !strings.Contains(got.body, "X-Request-Id") {
+		t.Fatalf("a write without the system's own header: %v", got)
+	}
+	if got := w.do("POST", "/transfer", "pay", "X-Account: acc-1", "X-Request-Id: k1", "x_request_id: k2"); got.status != 400 {
+		t.Fatalf("two keys: %v", got)
+	}
+	got := w.do("POST", "/transfer", "pay", "X-Account: acc-1", "x_request_id:  k1", "Idempotency-Key: another")
+	if got.status != 200 {
+		t.Fatal(got)
+	}
+	r := w.arrival(a)
+	for _, name := range []string{"X-Request-Id", "Idempotency-Key"} {
+		if v := r.Header.Values(name); len(v) != 1 || v[0] != "k1" {
+			t.Errorf("%s = %q, want k1 alone", name, v)
+		}
+	}
+
+	// It is a key in every respect: what was lost on the way is sent again with it.
+	var first atomic.Bool
+	first.Store(true)
+	a.set(func() {
+		a.before = func(*http.Request) {
+			if first.Swap(false) {
+				panic(http.ErrAbortHandler)
+			}
+		}
+	})
+	if got := w.do("POST", "/transfer", "pay", "X-Account: acc-1", "X-Request-Id: k3"); got.status != 200 || got.header.Get("Perdure-Replays") != "1" {
+		t.Fatal(got)
 	}
 }
 

@@ -13,8 +13,10 @@ const maxCaller = 128
 
 // scan reads the raw header block of a request once: it copies what may pass to x.wire, notes what the gateway itself needs,
 // and refuses what two HTTP parsers might read differently. fasthttp has parsed the block already; this looks at what it lets through.
-func (x *exchange) scan(raw []byte) *problem {
+// The idempotency key stands in the header keyHeader; the application gets it under that name and as Idempotency-Key.
+func (x *exchange) scan(raw []byte, keyHeader string) *problem {
 	var framing int // Content-Length and Transfer-Encoding lines seen
+	ordinary := keyHeader == route.DefaultKeyHeader
 	for len(raw) > 0 {
 		end := bytes.IndexByte(raw, '\n')
 		if end < 1 || raw[end-1] != '\r' {
@@ -37,6 +39,13 @@ func (x *exchange) scan(raw []byte) *problem {
 		}
 		name, value := line[:colon], trim(line[colon+1:])
 		keep := true
+		if !ordinary && same(name, keyHeader) {
+			if p := x.takeKey(value, keyHeader); p != nil {
+				return p
+			}
+			x.wire = append(append(append(append(x.wire, keyHeader...), ": "...), value...), "\r\n"...)
+			continue
+		}
 		switch lower(name[0]) {
 		case 'c':
 			switch {
@@ -57,16 +66,13 @@ func (x *exchange) scan(raw []byte) *problem {
 			keep = !is(name, "http2-settings")
 		case 'i':
 			if is(name, "idempotency-key") {
-				if x.idem != nil {
-					return badRequest("Idempotency-Key occurs more than once")
-				}
-				if len(value) == 0 || len(value) > MaxIdempotencyKey || !visible(value) {
-					return badRequest("Idempotency-Key has to be 1 to 255 visible ASCII characters")
-				}
-				x.idem = value
-				// Written anew: an underscore in the name or padding must not make the application see another key than we do.
-				x.wire = append(append(append(x.wire, "Idempotency-Key: "...), value...), "\r\n"...)
 				keep = false
+				if !ordinary {
+					break // the application must not see another key than we do
+				}
+				if p := x.takeKey(value, keyHeader); p != nil {
+					return p
+				}
 			}
 		case 'k':
 			keep = !is(name, "keep-alive")
@@ -103,17 +109,47 @@ func (x *exchange) scan(raw []byte) *problem {
 	return nil
 }
 
+// takeKey takes the idempotency key in, and writes it for the application.
+func (x *exchange) takeKey(value []byte, header string) *problem {
+	if x.idem != nil {
+		return badRequest(header + " occurs more than once")
+	}
+	if len(value) == 0 || len(value) > MaxIdempotencyKey || !visible(value) {
+		return badRequest(header + " has to be 1 to 255 visible ASCII characters")
+	}
+	x.idem = value
+	// Written anew: an underscore in the name or padding must not make the application see another key than we do.
+	x.wire = append(append(append(x.wire, "Idempotency-Key: "...), value...), "\r\n"...)
+	return nil
+}
+
+// same compares two header names; underscores count as dashes.
+func same(a []byte, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i, c := range a {
+		if folded(c) != folded(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func folded(c byte) byte {
+	if c == '_' {
+		return '-'
+	}
+	return lower(c)
+}
+
 // is compares a header name with a lower-case one; underscores count as dashes, because some servers do not tell them apart.
 func is(b []byte, want string) bool {
 	if len(b) != len(want) {
 		return false
 	}
 	for i, c := range b {
-		c = lower(c)
-		if c == '_' {
-			c = '-'
-		}
-		if c != want[i] {
+		if folded(c) != want[i] {
 			return false
 		}
 	}

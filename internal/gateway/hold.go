@@ -74,7 +74,7 @@ func (x *exchange) heldTooLong() *problem {
 	detail := "unit " + string(x.unit.entry.Unit) + " could not take the request for " +
 		strconv.FormatInt(time.Since(x.start).Milliseconds(), 10) + " ms: " + x.lastWhy
 	if x.sideEffect() == route.NotKnown {
-		detail += "; whether it took effect is unknown: send it again with the same Idempotency-Key"
+		detail += "; whether it took effect is unknown: send it again with the same " + x.system.KeyHeader
 	} else {
 		detail += "; nothing happened: send it again"
 	}

@@ -304,12 +304,6 @@ func (g *Gateway) syncInstances(list []route.Instance) {
 		in.Former = false // no reason to begin anew
 		id := idOf(&in)
 		wanted[id] = true
-		if in.Health == "" {
-			in.Health = route.DefaultHealth
-		}
-		if in.MaxConns == 0 {
-			in.MaxConns = route.DefaultMaxConns
-		}
 		known := g.members[id]
 		if known != nil && reflect.DeepEqual(known.Instance, in) {
 			continue

@@ -9,7 +9,7 @@ import (
 
 // gate counts what is inside for one system; it outlives tables.
 type gate struct {
-	requests  atomic.Int64
+	requests  atomic.Int64 // held ones too
 	held      atomic.Int64
 	heldBytes atomic.Int64
 	// next is when, on the gateway's clock, the rate lets the next request in (a leaky bucket kept as one number).
@@ -30,7 +30,7 @@ func (t *gate) enter(l *route.Limits, now int64) string {
 	if l.Rate > 0 && !t.withinRate(l, now) {
 		return "rate"
 	}
-	if t.requests.Add(1)-t.held.Load() > int64(l.MaxConcurrent) {
+	if t.requests.Add(1) > int64(l.MaxConcurrent) {
 		t.requests.Add(-1)
 		return "concurrency"
 	}

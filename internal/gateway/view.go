@@ -97,7 +97,7 @@ func (g *Gateway) refresh() {
 func (g *Gateway) publishLocked(table *route.Table) {
 	now := time.Now()
 	g.table = table
-	g.syncInstances(table.Input().Instances)
+	g.syncInstances(table.Instances)
 	next := &view{table: table}
 	former := map[trackID]*unitView{}
 	if old := g.view.Load(); old != nil {

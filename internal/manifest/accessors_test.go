@@ -1,6 +1,8 @@
 package manifest_test
 
 import (
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +79,52 @@ func TestRecordsStartClosedAndUnowned(t *testing.T) {
 	if diff := cmp.Diff(want, records[0]); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func TestSettingsOfASystemReachTheRouteTable(t *testing.T) {
+	files := exampleEstate(t)
+	for i := range files {
+		files[i].Text = setLine(files[i].Text, "idempotency", "{header: X-Request-Id, required: false}")
+		files[i].Text = setLine(files[i].Text, "health", "{path: /ready, interval: 250ms, timeout: 300ms, failures: 4}")
+	}
+	set, err := manifest.Parse(files...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	systems, instances := set.Routes()
+	instances = append(instances, route.Instance{ID: "registered", System: "corebank", Site: "a", Address: "http://app.a:7600"})
+	table, err := route.Compile(route.Input{Version: 1, Systems: systems, Instances: instances})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := table.Systems[0]; s.KeyHeader != "X-Request-Id" || s.RequireKey {
+		t.Errorf("key header %q, required %v", s.KeyHeader, s.RequireKey)
+	}
+	if len(table.Instances) != len(instances) {
+		t.Fatalf("%d of %d instances", len(table.Instances), len(instances))
+	}
+	for _, in := range table.Instances {
+		if in.Health != "/ready" || in.HealthEvery != 250*time.Millisecond || in.HealthTimeout != 300*time.Millisecond || in.HealthFailures != 4 {
+			t.Errorf("instance %s: %s every %s, %s to answer, down after %d", in.ID, in.Health, in.HealthEvery, in.HealthTimeout, in.HealthFailures)
+		}
+	}
+}
+
+func TestHeaderThatMeansSomethingElseCannotCarryTheKey(t *testing.T) {
+	for _, header := range []string{"Host", "perdure_caller", "Content-Length", "Cookie"} {
+		files := exampleEstate(t)
+		for i := range files {
+			files[i].Text = setLine(files[i].Text, "idempotency", "{header: "+header+"}")
+		}
+		if _, err := manifest.Parse(files...); err == nil || !strings.Contains(err.Error(), "idempotency.header") {
+			t.Errorf("%s: %v", header, err)
+		}
+	}
+}
+
+// setLine writes another value behind a field that stands on one line.
+func setLine(text []byte, field, value string) []byte {
+	return regexp.MustCompile(`(?m)^`+field+`: .*$`).ReplaceAll(text, []byte(field+": "+value))
 }
 
 func TestEveryAcceptedManifestCompilesToARouteTable(t *testing.T) {

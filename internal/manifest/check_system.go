@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"perdure/internal/estate"
+	"perdure/internal/route"
 	"perdure/internal/unit"
 )
 
@@ -22,6 +23,9 @@ func (c *systemChecker) wrong(path, allowed, format string, args ...any) {
 
 func (c *systemChecker) check() {
 	c.checkModules()
+	if h := c.system.Idempotency.Header; route.ReservedHeader(h) {
+		c.wrong("idempotency.header", "a header of its own, such as Idempotency-Key or X-Request-Id", "header %s means something else already", h)
+	}
 	c.checkTimes()
 	deployed := c.checkDeployments()
 	for i := range c.system.Groups {

@@ -19,6 +19,13 @@ func doubt(set *Set, docs documents) Problems {
 			c.doubtPair(&set.Sites[i], docs.sites[i], &set.Sites[j])
 		}
 	}
+	for i := range set.Systems {
+		s := &set.Systems[i]
+		if s.Hold.MaxRequests >= s.Limits.Concurrent {
+			c.tell(docs.systems[i], "hold.maxRequests", "", "held requests count as in flight: %d of one closed unit can use up limits.concurrent %d, and then the system's other units are refused too",
+				s.Hold.MaxRequests, s.Limits.Concurrent)
+		}
+	}
 	return c.problems.sorted()
 }
 

@@ -28,7 +28,7 @@ func (s *Set) Routes() ([]route.System, []route.Instance) {
 			}
 			for j, url := range d.Instances {
 				instances = append(instances, route.Instance{
-					ID: fmt.Sprintf("%s-%s-%d", sys.Name, d.Site, j+1), System: sys.Name, Site: d.Site, Address: url, Health: sys.Health.Path,
+					ID: fmt.Sprintf("%s-%s-%d", sys.Name, d.Site, j+1), System: sys.Name, Site: d.Site, Address: url,
 				})
 			}
 		}
@@ -38,9 +38,10 @@ func (s *Set) Routes() ([]route.System, []route.Instance) {
 
 func (s *System) route(module *Module) route.System {
 	out := route.System{
-		ID: s.Name, Hosts: s.Hosts, Paths: module.Paths, Slots: s.Slots, Reads: s.Reads, RequireKey: s.Idempotency.Required,
+		ID: s.Name, Hosts: s.Hosts, Paths: module.Paths, Slots: s.Slots, Reads: s.Reads, RequireKey: s.Idempotency.Required, KeyHeader: s.Idempotency.Header,
 		Limits:         route.Limits{MaxBody: int(s.Limits.Body), MaxConcurrent: s.Limits.Concurrent, Rate: float64(s.Limits.Rate)},
 		Hold:           route.HoldLimits{Time: time.Duration(s.Hold.MaxTime), Count: s.Hold.MaxRequests, Bytes: int64(s.Hold.MaxBytes)},
+		Health:         route.Health{Path: s.Health.Path, Every: time.Duration(s.Health.Interval), Timeout: time.Duration(s.Health.Timeout), Failures: s.Health.Failures},
 		AttemptTimeout: time.Duration(s.Limits.Timeout), UnkeyedTimeout: time.Duration(s.Limits.UnkeyedTimeout),
 	}
 	for _, k := range s.RoutingKey {

@@ -83,7 +83,7 @@ func systemShape() shape {
 		field{name: "reads", doc: "Paths of requests that only read although their method is not GET or HEAD.", shape: aList("path templates such as /accounts/*/search", 0, 64, pathTemplate(), nil)},
 		field{name: "idempotency", doc: "The contract of repeated requests.", fallback: "{}", shape: anObject([]field{
 			{name: "required", doc: "Writing requests without a key are refused with 400.", shape: shape{sort: boolean}, fallback: "true"},
-			{name: "header", doc: "Name of the header.", shape: headerName(), fallback: "Idempotency-Key"},
+			{name: "header", doc: "Header in which clients send the key; the application sees it under this name and as Idempotency-Key.", shape: headerName(), fallback: "Idempotency-Key"},
 			{name: "retention", doc: "How long results are kept.", shape: duration(time.Minute, 10*365*24*time.Hour), fallback: "168h"},
 			{name: "clientRetry", doc: "How long clients may repeat a request; at most retention.", shape: duration(0, 10*365*24*time.Hour), fallback: "24h"},
 			{name: "reconcileWithin", doc: "How long the divergence of a returned owner may wait for its reconciliation; at most retention.", shape: duration(0, 10*365*24*time.Hour), fallback: "72h"},
@@ -91,7 +91,7 @@ func systemShape() shape {
 		field{name: "limits", doc: "What one gateway lets through to the system.", fallback: "{}", shape: anObject([]field{
 			{name: "body", doc: "Size of a request.", shape: size(1, 1<<30), fallback: "1MiB"},
 			{name: "rate", doc: "Requests per second; 0 for no limit.", shape: number(0, 10_000_000), fallback: "0"},
-			{name: "concurrent", doc: "Requests in flight, held ones too.", shape: number(1, 1_000_000), fallback: "4096"},
+			{name: "concurrent", doc: "Requests in flight, held ones too.", shape: number(1, 1_000_000), fallback: "8192"},
 			{name: "timeout", doc: "Time of one attempt of a request that may be sent again.", shape: duration(10*time.Millisecond, time.Hour), fallback: "5s"},
 			{name: "unkeyedTimeout", doc: "Time of a request that may not be sent again.", shape: duration(10*time.Millisecond, time.Hour), fallback: "30s"},
 		})},

@@ -19,9 +19,10 @@ const (
 	DefaultAttemptTimeout = 5 * time.Second
 	DefaultUnkeyedTimeout = 30 * time.Second
 	DefaultMaxBody        = 1 << 20
-	DefaultMaxConcurrent  = 4096
+	DefaultMaxConcurrent  = 8192
 	DefaultMaxConns       = 512
 	DefaultHealth         = "/healthz"
+	DefaultKeyHeader      = "Idempotency-Key"
 )
 
 // Table is a compiled input. It never changes; a newer one replaces it whole.
@@ -29,6 +30,8 @@ type Table struct {
 	Version int64
 	// Systems are in the order of the input; Match picks one.
 	Systems []*SystemTable
+	// Instances are those of the routed systems, with what they leave to their system and to the defaults filled in.
+	Instances []Instance
 	// Notes say what of the input was left out because nothing refers to it.
 	Notes []string
 
@@ -40,8 +43,10 @@ type Table struct {
 type SystemTable struct {
 	ID         estate.SystemID
 	RequireKey bool
+	KeyHeader  string // never empty
 	Limits     Limits
 	Hold       HoldLimits
+	health     Health
 	// AttemptTimeout and UnkeyedTimeout are never 0.
 	AttemptTimeout, UnkeyedTimeout time.Duration
 	// Units are in the order of the input; Lookup gives an index into them.
@@ -142,11 +147,14 @@ func sortMatches(m []match) {
 
 func compileSystem(in *System) (*SystemTable, error) {
 	s := &SystemTable{
-		ID: in.ID, RequireKey: in.RequireKey, Limits: in.Limits, Hold: in.Hold,
+		ID: in.ID, RequireKey: in.RequireKey, KeyHeader: orDefault(in.KeyHeader, DefaultKeyHeader), Limits: in.Limits, Hold: in.Hold, health: in.Health,
 		AttemptTimeout: orDefault(in.AttemptTimeout, DefaultAttemptTimeout), UnkeyedTimeout: orDefault(in.UnkeyedTimeout, DefaultUnkeyedTimeout),
 	}
 	if in.ID == "" {
 		return nil, errs.New(errs.Invalid, "a system has no id")
+	}
+	if ReservedHeader(s.KeyHeader) {
+		return nil, errs.New(errs.Invalid, "system %s: header %s cannot carry the idempotency key, it has a meaning of its own: name another one", in.ID, s.KeyHeader)
 	}
 	s.Limits.MaxBody = orDefault(s.Limits.MaxBody, DefaultMaxBody)
 	s.Limits.MaxConcurrent = orDefault(s.Limits.MaxConcurrent, DefaultMaxConcurrent)
@@ -271,8 +279,12 @@ func (t *Table) giveInstances(instances []Instance, byID map[estate.SystemID]*Sy
 			t.Notes = append(t.Notes, "instance "+in.ID+" of system "+string(in.System)+" is not routed here")
 			continue
 		}
-		in.Health = orDefault(in.Health, DefaultHealth)
+		in.Health = orDefault(orDefault(in.Health, s.health.Path), DefaultHealth)
+		in.HealthEvery = orDefault(in.HealthEvery, s.health.Every)
+		in.HealthTimeout = orDefault(in.HealthTimeout, s.health.Timeout)
+		in.HealthFailures = orDefault(in.HealthFailures, s.health.Failures)
 		in.MaxConns = orDefault(in.MaxConns, DefaultMaxConns)
+		t.Instances = append(t.Instances, in)
 		for i := range s.Units {
 			e := &s.Units[i]
 			if in.Site == e.Site && (len(in.Units) == 0 || slices.Contains(in.Units, e.Unit)) {
@@ -280,6 +292,18 @@ func (t *Table) giveInstances(instances []Instance, byID map[estate.SystemID]*Sy
 			}
 		}
 	}
+}
+
+// ReservedHeader reports whether a header means something to the gateway or to HTTP itself, so that no idempotency key may stand in it.
+// Underscores count as dashes.
+func ReservedHeader(name string) bool {
+	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	switch name {
+	case "host", "connection", "content-length", "content-type", "content-encoding", "transfer-encoding", "expect", "te", "trailer", "upgrade", "keep-alive",
+		"http2-settings", "proxy-connection", "proxy-authorization", "authorization", "cookie":
+		return true
+	}
+	return strings.HasPrefix(name, "perdure-")
 }
 
 func (s *SystemTable) entry(id estate.UnitID) *Entry {

@@ -37,10 +37,15 @@ type System struct {
 	Overrides map[string]estate.UnitID `json:"overrides,omitempty"`
 	// Reads are path templates of requests that only read although their method is not safe.
 	Reads []string `json:"reads,omitempty"`
-	// RequireKey refuses writes without an Idempotency-Key (400).
-	RequireKey bool       `json:"requireIdempotencyKey,omitempty"`
-	Limits     Limits     `json:"limits"`
-	Hold       HoldLimits `json:"hold"`
+	// RequireKey refuses writes without an idempotency key (400).
+	RequireKey bool `json:"requireIdempotencyKey,omitempty"`
+	// KeyHeader is the header in which clients send the idempotency key, DefaultKeyHeader where empty. The application sees the
+	// key under this name and under DefaultKeyHeader.
+	KeyHeader string     `json:"keyHeader,omitempty"`
+	Limits    Limits     `json:"limits"`
+	Hold      HoldLimits `json:"hold"`
+	// Health times the checks of the system's instances where an instance does not say otherwise.
+	Health Health `json:"health,omitzero"`
 	// AttemptTimeout ends one attempt whose request may be sent again, UnkeyedTimeout one that may not; defaults 5 s and 30 s.
 	AttemptTimeout time.Duration `json:"attemptTimeout,omitempty"`
 	UnkeyedTimeout time.Duration `json:"unkeyedTimeout,omitempty"`
@@ -49,9 +54,17 @@ type System struct {
 // Limits bound what a gateway takes in for one system; 0 means the default that Compile fills in.
 type Limits struct {
 	MaxBody       int     `json:"maxBody,omitempty"`       // bytes, default 1 MiB
-	MaxConcurrent int     `json:"maxConcurrent,omitempty"` // requests, held ones not counted; default 4096
+	MaxConcurrent int     `json:"maxConcurrent,omitempty"` // requests, held ones too; default 8192
 	Rate          float64 `json:"rate,omitempty"`          // requests per second, 0: unlimited
 	Burst         int     `json:"burst,omitempty"`         // requests above the rate at once, default Rate
+}
+
+// Health is how instances are asked whether they are well; 0 means the gateway's own defaults, an empty path DefaultHealth.
+type Health struct {
+	Path     string        `json:"path,omitempty"`
+	Every    time.Duration `json:"every,omitempty"`
+	Timeout  time.Duration `json:"timeout,omitempty"`
+	Failures int           `json:"failures,omitempty"` // in a row, until it is down
 }
 
 // HoldLimits bound the requests that wait for an owner; 0 means the default that Compile fills in.
@@ -142,9 +155,9 @@ type Instance struct {
 	// Former is set by Merge: the newest input no longer has the instance, nor any other of its system at its site. Registrations
 	// also end because nobody could renew them, so it stays in use until another one comes (I8: a lost store stops nothing).
 	Former bool `json:"former,omitempty"`
-	// Health is the path of its health check, default /healthz.
-	Health string `json:"health,omitempty"`
-	// HealthEvery, HealthTimeout and HealthFailures (in a row, until it is down) time the check; 0 means the gateway's own defaults.
+	// Health is the path of its health check; HealthEvery, HealthTimeout and HealthFailures (in a row, until it is down) time it.
+	// What is empty is as System.Health has it.
+	Health         string        `json:"health,omitempty"`
 	HealthEvery    time.Duration `json:"healthEvery,omitempty"`
 	HealthTimeout  time.Duration `json:"healthTimeout,omitempty"`
 	HealthFailures int           `json:"healthFailures,omitempty"`

@@ -191,6 +191,9 @@ func dump(t *Table, keys []string) string {
 	for _, s := range t.Systems {
 		fmt.Fprintf(&b, "system %s slots %d body %d concurrent %d hold %s %d %d refuse after %s attempts %s %s\n", s.ID, s.slots, s.Limits.MaxBody, s.Limits.MaxConcurrent,
 			s.Hold.Time, s.Hold.Count, s.Hold.Bytes, s.Hold.RefuseAfter, s.AttemptTimeout, s.UnkeyedTimeout)
+		if s.KeyHeader != DefaultKeyHeader {
+			fmt.Fprintf(&b, "  idempotency key in %s\n", s.KeyHeader)
+		}
 		for _, u := range s.Units {
 			fmt.Fprintf(&b, "  unit %s group %q ownership %q %s at %q", u.Unit, u.Group, u.Stamp, u.State.State, u.Site)
 			for _, i := range u.Instances {
@@ -201,6 +204,11 @@ func dump(t *Table, keys []string) string {
 		for _, k := range keys {
 			slot, u := s.Lookup([]byte(k))
 			fmt.Fprintf(&b, "  key %s slot %d unit %s\n", k, slot, s.Units[u].Unit)
+		}
+	}
+	for _, i := range t.Instances {
+		if i.HealthEvery > 0 {
+			fmt.Fprintf(&b, "instance %s asked for %s every %s, %s to answer, down after %d\n", i.ID, i.Health, i.HealthEvery, i.HealthTimeout, i.HealthFailures)
 		}
 	}
 	for _, n := range t.Notes {
