@@ -42,6 +42,8 @@ type exchange struct {
 	holding  bool      // counted in the gate as held
 	heldSize int       // bytes counted there
 	pause    time.Duration
+	away     bool     // the owner's answer to the last attempt was that it is not the owner
+	scouting *lookout // the request asks for all that were turned away
 	avoid    *instance
 	lastWhy  string
 	attempts int
@@ -189,7 +191,7 @@ func (x *exchange) run() *problem {
 		if x.homeless {
 			return x.noSystem()
 		}
-		x.judged = x.unit
+		x.judged, x.away = x.unit, false
 		onlyChange := true // can help; after a failed attempt a pause is enough
 		switch route.Judge(&x.unit.entry.State, x.g.o.Site, now) {
 		case route.Refuse:
@@ -207,6 +209,9 @@ func (x *exchange) run() *problem {
 				return p
 			}
 			onlyChange = false
+		}
+		if !x.away {
+			x.endWatch()
 		}
 		if p := x.wait(onlyChange); p != nil {
 			return p
@@ -240,6 +245,7 @@ func (x *exchange) attempt(in *instance, now time.Time) (done bool, p *problem) 
 	case route.Deliver:
 		return true, nil
 	case route.Elsewhere:
+		x.away = true
 		x.lastWhy = "the application says that it is not the owner's"
 	case route.Running:
 		x.lastWhy = "an earlier attempt with this key is still running"

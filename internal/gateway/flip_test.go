@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -201,6 +202,45 @@ func TestNotOwnerMeansRouteAgainAndHoldForUnkeyedRequestsToo(t *testing.T) {
 	if a := w.answered(got); a.status != 200 || a.body != "app-b did pay" {
 		t.Fatal(a)
 	}
+}
+
+func TestOneRequestAsksForAllThatTheOwnerTurnedAway(t *testing.T) {
+	const crowd = 20
+	a := newApp(t, "app-a", "a", own(1, 5))
+	asked := make(chan string, 10_000)
+	a.set(func() {
+		a.answer = func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Perdure-Outcome", "not-owner")
+			w.WriteHeader(503)
+			asked <- r.Header.Get("Idempotency-Key")
+		}
+	})
+	w := start(t, nil)
+	w.feed.put(t, input(1, "a", own(1, 5), a))
+	var crowded []<-chan answer
+	for i := range crowd {
+		crowded = append(crowded, begin(func() answer { return w.keyed(fmt.Sprint("k", i)) }))
+	}
+	w.until("all are held", func() bool { return w.held() == crowd })
+	for len(asked) > 0 {
+		<-asked
+	}
+	times, most := map[string]int{}, 0
+	for range 10 {
+		key := <-asked
+		times[key]++
+		most = max(most, times[key])
+	}
+	if most < 5 {
+		t.Errorf("of ten attempts none came from a scout: %v", times)
+	}
+	a.set(func() { a.answer = nil })
+	for _, got := range crowded {
+		if got := w.answered(got); got.status != 200 {
+			t.Error(got)
+		}
+	}
+	w.until("the hold is empty", func() bool { return w.held() == 0 })
 }
 
 // Seeded bug 31.

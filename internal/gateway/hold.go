@@ -28,13 +28,19 @@ func (x *exchange) wait(changeOnly bool) *problem {
 		}
 	}
 	pause := left
-	if !changeOnly {
+	var clear <-chan struct{}
+	switch {
+	case x.away:
+		pause, clear = x.watch()
+		pause = min(left, pause)
+	case !changeOnly:
 		pause = min(left, x.nextPause())
 	}
 	t := x.g.timers.get(pause)
 	select {
 	case <-x.judged.changed:
 		x.pause, x.trouble = 0, 0
+	case <-clear:
 	case <-t.C:
 	case <-x.g.ctx.Done():
 		x.g.timers.put(t)
@@ -56,6 +62,7 @@ func (x *exchange) nextPause() time.Duration {
 
 // release ends the hold.
 func (x *exchange) release() {
+	x.endWatch()
 	if x.holding {
 		x.holding = false
 		x.system.gate.release(x.heldSize)

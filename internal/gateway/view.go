@@ -33,6 +33,8 @@ type unitView struct {
 	// healthy serve first; spare are the other instances of the owner's site, tried where none is healthy.
 	healthy, spare []*instance
 	changed        chan struct{}
+
+	readLookout, writeLookout lookout
 }
 
 type trackID struct {

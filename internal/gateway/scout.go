@@ -1,0 +1,70 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+)
+
+// lookout keeps a crowd off an owner that says it is not the owner yet, or any more: of the requests that it turned away one, the
+// scout, goes on asking, the others wait for what it finds. Otherwise the retries of everything that is held would slow down the
+// very opening that they wait for. The zero value is ready.
+type lookout struct {
+	mu    sync.Mutex
+	clear chan struct{} // closed when the scout was taken, or gave up; nil: there is no scout
+}
+
+const (
+	scoutPause  = 5 * time.Millisecond
+	scoutLimit  = 20 * time.Millisecond
+	waiterPause = time.Second // even beside a scout everybody asks now and then
+)
+
+// join makes the caller the scout where there is none; otherwise it gives what to wait for.
+func (l *lookout) join() (clear <-chan struct{}, scout bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.clear != nil {
+		return l.clear, false
+	}
+	l.clear = make(chan struct{})
+	return nil, true
+}
+
+// leave ends the scout's watch and wakes who waits.
+func (l *lookout) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.clear)
+	l.clear = nil
+}
+
+// lookout is that of plain reads or of everything else: a lease that is over turns away reads alone.
+func (u *unitView) lookout(reads bool) *lookout {
+	if reads {
+		return &u.readLookout
+	}
+	return &u.writeLookout
+}
+
+// watch is how long a request that was turned away waits before it asks again, and for whom beside the clock.
+func (x *exchange) watch() (pause time.Duration, clear <-chan struct{}) {
+	here := x.judged.lookout(x.reads)
+	if x.scouting != here {
+		x.endWatch()
+		var scout bool
+		if clear, scout = here.join(); !scout {
+			return waiterPause, clear
+		}
+		x.scouting, x.pause = here, 0
+	}
+	x.pause = min(x.pause+scoutPause, scoutLimit)
+	return x.pause, nil
+}
+
+// endWatch is called by every request that was not turned away again.
+func (x *exchange) endWatch() {
+	if x.scouting != nil {
+		x.scouting.leave()
+		x.scouting = nil
+	}
+}
