@@ -61,6 +61,8 @@ func (r *running) unitIs(ctx context.Context, g wire.Group, c story.Condition) (
 		return ok, stands(rec)
 	case story.UnitInSync:
 		return rec.State == unit.Open && inSync(rec), stands(rec)
+	case story.UnitUnprotected:
+		return rec.Unprotected(), stands(rec)
 	case story.SwitchIs:
 		if rec.Switch == nil {
 			return false, "no switch"

@@ -57,8 +57,8 @@ func (r *running) fault(ctx context.Context, out *story.Progress, f story.Fault)
 		return err
 	}
 	switch {
-	case f.Kind == story.Crash, f.Kind == story.Kill && len(f.Databases) > 0:
-		// Whoever looks after it starts it again: the fault is its death.
+	case f.Kind == story.Crash, f.Kind == story.Kill && len(f.Databases) > 0, f.Kind == story.Terminate, f.Kind == story.Cancel, f.Kind == story.Promote:
+		// Whoever looks after it starts it again: the fault is its death. What was terminated, cancelled or promoted is so at once.
 		return r.hist.Fault(b.end())
 	}
 	r.faultMu.Lock()
@@ -106,6 +106,7 @@ func (r *running) aim(ctx context.Context, f story.Fault) (*broken, error) {
 	r.faultMu.Lock()
 	b := &broken{id: fmt.Sprintf("f%d-%s", len(r.faults)+1, f.Kind), fault: f}
 	r.faultMu.Unlock()
+	var lives []estate.MemberID
 	if f.Link != nil {
 		if err := r.known(*f.Link); err != nil {
 			return nil, err
@@ -136,8 +137,16 @@ func (r *running) aim(ctx context.Context, f story.Fault) (*broken, error) {
 			return nil, err
 		}
 		b.names = append(b.names, databaseWord+string(member))
+		if f.Kind == story.Kill || f.Kind == story.Crash {
+			lives = append(lives, member)
+		}
 	}
-	b.targets = append(b.targets, b.names...)
+	for _, name := range b.names {
+		if f.Part != story.Whole {
+			name = string(f.Part) + " of " + name
+		}
+		b.targets = append(b.targets, name)
+	}
 	if f.Disk != "" {
 		b.targets = append(b.targets, "disk "+f.Disk)
 	}
@@ -145,7 +154,7 @@ func (r *running) aim(ctx context.Context, f story.Fault) (*broken, error) {
 	if f.Link != nil && f.Link.There != f.Link.Back {
 		what = "one-way " + what
 	}
-	b.event = history.Fault{ID: fmt.Sprintf("%s-%d", b.id, r.hist.Since().Milliseconds()), What: what, Targets: b.targets, Inside: b.inside, Harmless: f.Harmless}
+	b.event = history.Fault{ID: fmt.Sprintf("%s-%d", b.id, r.hist.Since().Milliseconds()), What: what, Targets: b.targets, Inside: b.inside, Lives: lives, Harmless: f.Harmless}
 	return b, nil
 }
 
@@ -242,6 +251,9 @@ func (r *running) database(ctx context.Context, name string) (estate.MemberID, e
 // strike does what the fault says.
 func (r *running) strike(ctx context.Context, b *broken) error {
 	f := b.fault
+	if f.Part != story.Whole || f.Kind == story.Promote {
+		return r.strikeServer(ctx, b)
+	}
 	switch f.Kind {
 	case story.Cut:
 		for _, p := range r.paths(*f.Link) {
@@ -290,6 +302,7 @@ func (r *running) strike(ctx context.Context, b *broken) error {
 			}
 		}
 		return nil
+	case story.Terminate, story.Cancel, story.Promote: // strikeServer
 	}
 	return errs.New(errs.Internal, "the lab does not know the fault %s", f.Kind)
 }
@@ -357,7 +370,7 @@ func (r *running) mend(ctx context.Context, b *broken, reset bool) error {
 		if len(held) > 0 {
 			return r.sup.Resume(held...)
 		}
-	case story.Crash:
+	case story.Crash, story.Terminate, story.Cancel, story.Promote:
 	}
 	return nil
 }

@@ -390,6 +390,42 @@ var controls = []control{
 		})
 		return found
 	}},
+	{"a server that was killed went on in the same ownership", checker.OutlivedOwnership, func(w *world, r *rand.Rand) bool {
+		fault := func(e history.Event) bool { return e.Fault != nil && e.Fault.Edge == history.Ends }
+		i := slices.IndexFunc(w.events, fault)
+		if i < 0 {
+			return false
+		}
+		end := w.events[i].Fault
+		starts := slices.IndexFunc(w.events, func(e history.Event) bool { return e.Fault != nil && e.Fault.ID == end.ID })
+		c := pick(w, r, func(c *history.Call) bool { return acknowledged(c) && c.Sent.Mono > end.At.Mono+1100*time.Millisecond })
+		if c == nil {
+			return false
+		}
+		before := ""
+		for _, e := range w.events[:starts] {
+			if e.Call != nil && e.Call.Unit == c.Unit && acknowledged(e.Call) {
+				before = e.Call.Ownership
+			}
+		}
+		w.eachGroup(func(g *history.Group) {
+			for _, p := range g.Record.Past {
+				if g.Record.Group == estate.GroupID(c.Unit) && p.Ownership.String() == before {
+					w.events[starts].Fault.Lives = []estate.MemberID{p.Owner.Member}
+				}
+			}
+		})
+		c.Ownership = before
+		return w.events[starts].Fault.Lives != nil
+	}},
+	{"a new owner was promoted while log still came in", checker.UnseveredPromotion, func(w *world, _ *rand.Rand) bool {
+		forks := w.facts.ForkRows["u1"]
+		if len(forks) == 0 {
+			return false
+		}
+		forks[0] += 100
+		return true
+	}},
 	{"a record of an old ownership stands behind one of a newer", checker.OwnershipBackwards, func(w *world, r *rand.Rand) bool {
 		newer := -1
 		for i, rec := range w.facts.RecordRows {

@@ -31,9 +31,11 @@ func (c *check) epochs() {
 	for _, u := range slices.Sorted(maps.Keys(byUnit)) {
 		c.incarnations(u, byUnit[u])
 		c.oldAnswers(u, byUnit[u])
+		c.outlived(u, byUnit[u])
 	}
 	for _, u := range slices.Sorted(maps.Keys(c.led.units)) {
 		c.backwards(u)
+		c.severed(u)
 	}
 	for _, one := range c.order {
 		if one.ack != nil && one.ack.hasStamp && one.ack.stamped == "committed" && one.present() && one.record.Ownership.Less(one.ack.ownership) {

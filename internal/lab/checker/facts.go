@@ -20,6 +20,8 @@ type Facts interface {
 	Postings(ctx context.Context, unit estate.UnitID) iter.Seq2[Posting, error]
 	// Messages are the rows of the unit's durable outbox.
 	Messages(ctx context.Context, unit estate.UnitID) iter.Seq2[Message, error]
+	// Forks are where promotions ended the timelines that the owner's server came through, oldest first.
+	Forks(ctx context.Context, unit estate.UnitID) ([]estate.LSN, error)
 }
 
 // Scope is what an idempotency record is found by, within one system (I5).
@@ -91,6 +93,7 @@ type Contents struct {
 	AccountRows []Account
 	PostingRows []Posting
 	MessageRows []Message
+	ForkRows    map[estate.UnitID][]estate.LSN
 }
 
 // Units implements Facts.
@@ -114,6 +117,11 @@ func (c *Contents) Postings(_ context.Context, u estate.UnitID) iter.Seq2[Postin
 // Messages implements Facts.
 func (c *Contents) Messages(_ context.Context, u estate.UnitID) iter.Seq2[Message, error] {
 	return of(c.MessageRows, func(r Message) bool { return r.Unit == u })
+}
+
+// Forks implements Facts.
+func (c *Contents) Forks(_ context.Context, u estate.UnitID) ([]estate.LSN, error) {
+	return c.ForkRows[u], nil
 }
 
 func of[T any](rows []T, belongs func(T) bool) iter.Seq2[T, error] {

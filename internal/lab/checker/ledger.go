@@ -21,6 +21,7 @@ type ledger struct {
 	messages map[Scope][]*Message // by cause
 	bound    map[inbound][]*Message
 	sent     []*Message
+	forks    map[estate.UnitID][]estate.LSN
 	// loose counts postings of accounts that no account row names, skewed those that say another balance than the lines before them make.
 	loose  int
 	skewed []Posting
@@ -57,6 +58,7 @@ func readLedger(ctx context.Context, f Facts) (*ledger, error) {
 	l := &ledger{
 		units: map[estate.UnitID]bool{}, records: map[Scope][]*Record{}, byUnit: map[estate.UnitID][]*Record{},
 		accounts: map[accountID]*account{}, entries: map[Scope][]*entry{}, messages: map[Scope][]*Message{}, bound: map[inbound][]*Message{},
+		forks: map[estate.UnitID][]estate.LSN{},
 	}
 	units, err := f.Units(ctx)
 	if err != nil {
@@ -86,6 +88,9 @@ func (l *ledger) readUnit(ctx context.Context, f Facts, u estate.UnitID) error {
 		l.ids = append(l.ids, id)
 	})
 	if err != nil {
+		return err
+	}
+	if l.forks[u], err = f.Forks(ctx, u); err != nil {
 		return err
 	}
 	entries := map[int64]*entry{}

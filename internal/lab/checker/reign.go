@@ -18,6 +18,8 @@ type reign struct {
 	ended int64
 	mode  unit.Mode
 	lossy bool
+	// severed is what the successor had flushed when it was cut off, 0 where that is not known.
+	severed estate.LSN
 }
 
 // group is the story of one replication group.
@@ -60,7 +62,7 @@ func (r *run) gather() []*group {
 		g := find(rec.Group)
 		g.units = rec.Units
 		for _, p := range rec.Past {
-			g.note(reign{ownership: p.Ownership, owner: p.Owner.Member, opened: p.Opened, ended: p.Ended, mode: p.Mode, lossy: p.ExpectedLoss})
+			g.note(reign{ownership: p.Ownership, owner: p.Owner.Member, opened: p.Opened, ended: p.Ended, mode: p.Mode, lossy: p.ExpectedLoss, severed: p.Severed})
 		}
 		g.note(reign{ownership: rec.Ownership, owner: rec.Owner.Member, opened: rec.Opened})
 		if rec.Switch != nil {
@@ -88,6 +90,7 @@ func (g *group) note(n reign) {
 		if old.opened != 0 && (n.opened == 0 || old.opened < n.opened) {
 			n.opened = old.opened
 		}
+		n.severed = max(n.severed, old.severed) // a past reign is written before its successor has opened
 		if n.ended != 0 || old.ended == 0 {
 			*old = n
 		} else {

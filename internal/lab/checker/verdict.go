@@ -40,6 +40,8 @@ const (
 	OldEpochWrite      Name = "old-epoch-write"     // acknowledged in an ownership older than one already opened when it was sent (I1)
 	OldEpochRead       Name = "old-epoch-read"      // the same for a read that is not marked stale (I8)
 	OwnershipBackwards Name = "ownership-backwards" // a record of an older ownership stands behind one of a newer (I1)
+	OutlivedOwnership  Name = "outlived-ownership"  // acknowledged in an ownership whose server had died since it was opened (I1)
+	UnseveredPromotion Name = "unsevered-promotion" // a new owner's history goes on beyond the position at which it was severed (I4)
 	TwoOwners          Name = "two-owners"          // two incarnations of the same number answered (I10)
 	Unstamped          Name = "unstamped-answer"    // a success without the ownership it was committed in (I14)
 	WrongStamp         Name = "wrong-stamp"         // the stamp of a committed answer is not the record's ownership

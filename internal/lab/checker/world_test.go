@@ -34,6 +34,7 @@ type bank struct {
 	accounts []string
 	record   unit.Record
 	txs      []tx // committed at the owner, in order
+	forks    []estate.LSN
 }
 
 // tx is one committed transaction.
@@ -216,7 +217,8 @@ func (w *world) answer(b *bank, c *history.Call) {
 // hand passes ownership on as the product's record would tell it.
 func (w *world) hand(b *bank, site string, mode unit.Mode, lossy bool) {
 	r := &b.record
-	past := unit.Past{Ownership: r.Ownership, Owner: r.Owner, Mode: mode, Opened: r.Opened, Ended: w.millis(), ExpectedLoss: lossy}
+	past := unit.Past{Ownership: r.Ownership, Owner: r.Owner, Mode: mode, Opened: r.Opened, Ended: w.millis(), ExpectedLoss: lossy, Severed: estate.LSN(w.now)}
+	b.forks = append(b.forks, past.Severed-estate.LSN(w.rand.IntN(50)))
 	r.Past = append(r.Past, past)
 	r.Ownership = r.Ownership.Next()
 	if lossy {
@@ -380,11 +382,12 @@ func (w *world) end() {
 
 // draw2 draws up what lies in the databases.
 func (w *world) draw2() {
-	w.facts = checker.Contents{}
+	w.facts = checker.Contents{ForkRows: map[estate.UnitID][]estate.LSN{}}
 	entry := int64(0)
 	for _, b := range w.units {
 		f := &w.facts
 		f.UnitIDs = append(f.UnitIDs, b.id)
+		f.ForkRows[b.id] = slices.Clone(b.forks)
 		internal, held := map[string]history.Amount{}, map[string]history.Amount{}
 		for _, t := range b.txs {
 			entry++
@@ -465,6 +468,9 @@ func (w *world) copyOf() *world {
 		panic(err)
 	}
 	f := w.facts
-	c.facts = checker.Contents{UnitIDs: slices.Clone(f.UnitIDs), RecordRows: slices.Clone(f.RecordRows), AccountRows: slices.Clone(f.AccountRows), PostingRows: slices.Clone(f.PostingRows), MessageRows: slices.Clone(f.MessageRows)}
+	c.facts = checker.Contents{UnitIDs: slices.Clone(f.UnitIDs), RecordRows: slices.Clone(f.RecordRows), AccountRows: slices.Clone(f.AccountRows), PostingRows: slices.Clone(f.PostingRows), MessageRows: slices.Clone(f.MessageRows), ForkRows: map[estate.UnitID][]estate.LSN{}}
+	for u, forks := range f.ForkRows {
+		c.facts.ForkRows[u] = slices.Clone(forks)
+	}
 	return &c
 }

@@ -258,6 +258,8 @@ type Fault struct {
 	Targets []string `json:"targets,omitempty"`
 	// Inside are sites whose clients cannot reach the others while it lasts: they are reported apart.
 	Inside []estate.SiteID `json:"inside,omitempty"`
+	// Lives are the members whose server it ended, or brought down to begin anew: an ownership that one of them had is over (I1).
+	Lives []estate.MemberID `json:"lives,omitempty"`
 	// Harmless says that no switch may come of it: a slow node, a store election, a full store disk.
 	Harmless bool   `json:"harmless,omitempty"`
 	Skipped  string `json:"skipped,omitempty"` // why it could not be done here

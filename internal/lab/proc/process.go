@@ -129,6 +129,15 @@ func environment(pid int) []string {
 	return strings.Split(strings.TrimRight(string(text), "\x00"), "\x00")
 }
 
+// commandLine is what a process says it is; PostgreSQL's say what they do, for example "postgres: u1-a.1: checkpointer".
+func commandLine(pid int) string {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(strings.ReplaceAll(string(text), "\x00", " "), " ")
+}
+
 // workingDir is where a process works; "" where that is not for us to see.
 func workingDir(pid int) string {
 	dir, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd")

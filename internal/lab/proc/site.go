@@ -74,6 +74,34 @@ func (s *Supervisor) Thaw(names ...string) error {
 	return nil
 }
 
+// Part is a part of a database server: those of its processes whose title contains the text, or the first of them alone.
+type Part struct {
+	Title string
+	One   bool
+}
+
+// SignalPart sends a signal to a part of the server of a member. That there is nobody of the part is an error: the fault would be none.
+func (s *Supervisor) SignalPart(member string, part Part, sig syscall.Signal) error {
+	roots, err := s.roots([]string{databaseWord + member})
+	if err != nil {
+		return err
+	}
+	found := map[int]bool{}
+	for _, p := range processes() {
+		if roots[p.parent] && strings.Contains(commandLine(p.pid), part.Title) {
+			found[p.pid] = true
+			if part.One {
+				break
+			}
+		}
+	}
+	if len(found) == 0 {
+		return errs.New(errs.NotFound, "the server of %s has no process %q at the moment", member, strings.TrimSpace(part.Title))
+	}
+	signalAll(found, sig)
+	return nil
+}
+
 // FreezeSite stops everything that runs at a site.
 func (s *Supervisor) FreezeSite(site estate.SiteID) error { return s.Freeze(s.at(site)...) }
 

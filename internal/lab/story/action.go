@@ -1,6 +1,7 @@
 package story
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -214,7 +215,7 @@ func linkWord(w *words) *Link {
 // parseFault reads what is broken.
 func parseFault(w *words) Action {
 	f := Fault{}
-	switch w.one("cut", "kill", "crash", "freeze", "stop", "loss", "fill", "starve") {
+	switch w.one("cut", "kill", "crash", "freeze", "stop", "loss", "fill", "starve", "terminate", "cancel", "promote") {
 	case "cut":
 		f.Kind = Cut
 		f.Link = linkWord(w)
@@ -227,7 +228,9 @@ func parseFault(w *words) Action {
 		parseTargets(w, &f)
 	case "crash":
 		f.Kind = Crash
-		parseTargets(w, &f)
+		if !parsePart(w, &f, Backend) {
+			parseTargets(w, &f)
+		}
 	case "freeze", "stop":
 		f.Kind = Freeze
 		parseFreeze(w, &f)
@@ -245,6 +248,16 @@ func parseFault(w *words) Action {
 	case "starve":
 		f.Kind = Starve
 		f.Loops = w.integer("a number of busy loops", 1, 64)
+	case "terminate":
+		f.Kind = Terminate
+		parseBackends(w, &f)
+	case "cancel":
+		f.Kind = Cancel
+		parseBackends(w, &f)
+	case "promote":
+		f.Kind = Promote
+		w.one("database")
+		f.Databases = databases(w)
 	}
 	f.Harmless = w.take("harmless")
 	return f
@@ -263,9 +276,30 @@ func parseFreeze(w *words, f *Fault) {
 		f.For = w.duration()
 		return
 	}
-	parseTargets(w, f)
+	if !parsePart(w, f, Checkpointer, Startup) {
+		parseTargets(w, f)
+	}
 	if w.isDuration() {
 		f.For = w.duration()
+	}
+}
+
+// parsePart reads "PART of DATABASE"; false where the line says something else.
+func parsePart(w *words, f *Fault, parts ...Part) bool {
+	for _, p := range parts {
+		if w.take(string(p)) {
+			f.Part = p
+			w.one("of")
+			f.Databases = databases(w)
+			return true
+		}
+	}
+	return false
+}
+
+func parseBackends(w *words, f *Fault) {
+	if !parsePart(w, f, Backends) {
+		w.unexpected("backends of DATABASE")
 	}
 }
 
@@ -322,7 +356,25 @@ func parseHeal(w *words) Action {
 // parseWait reads a condition and its time bound, with or without the word within.
 func parseWait(w *words) *Wait {
 	out := &Wait{}
-	c := &out.Condition
+	parseCondition(w, &out.Condition)
+	w.take("within")
+	out.Within = w.duration()
+	return out
+}
+
+// parsePass reads how long time passes, and what it is cut short by.
+func parsePass(w *words, s *Statement) {
+	s.Pass = w.duration()
+	if w.take("until") {
+		s.Until = &Condition{}
+		parseCondition(w, s.Until)
+	}
+}
+
+// unitWords are what may stand behind a unit's name in a condition.
+var unitWords = []string{"at", "open", "in-sync", "unprotected"}
+
+func parseCondition(w *words, c *Condition) {
 	switch w.peek() {
 	case "unit":
 		w.take("unit")
@@ -369,25 +421,25 @@ func parseWait(w *words) *Wait {
 		w.one("over")
 	default:
 		// "wait u1 at b" without the word unit.
-		if w.more() && !w.tokens[0].quoted && len(w.tokens) > 1 && (w.tokens[1].text == "at" || w.tokens[1].text == "open" || w.tokens[1].text == "in-sync") {
+		if w.more() && !w.tokens[0].quoted && len(w.tokens) > 1 && slices.Contains(unitWords, w.tokens[1].text) {
 			parseUnitCondition(w, c)
 			break
 		}
 		w.unexpected("unit", "member", "divergence", "gap", "load", "estate", "store", "switch", "quarantine")
 	}
-	w.take("within")
-	out.Within = w.duration()
-	return out
 }
 
 func parseUnitCondition(w *words, c *Condition) {
 	c.Unit = estate.UnitID(w.name("a unit"))
-	if w.take("in-sync") {
+	switch {
+	case w.take("in-sync"):
 		c.Kind = UnitInSync
 		return
-	}
-	if !w.take("open") && w.peek() != "at" {
-		w.unexpected("at SITE", "open at SITE", "in-sync")
+	case w.take("unprotected"):
+		c.Kind = UnitUnprotected
+		return
+	case !w.take("open") && w.peek() != "at":
+		w.unexpected("at SITE", "open at SITE", "in-sync", "unprotected")
 	}
 	w.one("at")
 	c.Kind, c.Site = UnitAt, estate.SiteID(w.name("a site"))

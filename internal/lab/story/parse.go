@@ -162,7 +162,7 @@ func (p *parser) statement(s *Statement, w *words, in *opener, lines []string) {
 	case "wait":
 		s.Wait = parseWait(w)
 	case "pass":
-		s.Pass = w.duration()
+		parsePass(w, s)
 	case "say":
 		s.Say = w.text("what is said")
 	case "":
@@ -284,7 +284,7 @@ func (p *parser) order(statements []Statement) {
 				p.needStarted(started, s.Line)
 			case nil:
 				switch {
-				case s.Wait != nil, s.Step != nil:
+				case s.Wait != nil, s.Step != nil, s.Until != nil:
 					p.needStarted(started, s.Line)
 				}
 			default:

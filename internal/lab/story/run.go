@@ -67,6 +67,8 @@ func (r *runner) one(ctx context.Context, s Statement) error {
 	switch {
 	case s.Wait != nil:
 		err = r.wait(ctx, *s.Wait)
+	case s.Until != nil:
+		err = r.passUntil(ctx, s.Pass, *s.Until)
 	case s.Pass > 0:
 		err = Pass(ctx, s.Pass)
 	case s.Action != nil:
@@ -141,6 +143,25 @@ func (r *runner) wait(ctx context.Context, w Wait) error {
 				return context.Cause(ctx)
 			}
 			return errs.New(errs.Unavailable, "it has not come true within %v; it stands: %s", w.Within, strings.TrimSpace(stands))
+		}
+	}
+}
+
+// passUntil lets time pass until the condition holds, or the time is over; both are right.
+func (r *runner) passUntil(ctx context.Context, d time.Duration, c Condition) error {
+	bound, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	for {
+		holds, now := r.world.Holds(bound, c)
+		if holds {
+			return nil
+		}
+		if bound.Err() == nil {
+			r.out.Note(now)
+			_ = Pass(bound, lookEvery) // the end of the bound is looked at next
+		}
+		if bound.Err() != nil {
+			return context.Cause(ctx)
 		}
 	}
 }

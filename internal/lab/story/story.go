@@ -27,6 +27,7 @@ type Statement struct {
 	Action Action
 	Wait   *Wait
 	Pass   time.Duration // let time pass
+	Until  *Condition    // of Pass: it is over as soon as this holds
 	Say    string        // shown to people
 	Step   *Step
 	Repeat *Repeat
@@ -159,6 +160,22 @@ const (
 	Loss   FaultKind = "loss"   // a share of what a link carries comes late
 	Fill   FaultKind = "fill"   // a small disk is full
 	Starve FaultKind = "starve" // busy loops beside everything
+
+	Terminate FaultKind = "terminate" // sessions of applications are ended, as an impatient person does
+	Cancel    FaultKind = "cancel"    // what sessions of applications wait for is cancelled
+	Promote   FaultKind = "promote"   // a copy is made writable by hand, past the product
+)
+
+// Part is a part of a database server.
+type Part string
+
+// The closed list of parts.
+const (
+	Whole        Part = ""
+	Checkpointer Part = "checkpointer"
+	Startup      Part = "startup"  // what replays the log on a copy
+	Backend      Part = "backend"  // one session of an application
+	Backends     Part = "backends" // all sessions of applications
 )
 
 // Fault breaks something.
@@ -171,6 +188,7 @@ type Fault struct {
 	Processes []string
 	// Databases are members ("u1-a"), units ("u1": its owner) or "copy of u1" (a member of its in-sync set).
 	Databases []string
+	Part      Part // of the Databases; Whole: all of each
 	Disk      string
 	For       time.Duration // it ends by itself; 0: it does not
 	Share     float64       // of Loss
@@ -223,6 +241,7 @@ type ConditionKind string
 const (
 	UnitAt           ConditionKind = "unit at"           // open at the site, by the control plane's record
 	UnitInSync       ConditionKind = "unit in-sync"      // its in-sync set is not empty
+	UnitUnprotected  ConditionKind = "unit unprotected"  // open, and its in-sync set is empty
 	MemberInSync     ConditionKind = "member in-sync"    // the member is in the in-sync set
 	MemberFollowing  ConditionKind = "member following"  // the member streams the present ownership
 	DivergenceListed ConditionKind = "divergence listed" // the transactions of the last owner that returned are listed

@@ -74,6 +74,8 @@ func dump(b *bytes.Buffer, all []Statement, indent string) {
 			r := *s.Repeat
 			r.Body = nil
 			v, kind = r, "Repeat"
+		case s.Until != nil:
+			v, kind = []any{s.Pass.String(), s.Until}, "Pass"
 		case s.Pass > 0:
 			v, kind = s.Pass.String(), "Pass"
 		default:

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -45,6 +46,9 @@ const (
 	messagesSQL = `select caller, cause_routing_key, cause_key, routing_key, key, convert_from(payload, 'UTF8')::jsonb ->> 'account',
 convert_from(payload, 'UTF8')::jsonb ->> 'amount', coalesce(outcome, ''), coalesce(extract(epoch from done) * 1000, 0)::bigint
 from perdure.outbox where unit = $1 and destination = '/v1/credits' order by id`
+	// historySQL gives the timeline history of the running server; it is asked for by the present timeline, which the control file
+	// names only after the next checkpoint.
+	historySQL  = `select coalesce(pg_read_file('pg_wal/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '.history', true), '')`
 	openingsSQL = `select id, opening::text from corebank.account order by id`
 	pendingSQL  = `select count(*) from perdure.outbox where done is null`
 	// printSQL changes whenever a record or a message does.
@@ -231,6 +235,33 @@ func (d *Databases) Messages(ctx context.Context, id estate.UnitID) iter.Seq2[ch
 			return m, err
 		})
 	})
+}
+
+// Forks implements checker.Facts.
+func (d *Databases) Forks(ctx context.Context, id estate.UnitID) ([]estate.LSN, error) {
+	var forks []estate.LSN
+	for _, u := range d.units {
+		if u.unit != id {
+			continue
+		}
+		var text string
+		if err := u.tx.QueryRow(ctx, historySQL).Scan(&text); err != nil {
+			return nil, u.failed("the history", err)
+		}
+		for line := range strings.Lines(text) {
+			// "timeline TAB end TAB reason"
+			f := strings.Fields(line)
+			if len(f) < 2 || strings.HasPrefix(f[0], "#") {
+				continue
+			}
+			end, err := estate.ParseLSN(f[1])
+			if err != nil {
+				return nil, u.failed("the history", err)
+			}
+			forks = append(forks, end)
+		}
+	}
+	return forks, nil
 }
 
 // from finds the unit's database.

@@ -29,7 +29,16 @@ step "lost city" emergency loss no-survivor
   fault kill database u2
   fault crash database copy of u1
   fault crash process agent-u1-a
+  fault crash backend of u1
+  fault freeze checkpointer of u1
+  fault freeze startup of copy of u1 2s
+  fault terminate backends of u1
+  fault cancel backends of u1-a harmless
+  fault promote database u1-b
   fault loss a-c 1% stall 400ms
+  wait u1 unprotected 5s
+  pass 5s until u1 in-sync
+  pass 5s until gap closed of u1
   fault fill disk u1-a
   fault starve 4 harmless
   recover at c as ann
