@@ -123,11 +123,11 @@ func Install(ctx context.Context, conn *pgx.Conn) error {
 		}
 		scripts = append(scripts, "functions.sql", "roles.sql")
 		for _, name := range scripts {
-			sql, err := files.ReadFile("schema/" + name)
+			sql, err := script(name)
 			if err != nil {
 				return fmt.Errorf("cannot install schema perdure: %w", err)
 			}
-			if _, err := tx.Exec(ctx, string(sql), pgx.QueryExecModeSimpleProtocol); err != nil {
+			if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
 				return fmt.Errorf("cannot install schema perdure: %s: %w", name, err)
 			}
 		}

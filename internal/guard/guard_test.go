@@ -2,9 +2,11 @@ package guard_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"perdure/internal/guard"
 	"perdure/internal/pgtest"
@@ -44,4 +46,27 @@ func TestInstallIsRepeatable(t *testing.T) {
 	if err != nil || len(f) != 0 {
 		t.Fatal(f, err)
 	}
+}
+
+// Requests that are turned away hold the unit's lock for a moment each; many of them must not hold up the first opening of a life.
+// Behind a closed gate, however, everything that entered before is waited for (I9).
+func TestOpeningWaitsForThoseWhoEnteredAndForNobodyElse(t *testing.T) {
+	s := pgtest.Start(t, pgtest.Options{})
+	agent := install(t, s)
+	units := []string{"u1"}
+	inside := s.ConnectAs("perdure_app")
+	holdLock := "select pg_advisory_xact_lock_shared(hashtextextended('perdure:u1', 0))"
+	mustExec(t, inside, "begin")
+	mustExec(t, inside, holdLock)
+	mustExec(t, agent, guard.OpenSQL, units, 1, "ab12", 1, "u1-a")
+	mustExec(t, inside, "select perdure.enter('u1')")
+
+	mustExec(t, agent, guard.CloseSQL, units)
+	_, err := agent.Exec(t.Context(), guard.OpenSQL, units, 1, "ab12", 2, "u1-a")
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) || refused.Code != guard.InFlight {
+		t.Fatalf("opened over a transaction of the former ownership: %v", err)
+	}
+	mustExec(t, inside, "commit")
+	mustExec(t, agent, guard.OpenSQL, units, 1, "ab12", 2, "u1-a")
 }

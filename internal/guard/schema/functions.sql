@@ -326,6 +326,16 @@ begin
   perform setval(('perdure.' || p_name)::regclass, 1, false);
 end $$;
 
+-- outwait tries for 50 ms to outwait every transaction that entered the unit; newcomers queue behind it.
+create or replace function perdure.outwait(p_unit text) returns boolean
+language plpgsql volatile set lock_timeout = '50ms' as $$
+begin
+  perform pg_advisory_xact_lock(hashtextextended('perdure:' || p_unit, 0));
+  return true;
+exception when lock_not_available then
+  return false;
+end $$;
+
 -- open opens the units at an ownership above all that was ever seen here. Opening the same once more in the same life is no
 -- change; anything else that was opened before needs a new epoch. PD009: it must not be opened. PD011: end the blockers, try again.
 create or replace function perdure.open(p_units text[], p_incarnation bigint, p_incarnation_id text, p_epoch bigint, p_member text) returns void
@@ -345,8 +355,9 @@ begin
   foreach v_unit in array p_units loop
     continue when exists (select from perdure.gate g where g.unit = v_unit and g.open and g.started = pg_postmaster_start_time()
       and g.ownership = v_ownership and g.member = p_member);
-    -- Nothing that began under an earlier ownership may still be on its way (I9).
-    if not pg_try_advisory_xact_lock(hashtextextended('perdure:' || v_unit, 0)) then
+    -- Nothing that began under an earlier ownership may still be on its way (I9). Where the gate was never open in this life of the
+    -- server there is nothing: what is turned away now, over and over, must not keep it from opening.
+    if exists (select from perdure.gate g where g.unit = v_unit and g.started = pg_postmaster_start_time()) and not perdure.outwait(v_unit) then
       raise exception using errcode = 'PD011', message = format('cannot open unit %s: transactions of the former ownership are in flight', v_unit);
     end if;
     select * into v_seen from perdure.seen s where s.unit = v_unit for update;
@@ -381,16 +392,13 @@ end $$;
 -- fence tries for 50 ms to outwait every transaction that entered before the closing. Null: not yet, see blockers and try again.
 -- Else it is a position after every effect of the closed ownership, locally durable when this statement has come back.
 create or replace function perdure.fence(p_units text[]) returns pg_lsn
-language plpgsql volatile set lock_timeout = '50ms' as $$
+language plpgsql volatile as $$
 begin
   if exists (select from perdure.gate g where g.unit = any (p_units) and g.open and g.started = pg_postmaster_start_time()) then
     raise exception using errcode = 'PD009', message = 'cannot fence: close the units first';
-  end if;
-  begin
-    perform pg_advisory_xact_lock(hashtextextended('perdure:' || u, 0)) from unnest(p_units) u;
-  exception when lock_not_available then
+  elsif exists (select from unnest(p_units) u where not perdure.outwait(u)) then
     return null;
-  end;
+  end if;
   return pg_logical_emit_message(true, 'perdure', 'fence');
 end $$;
 
