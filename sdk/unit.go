@@ -159,7 +159,7 @@ func detached[T any](ctx context.Context, u *Unit, conn *pgxpool.Conn, work func
 		s := sessionOf(conn.Conn())
 		s.warned = false
 		v, err := work(free, conn.Conn())
-		if err == nil && s.warned {
+		if err == nil && s.cutShort() {
 			err = unknown(nil, "the wait for the copies was cut short, so COMMIT proves nothing")
 		}
 		return ended[T]{value: v, err: err}

@@ -262,7 +262,7 @@ func syncNames(names []string) string {
 	for i, n := range names {
 		quoted[i] = quoteName(n)
 	}
-	return fmt.Sprintf("FIRST %d (%s)", len(names), strings.Join(quoted, ", "))
+	return fmt.Sprintf("FIRST %d (%s)", acknowledgers(names), strings.Join(quoted, ", "))
 }
 
 // parseSyncNames reads the names out of any form of synchronous_standby_names.

@@ -319,37 +319,6 @@ type growth struct {
 	deadman        *deadman
 }
 
-func (g *growth) prove(ctx context.Context) (driver.Grown, error) {
-	if _, err := g.probe.Exec(ctx, "set synchronous_commit = on"); err != nil {
-		return driver.Grown{}, err
-	}
-	if err := g.ready(ctx); err != nil {
-		return driver.Grown{}, err
-	}
-	var err error
-	if g.deadman, err = g.d.armDeadman(ctx, g.former.sync); err != nil {
-		return driver.Grown{}, err
-	}
-	defer g.deadman.close()
-	began := time.Now()
-	bound, cancel := context.WithTimeout(ctx, proofBound)
-	defer cancel()
-	mark, err := g.seeWaiting(bound)
-	if err == nil {
-		err = g.letGo(bound)
-	}
-	if err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = errs.New(errs.Unavailable, "the wait for %s was not proven within %s; the former set is in force again", g.candidate, proofBound)
-		}
-		if back := g.putBack(ctx); back != nil {
-			return driver.Grown{}, errs.New(errs.Unknown, "%w; and the former set could not be put back: %s", err, back.Error())
-		}
-		return driver.Grown{}, err
-	}
-	return driver.Grown{Mark: mark, Frozen: time.Since(began)}, nil
-}
-
 // ready refuses a proof that would only freeze commits.
 func (g *growth) ready(ctx context.Context) error {
 	p, err := g.d.pulse(ctx, g.control, 0)

@@ -95,7 +95,7 @@ func (d *Database) ask(ctx context.Context, conn *pgx.Conn, o *driver.Observatio
 		age, longest                float64
 		guarded                     bool
 	)
-	err := conn.QueryRow(ctx, look).Scan(&o.InRecovery, &o.StartTime, &flushed, &replayed, &o.Timeline, &names, &conninfo, &upstream,
+	err := conn.QueryRow(ctx, question()).Scan(&o.InRecovery, &o.StartTime, &flushed, &replayed, &o.Timeline, &names, &conninfo, &upstream,
 		&receiver, &age, &senders, &waits, &longest, &o.ConnectionsInUse, &o.MaxConnections, &guarded)
 	if err != nil {
 		return err

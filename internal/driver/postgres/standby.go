@@ -40,26 +40,14 @@ func (d *Database) Sever(ctx context.Context) (estate.LSN, error) {
 	if p == nil {
 		return 0, errs.New(errs.Unavailable, "cannot sever %s: its server is not running, so what it has flushed is not known; start it first", d.o.Member)
 	}
-	s, own := d.steered(d.o.DataDir)
-	if !own || s.upstream != nil {
-		if err := d.steer(d.o.DataDir, steering{life: s.life}, true); err != nil {
-			return 0, err
-		}
-	}
-	if err := removeFile(d.passFile()); err != nil {
-		return 0, err
-	}
-	if err := p.reload(); err != nil {
-		return 0, err
-	}
-	if err := d.receiverGone(ctx, p); err != nil {
+	if err := d.cut(ctx, p); err != nil {
 		return 0, err
 	}
 	var lsn estate.LSN
 	err = d.session("control").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		err := poll(ctx, func() (bool, error) {
 			var conninfo string
-			if err := conn.QueryRow(ctx, "select coalesce(current_setting('primary_conninfo'), '')").Scan(&conninfo); err != nil || conninfo != "" {
+			if err := conn.QueryRow(ctx, "select coalesce(current_setting('primary_conninfo'), '')").Scan(&conninfo); err != nil || !isCut(conninfo, nil) {
 				return false, err
 			}
 			var received, replayed *string
@@ -79,7 +67,7 @@ func (d *Database) Sever(ctx context.Context) (estate.LSN, error) {
 		return 0, failed(err, "%s is severed, but what it has flushed cannot be read", d.o.Member)
 	}
 	// Seen again after everybody has read the configuration: a receiver that slipped in between has no password and ends.
-	if err := d.receiverGone(ctx, p); err != nil {
+	if err := d.staysCut(ctx, p); err != nil {
 		return 0, err
 	}
 	return lsn, nil
@@ -154,10 +142,10 @@ func (d *Database) Promote(ctx context.Context) error {
 			return d.promoted(ctx, conn)
 		}
 		s, own := d.steered(d.o.DataDir)
-		if conninfo != "" || !own || s.upstream != nil {
+		if !own || !isCut(conninfo, s.upstream) {
 			return errs.Refuse("I4", "cannot promote %s: it is not severed from its upstream", d.o.Member)
 		}
-		if err := d.receiverGone(ctx, p); err != nil {
+		if err := d.staysCut(ctx, p); err != nil {
 			return err
 		}
 		if names != "" || len(s.sync) > 0 {
@@ -193,24 +181,6 @@ func (d *Database) triggerPromotion(ctx context.Context, conn *pgx.Conn) error {
 		return false, nil
 	})
 	return failed(err, "%s is not promoted yet", d.o.Member)
-}
-
-// promoted makes sure that nothing is open. PostgreSQL asks for a spread checkpoint by itself; a fast one now would keep the
-// checkpointer from taking up a larger in-sync set until it is through, and who rewinds onto this server asks for it then.
-func (d *Database) promoted(ctx context.Context, conn *pgx.Conn) error {
-	var guarded, open bool
-	if err := conn.QueryRow(ctx, "select to_regclass('perdure.gate') is not null").Scan(&guarded); err != nil {
-		return failed(err, "cannot see whether %s is closed after its promotion", d.o.Member)
-	}
-	if guarded {
-		if err := conn.QueryRow(ctx, "select exists (select from perdure.gate)").Scan(&open); err != nil {
-			return failed(err, "cannot see whether %s is closed after its promotion", d.o.Member)
-		}
-	}
-	if open {
-		return errs.Refuse("I1", "%s has guard rows right after its promotion: perdure.gate is not unlogged; install the guard again", d.o.Member)
-	}
-	return nil
 }
 
 // endConflicts ends queries of others that replay waits for (H3): readers whose snapshot, lock or pin is in its way.
