@@ -287,7 +287,7 @@ func (n agentView) keepSet() (Action, bool) {
 		gone := !ok || !c.Streaming || !c.Usable
 		late := gone && c.MissingFor >= n.timing.Missing || c.StalledFor >= n.timing.Stall && n.view.WaitingFor >= n.timing.Stall
 		if late && m.Role != PinnedRole && len(want)-1 >= n.rec.Policy.MinInSync {
-			return n.post(Transition{Kind: Shrink, Member: l, Reason: "it holds commits up"}), true
+			return n.takeOut(l), true
 		}
 	}
 	return Action{}, false
