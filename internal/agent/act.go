@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,10 +33,9 @@ func (a *Agent) do(ctx context.Context, action unit.Action, group wire.Group) er
 	case unit.Stop:
 		return a.db.Stop(ctx, action.Immediate)
 	case unit.CloseGates:
-		a.endLease()
-		return a.db.Close(ctx, rec.Units)
+		return a.db.Close(ctx, a.gated(rec))
 	case unit.Drain:
-		fence, err := a.db.Drain(ctx, rec.Units)
+		fence, err := a.db.Drain(ctx, a.gated(rec))
 		if err != nil {
 			return err
 		}
@@ -43,7 +43,7 @@ func (a *Agent) do(ctx context.Context, action unit.Action, group wire.Group) er
 	case unit.OpenGates:
 		return a.openGates(ctx, action, rec)
 	case unit.Admit:
-		if rec.Policy.Retention > 0 {
+		if rec.Policy.Retention > 0 && rec.Owner == a.me() {
 			if err := a.db.Retain(ctx, rec.Units, rec.Policy.Retention); err != nil {
 				return err
 			}
@@ -75,6 +75,12 @@ func (a *Agent) do(ctx context.Context, action unit.Action, group wire.Group) er
 	case unit.GrowBy:
 		return a.growBy(ctx, action, group)
 	case unit.Post:
+		if action.Transition.Kind == unit.OwnerDown {
+			// What is reported dead is made sure of: those who promised are free at once (I8).
+			if err := a.db.Stop(ctx, true); err != nil {
+				return err
+			}
+		}
 		return a.post(ctx, group, action.Transition)
 	default: // wait and alarm are nothing to carry out
 	}
@@ -85,6 +91,19 @@ func (a *Agent) me() estate.Life {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.self.Now()
+}
+
+// gated are the units of the record and those that have a gate here: one that left the group may still be open (I9).
+func (a *Agent) gated(rec unit.Record) []estate.UnitID {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	units := slices.Clone(rec.Units)
+	for _, g := range a.seen.Gates {
+		if !slices.Contains(units, g.Unit) {
+			units = append(units, g.Unit)
+		}
+	}
+	return units
 }
 
 func lifeNames(lives []estate.Life) []string {
@@ -100,16 +119,16 @@ func (a *Agent) post(ctx context.Context, group wire.Group, t unit.Transition) e
 	after, err := a.store.Transition(ctx, a.opts.Group, group.Revision, t)
 	if err != nil {
 		switch errs.KindOf(err) {
-		case errs.Unknown, errs.Unavailable, errs.Internal:
-			// It may still land: nothing that changes the set is done before a new session is attached behind it (I15).
-			if rerr := a.remember(func(s *unit.Self) { s.Session++ }); rerr != nil {
-				return rerr
-			}
 		case errs.Conflict:
 			if fresh, ferr := a.store.Group(ctx, a.opts.Group); ferr == nil {
 				a.learn(fresh)
 			}
+		case errs.Refused, errs.NotFound, errs.Invalid: // judged: it did not happen, and cannot any more
 		default:
+			// It may still land: nothing that changes the set is done before a new session is attached behind it (I15).
+			a.mu.Lock()
+			a.unsure = true
+			a.mu.Unlock()
 		}
 		return err
 	}
@@ -130,7 +149,10 @@ func (a *Agent) openGates(ctx context.Context, action unit.Action, rec unit.Reco
 	if err := a.db.Open(ctx, action.Ownership, a.opts.Member, rec.Units); err != nil {
 		return err
 	}
-	a.renewLease(ctx)
+	a.look(ctx)
+	if err := a.renewLease(ctx); err != nil {
+		a.log.Debug("lease not renewed", "err", err)
+	}
 	return nil
 }
 
@@ -145,7 +167,7 @@ func (a *Agent) ensureFollowers(ctx context.Context, rec unit.Record) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.watch.served = servedKey(rec)
+	a.served = servedKey(rec)
 	return nil
 }
 
@@ -180,6 +202,7 @@ func (a *Agent) follow(ctx context.Context, action unit.Action, rec unit.Record)
 	if err != nil {
 		return err
 	}
+	a.look(ctx) // a server that has just died is started in a new life
 	a.mu.Lock()
 	running := a.seen.Running
 	a.mu.Unlock()
@@ -191,11 +214,7 @@ func (a *Agent) follow(ctx context.Context, action unit.Action, rec unit.Record)
 	}); err != nil {
 		return err
 	}
-	if err := a.db.Follow(ctx, up, a.me()); err != nil {
-		return err
-	}
-	// Asynchronous copies cascade from this one (I12).
-	return a.ensureFollowers(ctx, rec)
+	return a.db.Follow(ctx, up, a.me())
 }
 
 // compare lists what this former owner has and its successor has not, before anything is thrown away (I6).
@@ -285,26 +304,33 @@ func (a *Agent) reinitialise(ctx context.Context, action unit.Action, rec unit.R
 func (a *Agent) growBy(ctx context.Context, action unit.Action, group wire.Group) error {
 	a.mu.Lock()
 	session := a.self.Session
+	a.track.Force(action.Lives)
 	a.mu.Unlock()
 	grown, err := a.db.Grow(ctx, lifeNames(action.Lives), action.Candidate.String())
+	a.mu.Lock()
+	a.track.Forced()
 	if err != nil {
-		a.mu.Lock()
-		a.watch.growFailures++
-		a.watch.shrunk = a.now()
-		a.mu.Unlock()
+		a.track.GrowFailed(a.now())
+	}
+	a.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	a.log.Info("wait proven", "candidate", action.Candidate, "mark", grown.Mark, "frozen", grown.Frozen)
 	if group.Record.InSyncLife(action.Candidate) {
 		return nil // it was in the record all the time, and is in force again
 	}
+	// As soon as the store has it the candidate may be decided: plain reads must not rest on less than its promise by then (I8).
+	if err := a.boundLease(ctx); err != nil {
+		return err
+	}
 	err = a.post(ctx, group, unit.Transition{
 		Kind: unit.Grow, By: a.me(), Session: session, Ownership: group.Record.Ownership, Member: action.Candidate, LSN: grown.Mark, Now: time.Now().UnixMilli(),
 	})
-	a.mu.Lock()
 	if err == nil {
-		a.watch.growFailures = 0
+		a.mu.Lock()
+		a.track.Grown()
+		a.mu.Unlock()
 	}
-	a.mu.Unlock()
 	return err
 }

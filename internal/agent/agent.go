@@ -33,8 +33,9 @@ type Store interface {
 	Group(ctx context.Context, group estate.GroupID) (wire.Group, error)
 	// Transition posts a transition on the given revision and gives the record after it.
 	Transition(ctx context.Context, group estate.GroupID, revision int64, t unit.Transition) (wire.Group, error)
-	// WatchGroup hands on every record it learns of, newest last, until ctx ends.
-	WatchGroup(ctx context.Context, group estate.GroupID, on func(wire.Group)) error
+	// WatchGroup hands on every record it learns of, newest last, and each incarnation of the store that a node has met in
+	// force elsewhere (I10), until ctx ends.
+	WatchGroup(ctx context.Context, group estate.GroupID, on func(wire.Group), met func(estate.Incarnation)) error
 	PutMemberStatus(ctx context.Context, member estate.MemberID, status json.RawMessage) error
 	PutDivergence(ctx context.Context, d wire.Divergence) error
 }
@@ -62,42 +63,45 @@ type Agent struct {
 	log   *slog.Logger
 	start time.Time // the zero of the agent's monotonic clock
 
-	wake chan struct{}
+	wake  chan struct{}
+	armed chan struct{} // the end of the lease has changed
 
 	mu      sync.Mutex
 	group   wire.Group // newest record known
 	known   bool
 	self    unit.Self
 	seen    driver.Observation
-	looked  bool
-	watch   trackers
+	track   unit.Tracker
 	promise unit.Promise
 	lease   unit.Lease
-	leased  time.Duration // until when the database answers plain reads, on the monotonic clock
-	status  wire.AgentState
+	// leased is until when the database answers plain reads, on the monotonic clock; ending is when the agent has to end the newest
+	// lease in it, 0 where none can be there.
+	leased, ending time.Duration
+
+	status wire.AgentState
+	// met is the highest incarnation that was heard of; unsure: a post got no answer, and the next session is not on disk yet.
+	met         estate.Incarnation
+	unsure      bool
+	served      string // see servedKey
+	unprotected time.Time
+
 	looking sync.Mutex // one observation at a time
+	leasing sync.Mutex // one renewal at a time: a later one knows more about what is in force
 }
 
-// New takes the lock of the directory; another agent that holds it is an error (I15).
-func New(store Store, db driver.Database, opts Options) (*Agent, error) {
-	a := &Agent{
-		opts: opts, store: store, db: db, start: time.Now(), wake: make(chan struct{}, 1),
+// New makes an agent; Run takes the lock of the directory.
+func New(store Store, db driver.Database, opts Options) *Agent {
+	return &Agent{
+		opts: opts, store: store, db: db, start: time.Now(), wake: make(chan struct{}, 1), armed: make(chan struct{}, 1),
 		log: opts.Logger.With("group", opts.Group, "member", opts.Member),
 	}
-	self, err := loadSelf(filepath.Join(opts.StateDir, selfFile), opts.Member)
-	if err != nil {
-		return nil, err
-	}
-	a.self = self
-	a.promise = unit.Restarted(0, opts.Timing)
-	a.watch.init()
-	return a, nil
 }
 
 // now reads the agent's monotonic clock.
 func (a *Agent) now() time.Duration { return time.Since(a.start) }
 
-// Run works until ctx ends. The database goes on: an agent's end never stops or closes it.
+// Run works until ctx ends; where another agent holds the directory it is an error of kind Conflict (I15).
+// The database goes on: an agent's end never stops or closes it.
 func (a *Agent) Run(ctx context.Context) error {
 	unlock, err := lock(filepath.Join(a.opts.StateDir, "agent.lock"))
 	if err != nil {
@@ -106,6 +110,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer unlock()
 	defer a.db.Release()
 
+	// Only now nobody else writes the file, and nobody else promises.
+	if a.self, err = loadSelf(filepath.Join(a.opts.StateDir, selfFile), a.opts.Member); err != nil {
+		return err
+	}
+	a.promise, a.track = unit.Restarted(a.now(), a.opts.Timing), unit.NewTracker(a.now())
+	a.ending = a.now() + a.opts.Timing.Promise // what the former agent may have written
 	if err := a.remember(func(s *unit.Self) { s.Session++ }); err != nil {
 		return err
 	}
@@ -116,10 +126,11 @@ func (a *Agent) Run(ctx context.Context) error {
 			if a.learn(g) {
 				a.poke()
 			}
-		})
+		}, a.meet)
 	})
 	group.Go(func() error { return a.keepLooking(ctx) })
 	group.Go(func() error { return a.keepLease(ctx) })
+	group.Go(func() error { return a.keepEnding(ctx) })
 	group.Go(func() error { return a.keepReporting(ctx) })
 	group.Go(func() error { return a.keepActing(ctx) })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
@@ -140,15 +151,29 @@ func (a *Agent) learn(g wire.Group) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	old := a.group
-	if a.known {
-		if c := g.Record.Ownership.Incarnation.Counter; c < old.Record.Ownership.Incarnation.Counter ||
-			c == old.Record.Ownership.Incarnation.Counter && g.Revision <= old.Revision {
-			return false
-		}
+	if a.known && !unit.Newer(g.Record, g.Revision, old.Record, old.Revision) {
+		return false
 	}
 	a.group, a.known = g, true
-	a.watch.record(old.Record, g.Record, a.now())
+	a.track.Record(old.Record, g.Record, a.now())
+	a.promise.Learn(g.Record, a.now())
+	switch {
+	case g.Record.Unprotected() && a.unprotected.IsZero():
+		a.unprotected = time.Now()
+	case !g.Record.Unprotected():
+		a.unprotected = time.Time{}
+	}
 	return true
+}
+
+// meet notes an incarnation that is in force somewhere; next puts it on disk and acts on it.
+func (a *Agent) meet(inc estate.Incarnation) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if inc.Counter > a.met.Counter {
+		a.met = inc
+		a.poke()
+	}
 }
 
 // remember changes the agent's own file, on disk before it returns.
@@ -214,25 +239,43 @@ func what(action unit.Action) string {
 	return ""
 }
 
-// next asks the protocol what to do, after the highest ownership met is on disk (I1).
+// next asks the protocol what to do, after the highest ownership met, and the session that counts, are on disk (I1, I15).
 func (a *Agent) next() (unit.Action, wire.Group, bool) {
 	a.mu.Lock()
-	known, group, self := a.known && a.looked, a.group, a.self
+	group, self, met, unsure := a.group, a.self, a.met, a.unsure
 	a.mu.Unlock()
-	if !known {
-		return unit.Action{}, group, false
-	}
-	if self.Seen.Less(group.Record.Ownership) {
-		if err := a.remember(func(s *unit.Self) { s.Seen = group.Record.Ownership }); err != nil {
-			a.log.Error("cannot keep the highest ownership on disk", "err", err)
+	if after := heed(self, group.Record, met, unsure); after != self {
+		if err := a.remember(func(s *unit.Self) { *s = after }); err != nil {
+			a.log.Error("cannot keep on disk what has to be there before anything is done", "err", err)
 			return unit.Action{}, group, false
 		}
+		a.mu.Lock()
+		a.unsure = false
+		a.mu.Unlock()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	view := a.watch.view(a.seen, group.Record, a.self, a.now())
-	view.Promised = a.promise.Over(a.now())
-	return unit.Next(group.Record, a.self, view, a.opts.Timing, time.Now().UnixMilli()), group, true
+	if !a.track.Looked() {
+		return unit.Action{}, group, false
+	}
+	view := a.track.View(group.Record, &a.promise, a.now())
+	view.Unserved = a.served != servedKey(group.Record)
+	action := unit.Next(group.Record, a.self, view, a.opts.Timing, time.Now().UnixMilli())
+	// Without a record there is one thing to do: whoever has met a higher incarnation closes (I10).
+	return action, group, a.known || action.Do == unit.CloseGates && !a.self.Seen.IsZero()
+}
+
+// heed gives the agent's own file as it has to be on disk before anything is done: it names the highest ownership met, and a
+// session that nothing unanswered was posted in.
+func heed(self unit.Self, rec unit.Record, met estate.Incarnation, unsure bool) unit.Self {
+	self.Meets(met)
+	if self.Seen.Less(rec.Ownership) {
+		self.Seen = rec.Ownership
+	}
+	if unsure {
+		self.Session++
+	}
+	return self
 }
 
 // tell keeps what the agent is at for those who ask.
@@ -320,6 +363,9 @@ func (a *Agent) carryOut(ctx context.Context, action unit.Action, group wire.Gro
 		}
 		if a.learn(fresh) {
 			return errs.New(errs.Conflict, "the record changed meanwhile")
+		}
+		if fresh.Revision != group.Revision || fresh.Record.Ownership.Incarnation != group.Record.Ownership.Incarnation {
+			return errs.New(errs.Conflict, "the node that answered belongs to a store that was left behind: another one is asked")
 		}
 	}
 	if interruptible[action.Do] {

@@ -2,57 +2,75 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
+	"perdure/internal/driver"
+	"perdure/internal/estate"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
 
 // keepLease renews the owner's right to answer plain reads: every member that may replace it promises not to, counted from the
-// sending (I8). A member that does not answer lets the lease run out; writes never depend on it. The agent ends a lease that ran
-// out on its own monotonic clock: the time of day in the database is a backstop that a step of the clock moves.
+// sending (I8). A member that does not answer lets the lease run out; writes never depend on it.
 func (a *Agent) keepLease(ctx context.Context) error {
 	tick := time.NewTicker(a.opts.Timing.Renew)
 	defer tick.Stop()
-	over := time.NewTimer(0)
-	defer over.Stop()
-	var inForce time.Duration // until when the newest lease in the database was meant to last, 0 where it was ended
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if until := a.renewLease(ctx); until > inForce {
-				inForce = until
-				over.Reset(until - a.now())
-			}
-		case <-over.C:
-			if inForce > 0 && a.finishLease(ctx) {
-				inForce = 0
-			} else if inForce > 0 {
-				over.Reset(a.opts.Timing.Renew)
+			if err := a.renewLease(ctx); err != nil {
+				a.log.Debug("lease not renewed", "err", err)
 			}
 		}
 	}
 }
 
-// renewLease asks for the promises and gives the end of the lease that was written into the database, 0 where none was.
-func (a *Agent) renewLease(ctx context.Context) time.Duration {
+// renewLease asks for the promises and writes the lease that they allow into the database, if there is any. It returns when that
+// is done; an error says that the lease in the database may be the one before.
+func (a *Agent) renewLease(ctx context.Context) error {
+	a.leasing.Lock()
+	defer a.leasing.Unlock()
 	a.mu.Lock()
-	rec, seen, me, known := a.group.Record, a.seen, a.self.Now(), a.known
+	rec, me, set := a.group.Record, a.self.Now(), unit.LeaseSet(a.group.Record, a.track.InForce())
+	may := a.renews(rec.Ownership)
 	a.mu.Unlock()
-	if !known || rec.State != unit.Open || rec.Owner != me || rec.Down != nil || !seen.Running || !seen.Answering || seen.InRecovery {
-		return 0
-	}
-	if s := rec.Switch; s.Active() && (s.Phase == unit.Closing || s.Phase == unit.Drained) {
-		return 0
+	if !may {
+		return nil
 	}
 	duration := a.opts.Timing.Promise
 	ctx, cancel := context.WithTimeout(ctx, duration)
 	defer cancel()
-	set := unit.LeaseSet(rec, seen.SyncNames)
+	a.askAll(ctx, rec, set, wire.PromiseRequest{Group: rec.Group, Ownership: rec.Ownership, Owner: me, Millis: duration.Milliseconds()})
+
+	a.mu.Lock()
+	now := a.now()
+	until := a.lease.Until(rec.Ownership, set, now, duration)
+	left := until - now
+	if may = a.renews(rec.Ownership); may {
+		a.leased, a.ending = until, max(until, 1) // written or not: whoever does not know ends it
+	}
+	a.mu.Unlock()
+	a.rearm()
+	if !may || left <= 0 {
+		return nil
+	}
+	return a.db.Lease(ctx, rec.Units, left)
+}
+
+// renews reports whether the agent may renew the lease of the ownership now. Its lock is held.
+func (a *Agent) renews(o estate.Ownership) bool {
+	open := slices.ContainsFunc(a.seen.Gates, func(g driver.Gate) bool { return g.Open && g.Ownership == o })
+	return a.known && a.group.Record.Ownership == o && unit.Renews(a.group.Record, a.self) && a.seen.Answering && !a.seen.InRecovery && open
+}
+
+// askAll asks everybody in the set once and notes the promises that are given.
+func (a *Agent) askAll(ctx context.Context, rec unit.Record, set []estate.Life, request wire.PromiseRequest) {
 	var asked sync.WaitGroup
+	defer asked.Wait()
 	for _, l := range set {
 		m, ok := rec.Member(l.Member)
 		if !ok {
@@ -60,51 +78,84 @@ func (a *Agent) renewLease(ctx context.Context) time.Duration {
 		}
 		asked.Go(func() {
 			sent := a.now()
-			answer, err := a.askPromise(ctx, m, wire.PromiseRequest{Group: rec.Group, Ownership: rec.Ownership, Owner: me, Millis: duration.Milliseconds()})
+			answer, err := a.askPromise(ctx, m, request)
 			if err != nil || !answer.Granted || answer.Life != l {
 				return
 			}
 			a.mu.Lock()
-			a.lease.Granted(l, sent, duration)
-			a.mu.Unlock()
+			defer a.mu.Unlock()
+			a.lease.Granted(rec.Ownership, l, sent, time.Duration(request.Millis)*time.Millisecond)
 		})
 	}
-	asked.Wait()
-	a.mu.Lock()
-	now := a.now()
-	until := a.lease.Until(set, now, duration)
-	fresh := a.group.Record.Ownership == rec.Ownership && a.group.Record.State == unit.Open
-	if fresh {
-		a.leased = until
-	}
-	a.mu.Unlock()
-	left := until - now
-	if !fresh || left <= 0 {
-		return 0
-	}
-	if err := a.db.Lease(ctx, rec.Units, left); err != nil {
-		a.log.Debug("lease not renewed", "err", err)
-	}
-	return until // written or not: whoever does not know ends it
 }
 
-// finishLease ends a lease that ran out in the database.
-func (a *Agent) finishLease(ctx context.Context) bool {
+// boundLease makes sure that the lease in the database rests on the promises of everybody who is in force now: it is renewed with
+// them, or ended.
+func (a *Agent) boundLease(ctx context.Context) error {
+	if err := a.renewLease(ctx); err != nil {
+		return err
+	}
+	a.leasing.Lock()
+	defer a.leasing.Unlock()
 	a.mu.Lock()
-	units := a.group.Record.Units
+	rec := a.group.Record
+	over := a.lease.Until(rec.Ownership, unit.LeaseSet(rec, a.track.InForce()), a.now(), a.opts.Timing.Promise) <= a.now()
 	a.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, a.opts.Timing.Renew)
-	defer cancel()
-	if err := a.db.Lease(ctx, units, 0); err != nil {
-		a.log.Debug("a lease that is over could not be ended yet", "err", err)
-		return false
+	if !over {
+		return nil
+	}
+	return a.db.Lease(ctx, a.gated(rec), 0)
+}
+
+// keepEnding ends a lease that ran out on the agent's own monotonic clock: the time of day in the database is a backstop that a
+// step of the clock moves (I8).
+func (a *Agent) keepEnding(ctx context.Context) error {
+	over := time.NewTimer(0)
+	defer over.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.armed:
+		case <-over.C:
+		}
+		a.mu.Lock()
+		until := a.ending
+		a.mu.Unlock()
+		switch {
+		case until == 0:
+		case a.now() < until:
+			over.Reset(until - a.now())
+		case !a.finishLease(ctx, until):
+			over.Reset(a.opts.Timing.Renew)
+		}
+	}
+}
+
+// finishLease ends a lease that ran out in the database; it reports whether that is done.
+func (a *Agent) finishLease(ctx context.Context, until time.Duration) bool {
+	a.mu.Lock()
+	rec, gone := a.group.Record, a.track.Looked() && (!a.seen.Running || a.seen.Answering && a.seen.InRecovery)
+	a.mu.Unlock()
+	if !gone { // else a lease has no place to be in
+		ctx, cancel := context.WithTimeout(ctx, a.opts.Timing.Renew)
+		defer cancel()
+		if err := a.db.Lease(ctx, a.gated(rec), 0); err != nil {
+			a.log.Debug("a lease that is over could not be ended yet", "err", err)
+			return false
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ending == until {
+		a.ending = 0
 	}
 	return true
 }
 
-// endLease forgets what was promised: plain reads end with the closing of the gates.
-func (a *Agent) endLease() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.lease, a.leased = unit.Lease{}, 0
+func (a *Agent) rearm() {
+	select {
+	case a.armed <- struct{}{}:
+	default:
+	}
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"perdure/internal/driver"
@@ -44,17 +45,24 @@ func (a *Agent) keepLooking(ctx context.Context) error {
 func (a *Agent) look(ctx context.Context) {
 	a.looking.Lock()
 	defer a.looking.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, lookBound)
+	a.mu.Lock()
+	fresh := a.track.Settled()
+	a.mu.Unlock()
+	bounded, cancel := context.WithTimeout(ctx, lookBound)
 	defer cancel()
-	seen, err := a.db.Observe(ctx)
-	if err != nil {
-		a.log.Debug("observation failed", "err", err)
-		return
+	seen, err := a.db.Observe(bounded)
+	if ctx.Err() != nil {
+		return // a look that was cut short sees nothing
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.seen, a.looked = seen, true
-	a.watch.observe(seen, a.now())
+	if err != nil {
+		a.log.Debug("observation failed", "err", err)
+		seen = a.seen
+		seen.Answering = false // what was seen before is no sign of life
+	}
+	a.seen = seen
+	a.track.Look(viewOf(seen), fresh, a.now())
 	if !seen.Running {
 		a.leased = 0
 	}
@@ -64,7 +72,7 @@ func (a *Agent) look(ctx context.Context) {
 func (a *Agent) askUpstream(ctx context.Context) {
 	a.mu.Lock()
 	rec, seen := a.group.Record, a.seen
-	due := a.watch.stuckDue(seen, a.now())
+	due := a.track.StuckDue(a.now())
 	a.mu.Unlock()
 	if !due {
 		return
@@ -76,137 +84,26 @@ func (a *Agent) askUpstream(ctx context.Context) {
 		alive = err == nil && state.Running && state.Answering
 	}
 	a.mu.Lock()
-	a.watch.upstreamAnswers(alive, a.now())
+	a.track.UpstreamAnswers(alive, a.now())
 	a.mu.Unlock()
 }
 
-// trackers count durations on the agent's monotonic clock. The agent's lock guards them.
-type trackers struct {
-	down, ownerDown, stuck, asked, shrunk time.Duration
-	isDown, isOwnerDown, isStuck          bool
-	growFailures                          int
-	served                                string // see servedKey
-	copies                                map[string]*tracked
-	unprotected                           time.Time
-}
-
-type tracked struct {
-	flushed  estate.LSN
-	advanced time.Duration // when flushed last grew, or waiting began
-	heard    time.Duration // when it was last seen streaming
-	waiting  bool
-}
-
-func (t *trackers) init() {
-	t.copies = map[string]*tracked{}
-	t.shrunk = -time.Hour
-}
-
-// record notes what a change of the record starts or ends.
-func (t *trackers) record(old, now unit.Record, at time.Duration) {
-	if down := now.Down != nil; down != t.isOwnerDown {
-		t.isOwnerDown, t.ownerDown = down, at
-	}
-	if old.Ownership != now.Ownership {
-		t.growFailures = 0
-		t.shrunk = -time.Hour
-		t.copies = map[string]*tracked{}
-	} else if len(now.InSync) < len(old.InSync) {
-		t.shrunk = at
-	}
-	for _, l := range now.InSync {
-		if t.copies[l.String()] == nil {
-			t.copies[l.String()] = &tracked{heard: at, advanced: at}
-		}
-	}
-	switch {
-	case now.Unprotected() && t.unprotected.IsZero():
-		t.unprotected = time.Now()
-	case !now.Unprotected():
-		t.unprotected = time.Time{}
-	}
-}
-
-func (t *trackers) observe(o driver.Observation, at time.Duration) {
-	if down := !o.Running; down != t.isDown {
-		t.isDown, t.down = down, at
-	}
-	stuck := o.Running && o.Answering && o.InRecovery && o.Upstream.Member != "" && !o.Streaming
-	if stuck != t.isStuck {
-		t.isStuck, t.stuck, t.asked = stuck, at, at
-	}
-	waiting := o.WaitingCommits > 0
-	for _, f := range o.Followers {
-		c := t.copies[f.Name]
-		if c == nil {
-			c = &tracked{advanced: at}
-			t.copies[f.Name] = c
-		}
-		if f.Flushed != c.flushed || !waiting || !c.waiting {
-			c.flushed, c.advanced = f.Flushed, at
-		}
-		c.waiting = waiting
-		if f.Streaming && f.SlotOK && !f.Duplicate {
-			c.heard = at
-		}
-	}
-}
-
-// stuckDue reports whether the upstream should be asked again: each second while the copy does not stream.
-func (t *trackers) stuckDue(o driver.Observation, at time.Duration) bool {
-	if !t.isStuck || at-t.asked < time.Second {
-		return false
-	}
-	t.asked = at
-	return true
-}
-
-func (t *trackers) upstreamAnswers(alive bool, at time.Duration) {
-	if !alive {
-		t.stuck = at
-	}
-}
-
-// view is the observation in the protocol's words.
-func (t *trackers) view(o driver.Observation, rec unit.Record, self unit.Self, at time.Duration) unit.View {
+// viewOf is one look in the protocol's words, without what is counted over several.
+func viewOf(o driver.Observation) unit.View {
 	v := unit.View{
 		Directory: unit.Directory(o.Directory), Running: o.Running, Answering: o.Answering, InRecovery: o.InRecovery,
 		SyncNames: o.SyncNames, Flushed: o.Flushed, Replayed: o.Replayed,
 		Upstream: o.Upstream.Member, Streaming: o.Streaming, WaitingFor: o.OldestWait,
-		Unserved: t.served != servedKey(rec), SinceShrink: at - t.shrunk, GrowFailures: t.growFailures,
-	}
-	if t.isDown {
-		v.DownFor = at - t.down
-	}
-	if t.isOwnerDown {
-		v.OwnerDownFor = at - t.ownerDown
-	}
-	if t.isStuck {
-		v.StuckFor = at - t.stuck
 	}
 	for _, g := range o.Gates {
 		v.Gates = append(v.Gates, unit.Gate{Unit: g.Unit, Ownership: g.Ownership, Open: g.Open})
 	}
-	seen := map[string]bool{}
 	for _, f := range o.Followers {
 		life, err := estate.ParseLife(f.Name)
-		if err != nil || seen[f.Name] {
+		if err != nil || slices.ContainsFunc(v.Copies, func(c unit.Copy) bool { return c.Life == life }) {
 			continue
 		}
-		seen[f.Name] = true
-		c := unit.Copy{Life: life, Streaming: f.Streaming, Usable: f.SlotOK && !f.Duplicate, Flushed: f.Flushed}
-		if k := t.copies[f.Name]; k != nil {
-			c.MissingFor = at - k.heard
-			if o.WaitingCommits > 0 {
-				c.StalledFor = at - k.advanced
-			}
-		}
-		v.Copies = append(v.Copies, c)
-	}
-	for _, l := range rec.InSync {
-		if k := t.copies[l.String()]; k != nil && !seen[l.String()] {
-			v.Copies = append(v.Copies, unit.Copy{Life: l, MissingFor: at - k.heard})
-		}
+		v.Copies = append(v.Copies, unit.Copy{Life: life, Streaming: f.Streaming, Usable: f.SlotOK && !f.Duplicate, Flushed: f.Flushed})
 	}
 	return v
 }

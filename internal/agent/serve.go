@@ -22,8 +22,8 @@ const maxBody = 16 << 20
 // askBound is the longest a call to another agent may take.
 const askBound = 700 * time.Millisecond
 
-// serve answers nodes and other agents; nobody else gets past the certificate.
-func (a *Agent) serve(ctx context.Context) error {
+// handler answers nodes and other agents; nobody else gets past the certificate.
+func (a *Agent) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.Handle("GET /v1/state", machines(func(context.Context, []byte) (any, error) { return a.state(), nil }))
@@ -32,8 +32,12 @@ func (a *Agent) serve(ctx context.Context) error {
 	mux.Handle("POST /v1/fork", machines(a.fork))
 	mux.Handle("POST /v1/judge", machines(a.judge))
 	mux.Handle("POST /v1/release", machines(a.release))
+	return mux
+}
+
+func (a *Agent) serve(ctx context.Context) error {
 	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 2 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 3 * time.Minute, IdleTimeout: time.Minute,
+		Handler: a.handler(), ReadHeaderTimeout: 2 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 3 * time.Minute, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
@@ -84,7 +88,7 @@ func (a *Agent) grant(body []byte) (wire.PromiseAnswer, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	answer := wire.PromiseAnswer{Life: a.self.Now()}
-	if ask.Group != a.opts.Group || ask.Ownership.Less(a.self.Seen) || a.known && a.group.Record.Down != nil && a.group.Record.Ownership == ask.Ownership {
+	if ask.Group != a.opts.Group || !unit.MayPromise(a.group.Record, a.self, ask.Ownership) {
 		return answer, nil
 	}
 	most := a.opts.Timing.Promise
@@ -134,8 +138,8 @@ func (a *Agent) state() wire.AgentState {
 		s.Open = s.Open || g.Open
 	}
 	s.LeaseMillis = max(0, (a.leased - a.now()).Milliseconds())
-	if !a.watch.unprotected.IsZero() && a.group.Record.Owner == a.self.Now() {
-		s.UnprotectedSince = a.watch.unprotected.UnixMilli()
+	if !a.unprotected.IsZero() && a.group.Record.Owner == a.self.Now() {
+		s.UnprotectedSince = a.unprotected.UnixMilli()
 	}
 	return s
 }

@@ -44,12 +44,13 @@ type node struct {
 	files    pki.Files
 	tokens   map[wire.Role]string
 	mayAct   error
+	met      *estate.Incarnation
 	manifest manifests
 	controls *controls
 }
 
 func (n *node) View() (wire.Standing, []wire.NodeView) {
-	return wire.Standing{Node: "a", Incarnation: estate.Incarnation{Counter: 1, ID: "x"}}, nil
+	return wire.Standing{Node: "a", Incarnation: estate.Incarnation{Counter: 1, ID: "x"}, Superseded: n.met}, nil
 }
 func (n *node) MayAct() error               { return n.mayAct }
 func (n *node) Confirm(person string) error { n.controls.confirmed = person; return nil }
@@ -618,6 +619,27 @@ func TestMetricsCountRequestsByRoute(t *testing.T) {
 	n.as("viewer").want(200, "GET", "/api/v1/groups", nil)
 	if r := n.as("viewer").want(200, "GET", "/metrics", nil); !strings.Contains(string(r.body), `route="GET /api/v1/groups"`) {
 		t.Fatalf("%s", r.body)
+	}
+}
+
+func TestWatchAtASupersededNodeSaysSoAndEnds(t *testing.T) {
+	n := start(t)
+	n.met = &estate.Incarnation{Counter: 2, ID: "y"}
+	viewer := n.as("viewer")
+	req, err := http.NewRequestWithContext(t.Context(), "GET", n.url+"/api/v1/watch?prefix=groups/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+viewer.token)
+	resp, err := viewer.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body) // it ends by itself
+	var line wire.Line
+	if err != nil || json.Unmarshal(text, &line) != nil || line.Superseded == nil || line.Superseded.Counter != 2 {
+		t.Fatalf("%s, %v", text, err)
 	}
 }
 

@@ -85,6 +85,10 @@ func (s *Server) pump(ctx context.Context, lines *lineWriter, updates <-chan wir
 	beat := time.NewTicker(s.o.Heartbeat)
 	defer beat.Stop()
 	for {
+		if own, _ := s.d.Standing.View(); own.Superseded != nil {
+			_ = lines.superseded(*own.Superseded) // the last word: whoever cannot be told finds the next node anyway
+			return
+		}
 		var failed error
 		select {
 		case <-ctx.Done():
@@ -129,6 +133,12 @@ type lineWriter struct {
 func (l *lineWriter) heartbeat(quorum bool) error {
 	incarnation := l.at.Incarnation
 	l.add(wire.Line{Revision: l.at.Revision, Heartbeat: true, Node: l.node, Incarnation: &incarnation, Quorum: quorum})
+	return l.flush()
+}
+
+// superseded says which incarnation is in force elsewhere.
+func (l *lineWriter) superseded(by estate.Incarnation) error {
+	l.add(wire.Line{Heartbeat: true, Node: l.node, Superseded: &by})
 	return l.flush()
 }
 

@@ -44,14 +44,10 @@ func RunAgent(ctx context.Context, c AgentConfig) error {
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(nodes, db, agent.Options{
+	return agent.New(nodes, db, agent.Options{
 		Group: estate.GroupID(c.Group), Member: estate.MemberID(c.Name), Site: estate.SiteID(c.Site),
 		StateDir: c.DataDir, Timing: unit.DefaultTiming(), Listener: tls.NewListener(listener, serverTLS), Client: client, Logger: p.log,
-	})
-	if err != nil {
-		return err
-	}
-	return a.Run(ctx)
+	}).Run(ctx)
 }
 
 func (c AgentConfig) database(p process) (*postgres.Database, error) {

@@ -40,10 +40,13 @@ func (n nodes) Transition(ctx context.Context, group estate.GroupID, revision in
 	return n.c.Transition(ctx, group, revision, t)
 }
 
-// WatchGroup hands on every record of the group until ctx ends.
-func (n nodes) WatchGroup(ctx context.Context, group estate.GroupID, on func(wire.Group)) error {
+// WatchGroup hands on every record of the group, and the incarnations that nodes met in force elsewhere, until ctx ends.
+func (n nodes) WatchGroup(ctx context.Context, group estate.GroupID, on func(wire.Group), met func(estate.Incarnation)) error {
 	key := "groups/" + string(group)
 	return n.c.Watch(ctx, client.WatchOptions{Prefixes: []string{key}}, func(u wire.Update) error {
+		if u.Superseded != nil {
+			met(*u.Superseded)
+		}
 		for _, c := range u.Changes {
 			if c.Key != key || c.Deleted {
 				continue

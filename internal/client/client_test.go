@@ -354,6 +354,31 @@ func TestWatchLeavesANodeThatHasNoQuorumWhereAnotherHas(t *testing.T) {
 	}
 }
 
+func TestWatchLeavesANodeWhoseStoreWasRecoveredElsewhereAndTellsSo(t *testing.T) {
+	noLeaks(t)
+	old, _ := stand(t, func(w http.ResponseWriter, r *http.Request) {
+		script(w, r, false, `{"revision":10,"reset":true,"incarnation":{"counter":1,"id":"x"}}`, `{"revision":0,"heartbeat":true,"superseded":{"counter":2,"id":"y"}}`)
+	})
+	newer, _ := stand(t, func(w http.ResponseWriter, r *http.Request) {
+		script(w, r, true, `{"revision":11,"reset":true,"incarnation":{"counter":2,"id":"y"}}`)
+	})
+	c := dial(t, client.Options{Endpoints: []string{old, newer}})
+	var met estate.Incarnation
+	enough := errors.New("enough")
+	err := c.Watch(t.Context(), client.WatchOptions{StaleAfter: time.Minute}, func(u wire.Update) error {
+		if u.Superseded != nil {
+			met = *u.Superseded
+		}
+		if u.Position.Incarnation.Counter == 2 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || met != (estate.Incarnation{Counter: 2, ID: "y"}) {
+		t.Fatalf("met %v, %v", met, err)
+	}
+}
+
 func TestWatchEndsWithoutTheRightToIt(t *testing.T) {
 	node, _ := stand(t, refuse(401, errs.Unauthorised, "revoked"))
 	c := dial(t, client.Options{Endpoints: []string{node}})

@@ -64,11 +64,11 @@ func (c *Client) Watch(ctx context.Context, o WatchOptions, handle func(wire.Upd
 				return err
 			}
 			c.o.Logger.Debug("watch goes on elsewhere", "node", e.url, "error", err)
-			e.did(w.lines > before && !errors.Is(err, errSilent))
+			e.did(w.lines > before && !errors.Is(err, errSilent) && !errors.Is(err, errSuperseded))
 			if err := w.tellStale(); err != nil {
 				return err
 			}
-			if errors.Is(err, errNoQuorum) {
+			if errors.Is(err, errNoQuorum) || errors.Is(err, errSuperseded) {
 				continue
 			}
 			if w.lines > before {
@@ -89,6 +89,8 @@ func (c *Client) Watch(ctx context.Context, o WatchOptions, handle func(wire.Upd
 var (
 	errSilent   = errors.New("nothing was heard")
 	errNoQuorum = errors.New("the node has no quorum")
+	// errSuperseded: what the node knows is over (I10).
+	errSuperseded = errors.New("the node belongs to a store that was recovered elsewhere")
 )
 
 // handlerError is a failure of the caller's function, which ends the watch.
@@ -222,7 +224,13 @@ func (w *watch) takeHeartbeat(line wire.Line) error {
 	if line.Incarnation != nil && *line.Incarnation == w.at.Incarnation && line.Revision > w.at.Revision {
 		w.at.Revision = line.Revision
 	}
-	return w.give(wire.Update{Heartbeat: true, Position: w.at, Quorum: line.Quorum, Node: line.Node})
+	if err := w.give(wire.Update{Heartbeat: true, Position: w.at, Quorum: line.Quorum, Node: line.Node, Superseded: line.Superseded}); err != nil {
+		return err
+	}
+	if line.Superseded != nil {
+		return errSuperseded
+	}
+	return nil
 }
 
 func (w *watch) give(u wire.Update) error {

@@ -432,6 +432,9 @@ func (n agentView) follower() Action {
 		}
 		return n.post(t)
 	}
+	if n.view.Unserved {
+		return Action{Do: Admit, Why: "asynchronous copies may stream from here [I12]"}
+	}
 	return Action{Do: Wait, Why: "following " + string(up)}
 }
 

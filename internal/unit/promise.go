@@ -65,41 +65,65 @@ func (p *Promise) Consent(o estate.Ownership, now, hold time.Duration) (wait tim
 // Over reports whether no promise runs.
 func (p *Promise) Over(now time.Duration) bool { return now >= p.Until }
 
+// Learn takes over what a record says of the owner: one that is reported dead, or closed and drained, relies on no promise any more.
+func (p *Promise) Learn(rec Record, now time.Duration) {
+	if rec.released() {
+		p.Release(rec.Ownership, now)
+	}
+}
+
+// MayPromise reports whether a member that knows the record may promise anything to the owner of the ownership: it has met
+// nothing newer, and the owner was not reported dead. rec is the zero Record where none is known yet.
+func MayPromise(rec Record, self Self, o estate.Ownership) bool {
+	return !o.Less(self.Seen) && (rec.Down == nil || rec.Ownership != o)
+}
+
+// Renews reports whether the agent may ask for promises and let plain reads pass: its database is the open owner, is not
+// reported dead, and no planned switch closes it (I8).
+func Renews(rec Record, self Self) bool {
+	s := rec.Switch
+	closing := s.Active() && (s.Phase == Closing || s.Phase == Drained)
+	return rec.State == Open && rec.Owner == self.Now() && rec.Down == nil && !closing && !rec.Ownership.Less(self.Seen)
+}
+
 // LeaseSet is whose promises an owner needs: everybody in the record's set, and everybody in force, because a growth whose answer
 // was lost may have landed.
-func LeaseSet(rec Record, names []string) []estate.Life {
+func LeaseSet(rec Record, inForce []estate.Life) []estate.Life {
 	set := slices.Clone(rec.InSync)
-	for _, name := range names {
-		if l, err := estate.ParseLife(name); err == nil && !slices.Contains(set, l) {
-			if _, ok := rec.Member(l.Member); ok {
-				set = append(set, l)
-			}
+	for _, l := range inForce {
+		if _, ok := rec.Member(l.Member); ok && !slices.Contains(set, l) {
+			set = append(set, l)
 		}
 	}
 	return set
 }
 
-// Lease is the owner's side: what each in-sync member promised, counted from the sending.
+// Lease is the owner's side: what each member promised for one ownership, counted from the sending.
 type Lease struct {
-	granted map[estate.Life]time.Duration
+	ownership estate.Ownership
+	granted   map[estate.Life]time.Duration
 }
 
-// Granted notes a promise of the duration that was asked for at sent.
-func (l *Lease) Granted(by estate.Life, sent, duration time.Duration) {
-	if l.granted == nil {
-		l.granted = map[estate.Life]time.Duration{}
+// Granted notes a promise of the duration that was asked for at sent. A promise for another ownership than the newest counts for
+// nothing: it may have been released since.
+func (l *Lease) Granted(o estate.Ownership, by estate.Life, sent, duration time.Duration) {
+	if o.Less(l.ownership) {
+		return
+	}
+	if l.ownership != o || l.granted == nil {
+		l.ownership, l.granted = o, map[estate.Life]time.Duration{}
 	}
 	l.granted[by] = max(l.granted[by], sent+duration)
 }
 
-// Until is when the right to answer plain reads ends: the earliest promise of the whole set. With an empty set nobody may
-// replace the owner without a person, so it holds for one duration from now (I8).
-func (l *Lease) Until(set []estate.Life, now, duration time.Duration) time.Duration {
-	if len(set) == 0 {
-		return now + duration
-	}
+// Until is when the right to answer plain reads under the ownership ends: the earliest promise of the whole set, in the past where
+// one is missing. With an empty set nobody may replace the owner without a person, so it holds for one duration from now (I8).
+func (l *Lease) Until(o estate.Ownership, set []estate.Life, now, duration time.Duration) time.Duration {
 	until := now + duration
 	for _, m := range set {
+		if l.ownership != o {
+			return 0
+		}
 		until = min(until, l.granted[m])
 	}
 	return until

@@ -32,6 +32,8 @@ type Line struct {
 	Node        string              `json:"node,omitempty"`
 	Incarnation *estate.Incarnation `json:"incarnation,omitempty"`
 	Quorum      bool                `json:"quorum,omitempty"`
+	// Superseded is on the last heartbeat of a node that has met this incarnation in force elsewhere: another node knows more (I10).
+	Superseded *estate.Incarnation `json:"superseded,omitempty"`
 }
 
 // Change is one key that changed.
@@ -52,6 +54,8 @@ type Update struct {
 	Heartbeat bool
 	Quorum    bool
 	Node      string
+	// Superseded is the incarnation that the node has met in force elsewhere (I10); the watch goes on at another node.
+	Superseded *estate.Incarnation
 	// Stale: nothing has been heard for the watcher's staleness limit; what is known may be old until the next update.
 	Stale bool
 }

@@ -29,25 +29,16 @@ type agent struct {
 	watch   *watcher
 	promise unit.Promise
 	lease   unit.Lease
-	leased  estate.Ownership // whose promises lease holds
 	busy    bool
 	wakes   uint64
 	fails   int
 	failed  unit.Do
 	until   time.Duration // no failed action before
 
-	seen   observation
-	looked bool
+	seen  observation
+	track unit.Tracker
 	// misreads: the next look takes the server for dead.
 	misreads bool
-	downAt   time.Duration // none while the server runs
-	ownerAt  time.Duration // since when the owner is known to be down
-	stuckAt  time.Duration
-	phaseAt  time.Duration // since when the record is in its present state
-	asked    time.Duration
-	copies   []tracked
-	shrunk   time.Duration
-	grows    int
 }
 
 // observation is one look at the database.
@@ -71,16 +62,6 @@ type follower struct {
 	flushed int
 }
 
-// tracked is what an agent remembers of a follower.
-type tracked struct {
-	life            estate.Life
-	flushed         int
-	heard, advanced time.Duration
-	waiting         bool
-}
-
-const never = time.Duration(-1) << 40
-
 func (w *world) newAgent(m *member) *agent {
 	a := &agent{w: w, m: m, self: unit.Self{Member: m.id}}
 	a.p = w.newProc("agent-"+string(m.id), m.site, m.ppm)
@@ -93,10 +74,9 @@ func (a *agent) begin() {
 	now := a.p.mono()
 	a.known = stored{}
 	a.promise = unit.Restarted(now, a.w.timing)
-	a.lease, a.leased = unit.Lease{}, estate.Ownership{}
-	a.busy, a.looked, a.fails = false, false, 0
-	a.downAt, a.ownerAt, a.stuckAt, a.asked = never, never, never, never
-	a.copies, a.shrunk, a.grows = nil, now-time.Hour, 0
+	a.lease = unit.Lease{}
+	a.busy, a.fails, a.seen = false, 0, observation{}
+	a.track = unit.NewTracker(now)
 	a.watch.begin()
 	a.busy = true // nothing is done before the new session is on disk
 	a.save(func(s *unit.Self) { s.Session++ }, func() { a.rest(0) })
@@ -106,6 +86,7 @@ func (a *agent) begin() {
 		a.p.after(a.w.timing.Renew, renew)
 	}
 	a.p.after(a.w.between(0, a.w.timing.Renew), renew)
+	a.p.after(a.w.timing.Promise, a.endLease) // what its predecessor wrote
 }
 
 func (a *agent) learns(g *group, s stored) {
@@ -115,43 +96,15 @@ func (a *agent) learns(g *group, s stored) {
 	old := a.known
 	a.known = s
 	now := a.p.mono()
-	rec := &s.rec
-	if down := rec.Down != nil; down != (a.ownerAt != never) {
-		a.ownerAt = pick(down, now, never)
-	}
-	if old.rec.Ownership != rec.Ownership || old.rec.State != rec.State {
-		a.phaseAt = now
-	}
-	if old.rec.Ownership != rec.Ownership {
-		a.grows, a.shrunk, a.copies = 0, now-time.Hour, nil
-	} else if len(rec.InSync) < len(old.rec.InSync) {
-		a.shrunk = now
-	}
-	for _, l := range rec.InSync {
-		if a.tracked(l) == nil {
-			a.copies = append(a.copies, tracked{life: l, heard: now, advanced: now})
-		}
-	}
-	if rec.Down != nil && *rec.Down == rec.Owner || rec.Switch.Active() && rec.Switch.Phase == unit.Drained {
-		a.promise.Release(rec.Ownership, now)
-	}
+	a.track.Record(old.rec, s.rec, now)
+	a.promise.Learn(s.rec, now)
 	a.wake(0)
-}
-
-func (a *agent) tracked(l estate.Life) *tracked {
-	for i := range a.copies {
-		if a.copies[i].life == l {
-			return &a.copies[i]
-		}
-	}
-	return nil
 }
 
 // meets is told of an incarnation by whoever met it.
 func (a *agent) meets(inc estate.Incarnation) {
-	own := estate.Ownership{Incarnation: inc}
-	if a.self.Seen.Less(own) && a.self.Seen.Incarnation.Counter < inc.Counter {
-		a.save(func(s *unit.Self) { s.Seen = own }, func() { a.wake(0) })
+	if met := a.self; met.Meets(inc) {
+		a.save(func(s *unit.Self) { s.Meets(inc) }, func() { a.wake(0) })
 	}
 }
 
@@ -183,14 +136,14 @@ func (a *agent) rest(wait time.Duration) {
 
 // look observes the database: local reads, within a bound (I16).
 func (a *agent) look(then func()) {
-	d := a.m.db
+	d, fresh := a.m.db, a.track.Settled()
 	finish := func(o observation) {
 		if a.misreads {
 			a.misreads = false
 			o = observation{dir: o.dir}
 		}
-		a.observed(o)
-		if a.stuckAt != never && a.p.mono()-a.asked >= time.Second {
+		a.observed(o, fresh)
+		if a.track.StuckDue(a.p.mono()) {
 			a.askUpstream()
 		}
 		then()
@@ -241,83 +194,33 @@ func (d *database) observe() observation {
 	return o
 }
 
-func (a *agent) observed(o observation) {
-	now := a.p.mono()
-	a.seen, a.looked = o, true
-	if down := !o.running; down != (a.downAt != never) {
-		a.downAt = pick(down, now, never)
+func (a *agent) observed(o observation, fresh bool) {
+	a.seen = o
+	v := unit.View{
+		Directory: o.dir, Running: o.running, Answering: o.answering, InRecovery: o.recovering, SyncNames: o.names,
+		Flushed: estate.LSN(o.flushed), Replayed: estate.LSN(o.replayed), Upstream: o.upstream, Streaming: o.streaming,
+		WaitingFor: o.oldest,
 	}
-	stuck := o.answering && o.recovering && o.upstream != "" && !o.streaming
-	if stuck != (a.stuckAt != never) {
-		a.stuckAt = pick(stuck, now, never)
-		a.asked = now
+	if o.gate.there {
+		for _, u := range a.m.group.units() {
+			v.Gates = append(v.Gates, unit.Gate{Unit: u, Ownership: o.gate.own, Open: o.gate.open})
+		}
 	}
 	for _, f := range o.followers {
-		t := a.tracked(f.life)
-		if t == nil {
-			a.copies = append(a.copies, tracked{life: f.life, advanced: now})
-			t = &a.copies[len(a.copies)-1]
-		}
-		if f.flushed != t.flushed || !o.waiting || !t.waiting {
-			t.flushed, t.advanced = f.flushed, now
-		}
-		t.waiting, t.heard = o.waiting, now
+		v.Copies = append(v.Copies, unit.Copy{Life: f.life, Streaming: true, Usable: true, Flushed: estate.LSN(f.flushed)})
 	}
+	a.track.Look(v, fresh, a.p.mono())
 }
 
 // askUpstream finds out whether a copy that does not stream has a living upstream: only then it counts as stuck (I12).
 func (a *agent) askUpstream() {
-	a.asked = a.p.mono()
 	u := a.m.group.member(a.seen.upstream)
 	if u == nil {
 		return
 	}
 	call(a.w, a.p, u.agent.p, probeBound, func(reply func(life)) { reply(u.agent.lives()) }, func(l life, ok bool) {
-		if (!ok || !l.good) && a.stuckAt != never {
-			a.stuckAt = a.p.mono()
-		}
+		a.track.UpstreamAnswers(ok && l.good, a.p.mono())
 	})
-}
-
-// view is the observation in the protocol's words.
-func (a *agent) view() unit.View {
-	o, now, rec := &a.seen, a.p.mono(), &a.known.rec
-	v := unit.View{
-		Directory: o.dir, Running: o.running, Answering: o.answering, InRecovery: o.recovering, SyncNames: o.names,
-		Flushed: estate.LSN(o.flushed), Replayed: estate.LSN(o.replayed), Upstream: o.upstream, Streaming: o.streaming,
-		WaitingFor: o.oldest, SinceShrink: now - a.shrunk, GrowFailures: a.grows, Promised: a.promise.Over(now),
-	}
-	v.PhaseFor = now - a.phaseAt
-	if a.downAt != never {
-		v.DownFor = now - a.downAt
-	}
-	if a.ownerAt != never {
-		v.OwnerDownFor = now - a.ownerAt
-	}
-	if a.stuckAt != never {
-		v.StuckFor = now - a.stuckAt
-	}
-	if o.gate.there {
-		for _, u := range rec.Units {
-			v.Gates = append(v.Gates, unit.Gate{Unit: u, Ownership: o.gate.own, Open: o.gate.open})
-		}
-	}
-	for _, f := range o.followers {
-		c := unit.Copy{Life: f.life, Streaming: true, Usable: true, Flushed: estate.LSN(f.flushed)}
-		if t := a.tracked(f.life); t != nil {
-			c.MissingFor = now - t.heard
-			if o.waiting {
-				c.StalledFor = now - t.advanced
-			}
-		}
-		v.Copies = append(v.Copies, c)
-	}
-	for _, l := range rec.InSync {
-		if t := a.tracked(l); t != nil && !slices.ContainsFunc(o.followers, func(f follower) bool { return f.life == l }) {
-			v.Copies = append(v.Copies, unit.Copy{Life: l, MissingFor: now - t.heard})
-		}
-	}
-	return v
 }
 
 // act asks the protocol and does what it says, after the highest ownership met is on disk (I1).
@@ -339,7 +242,9 @@ func (a *agent) act() {
 
 func (a *agent) decide() {
 	s := a.known
-	action := a.w.next(s.rec, a.self, a.view(), a.w.timing, a.p.wall())
+	view := a.track.View(s.rec, &a.promise, a.p.mono())
+	view.Unserved = a.seen.answering && !a.m.db.admits(&s.rec)
+	action := a.w.next(s.rec, a.self, view, a.w.timing, a.p.wall())
 	if a.w.tracing() && action.Do != unit.Wait {
 		a.w.tracef(a.p.name, "%s %s %s%s: %s", action.Do, action.Transition.Kind, s.rec.Ownership, names(action.Lives), action.Why)
 	}
@@ -376,6 +281,8 @@ func (a *agent) decide() {
 		case fresh.newer(a.known):
 			a.learns(a.m.group, fresh)
 			a.rest(0)
+		case fresh.rev != s.rev || fresh.rec.Ownership.Incarnation != s.rec.Ownership.Incarnation:
+			done(false) // a store that was left behind
 		default:
 			run()
 		}
@@ -465,12 +372,13 @@ func (a *agent) do(action unit.Action, s stored, done func(ok bool)) {
 			done(true)
 		})
 	case unit.CloseGates:
-		a.lease = unit.Lease{}
 		a.at(doBound, func(finish func()) { d.close(); d.closedBy = d.gate.own; finish() }, done)
 	case unit.Drain:
 		a.drain(action, s, done)
 	case unit.OpenGates:
 		a.openGates(action, done)
+	case unit.Admit:
+		a.at(doBound, func(finish func()) { d.admit(rec); finish() }, done)
 	case unit.Sever:
 		a.sever(action, done)
 	case unit.Replay:
@@ -742,14 +650,15 @@ func (a *agent) shrinkFirst(action unit.Action, s stored, done func(bool)) {
 func (a *agent) grow(action unit.Action, s stored, done func(bool)) {
 	var mark estate.LSN
 	proven, session := false, a.self.Session
+	a.track.Force(action.Lives)
 	a.at(doBound, func(finish func()) {
 		if d := a.m.db; d.ready && !d.recovering {
 			d.grow(a.p, labels(action.Lives), action.Candidate.String(), func(m estate.LSN, ok bool) { mark, proven = m, ok; finish() })
 		}
 	}, func(ok bool) {
+		a.track.Forced()
 		if !ok || !proven {
-			a.grows++
-			a.shrunk = a.p.mono()
+			a.track.GrowFailed(a.p.mono())
 			done(false)
 			return
 		}
@@ -757,26 +666,25 @@ func (a *agent) grow(action unit.Action, s stored, done func(bool)) {
 			done(true)
 			return
 		}
-		a.post(s, unit.Transition{Kind: unit.Grow, By: a.self.Now(), Session: session, Ownership: s.rec.Ownership, Member: action.Candidate, LSN: mark, Now: a.p.wall()}, func(ok bool) {
-			if ok {
-				a.grows = 0
-			}
-			done(ok)
-		})
+		a.bound(s.rec.Ownership, func() {
+			a.post(s, unit.Transition{Kind: unit.Grow, By: a.self.Now(), Session: session, Ownership: s.rec.Ownership, Member: action.Candidate, LSN: mark, Now: a.p.wall()}, func(ok bool) {
+				if ok {
+					a.track.Grown()
+				}
+				done(ok)
+			})
+		}, func() { done(false) })
 	})
 }
 
 // lives is what the agent answers a probe, from memory.
 func (a *agent) lives() life {
-	return life{who: a.self.Now(), good: a.looked && a.seen.running && a.seen.answering}
+	return life{who: a.self.Now(), good: a.seen.running && a.seen.answering}
 }
 
 // grants answers an owner that asks for a promise (I8).
 func (a *agent) grants(own estate.Ownership, duration time.Duration) bool {
-	if own.Less(a.self.Seen) {
-		return false
-	}
-	if rec := &a.known.rec; a.known.rev != 0 && rec.Down != nil && rec.Ownership == own {
+	if !unit.MayPromise(a.known.rec, a.self, own) {
 		return false
 	}
 	return a.promise.Grant(own, min(duration, a.w.timing.Promise), a.p.mono())
@@ -794,28 +702,28 @@ func (a *agent) consents(own estate.Ownership, hold time.Duration) consent {
 
 // renew asks every member of the set for its promise and lets plain reads pass for as long as all of them hold (I8).
 func (a *agent) renew() {
-	rec, me := &a.known.rec, a.self.Now()
-	o := &a.seen
-	if a.known.rev == 0 || rec.State != unit.Open || rec.Owner != me || !o.answering || o.recovering || !o.gate.open {
+	rec, o := &a.known.rec, &a.seen
+	if a.known.rev == 0 || !unit.Renews(*rec, a.self) || !o.answering || o.recovering || !o.gate.open {
 		return
 	}
-	if s := rec.Switch; s.Active() && (s.Phase == unit.Closing || s.Phase == unit.Drained) {
-		return
-	}
-	own, duration := rec.Ownership, a.w.timing.Promise
-	if a.leased != own {
-		a.lease, a.leased = unit.Lease{}, own
-	}
+	own := rec.Ownership
 	if a.w.bug(LeaseFromStore) {
 		a.renewAtStore(own)
 		return
 	}
-	for _, l := range unit.LeaseSet(*rec, a.m.db.names) {
+	a.ask(own, a.set(), func() { a.extend(own) })
+	a.extend(own)
+}
+
+// set is whose promises are needed, as far as the agent knows: what is in force may have been seen a while ago.
+func (a *agent) set() []estate.Life { return unit.LeaseSet(a.known.rec, a.track.InForce()) }
+
+// ask asks for promises; granted is called for each that was given.
+func (a *agent) ask(own estate.Ownership, set []estate.Life, granted func()) {
+	duration := a.w.timing.Promise
+	for _, l := range set {
 		m := a.m.group.member(l.Member)
 		sent := a.p.mono()
-		if a.w.bug(LeaseFromReceipt) {
-			sent = never
-		}
 		type promised struct {
 			who estate.Life
 			ok  bool
@@ -823,30 +731,38 @@ func (a *agent) renew() {
 		call(a.w, a.p, m.agent.p, probeBound, func(reply func(promised)) {
 			reply(promised{m.agent.self.Now(), m.agent.grants(own, duration)})
 		}, func(p promised, ok bool) {
-			if ok && p.ok && p.who == l && a.leased == own {
-				if sent == never {
+			if ok && p.ok && p.who == l {
+				if a.w.bug(LeaseFromReceipt) {
 					sent = a.p.mono()
 				}
-				a.lease.Granted(l, sent, duration)
-				a.extend(own)
+				a.lease.Granted(own, l, sent, duration)
+				granted()
 			}
 		})
 	}
-	a.extend(own)
+}
+
+// leaseUntil is the end of the lease by what the agent knows now.
+func (a *agent) leaseUntil(own estate.Ownership) time.Duration {
+	return a.lease.Until(own, a.set(), a.p.mono(), a.w.timing.Promise)
 }
 
 // extend writes the lease into the database.
 func (a *agent) extend(own estate.Ownership) {
-	rec := &a.known.rec
-	if rec.Ownership != own || rec.State != unit.Open || rec.Down != nil || a.leased != own {
+	if a.known.rec.Ownership != own || !unit.Renews(a.known.rec, a.self) {
 		return
 	}
-	now, d := a.p.mono(), a.m.db
-	until := a.lease.Until(unit.LeaseSet(*rec, d.names), now, a.w.timing.Promise)
-	if until <= now {
+	left := a.leaseUntil(own) - a.p.mono()
+	if left <= 0 {
 		return
 	}
-	left, start, sent := until-now, d.start, d.w.now
+	a.writeLease(own, left)
+	a.p.after(left, a.endLease) // the agent ends it on its own clock
+}
+
+func (a *agent) writeLease(own estate.Ownership, left time.Duration) {
+	d := a.m.db
+	start, sent := d.start, d.w.now
 	deadline := d.p.wall() + left.Milliseconds()
 	d.p.after(300*time.Microsecond, func() { // a frozen server reads it later: it is a time of day, not a duration
 		if d.ready && d.start == start && d.gate.open && d.gate.own == own {
@@ -856,11 +772,50 @@ func (a *agent) extend(own estate.Ownership) {
 			}
 		}
 	})
-	a.p.after(left, func() { // the agent ends it on its own clock
-		if d.start == start && (a.leased != own || a.lease.Until(unit.LeaseSet(a.known.rec, d.names), a.p.mono(), a.w.timing.Promise) <= a.p.mono()) {
-			d.lease = 0
+}
+
+// endLease ends the lease in the database where it is over by what the agent knows.
+func (a *agent) endLease() {
+	if own := a.known.rec.Ownership; !unit.Renews(a.known.rec, a.self) || a.leaseUntil(own) <= a.p.mono() {
+		a.m.db.lease = 0
+	}
+}
+
+// bound makes the lease in the database end with the promises of everybody who is in force now, before more may be decided (I8).
+func (a *agent) bound(own estate.Ownership, bounded, failed func()) {
+	end := func() {
+		left := a.leaseUntil(own) - a.p.mono()
+		start := a.m.db.start
+		a.at(doBound, func(finish func()) {
+			if d := a.m.db; d.start == start {
+				d.lease = 0
+			}
+			finish()
+		}, func(ok bool) {
+			switch {
+			case !ok:
+				failed()
+			case left > 0:
+				a.extend(own)
+				bounded()
+			default:
+				bounded()
+			}
+		})
+	}
+	waiting, done := len(a.set()), false
+	once := func() {
+		if !done {
+			done = true
+			end()
+		}
+	}
+	a.ask(own, a.set(), func() {
+		if waiting--; waiting == 0 {
+			once()
 		}
 	})
+	a.p.after(probeBound, once)
 }
 
 // renewAtStore is a seeded bug: the right to write comes from the store and ends with it.

@@ -34,6 +34,11 @@ type member struct {
 	everOpen map[estate.Ownership]bool
 }
 
+// units are what the group carries: one.
+func (g *group) units() []estate.UnitID {
+	return []estate.UnitID{estate.UnitID("u" + strconv.Itoa(g.index+1))}
+}
+
 func (g *group) member(id estate.MemberID) *member {
 	for _, m := range g.members {
 		if m.id == id {
@@ -121,7 +126,7 @@ func (w *world) buildGroup(g *group, c *cluster) {
 	}
 	policy := unit.Policy{Failover: p.failover, MinInSync: p.minInSync, Damping: p.damping}
 	owner := g.members[g.index%2].id
-	rec := unit.Bootstrap(g.id, "core", []estate.UnitID{estate.UnitID("u" + strconv.Itoa(g.index+1))}, policy, members, owner, c.inc)
+	rec := unit.Bootstrap(g.id, "core", g.units(), policy, members, owner, c.inc)
 	c.rev++
 	c.recs[g.index] = stored{rec, c.rev}
 	for _, n := range c.members {

@@ -73,8 +73,9 @@ type database struct {
 	gate      gateRow
 	closings  int // how often the gate was closed in this life
 	lease     int64
-	upstream  *database // primary_conninfo
-	streaming *sender   // the WAL receiver
+	upstream  *database                // primary_conninfo
+	slots     map[estate.MemberID]bool // replication slots: who may stream from here
+	streaming *sender                  // the WAL receiver
 	senders   []*sender
 	waiting   []*waiter
 	txns      []*txn

@@ -121,6 +121,21 @@ func (d *database) proven(by *proc, names []string, candidate string, fail func(
 	by.after(5*time.Millisecond, look)
 }
 
+// admit makes a slot for every other member.
+func (d *database) admit(rec *unit.Record) {
+	if d.slots == nil {
+		d.slots = map[estate.MemberID]bool{}
+	}
+	for _, m := range rec.Members {
+		d.slots[m.ID] = true
+	}
+}
+
+// admits reports whether every other member of the record has its slot.
+func (d *database) admits(rec *unit.Record) bool {
+	return !slices.ContainsFunc(rec.Members, func(m unit.Member) bool { return m.ID != d.m.id && !d.slots[m.ID] })
+}
+
 // serves reports whether a copy can be made from the server, or a comparison with it.
 func (d *database) serves(to *proc) bool {
 	return d.p.running() && d.ready && !d.half && d.w.walLinked(d.p, to)
@@ -181,7 +196,7 @@ func (d *database) rewind(by *proc, source *database, done func(ok, refused bool
 
 // reinitialise replaces the directory by a copy; the old one stays until that is complete.
 func (d *database) reinitialise(by *proc, source *database, done func(bool)) {
-	if d.p.up || !source.serves(by) {
+	if d.p.up || !source.serves(by) || !source.slots[d.m.id] {
 		done(false)
 		return
 	}
@@ -202,6 +217,6 @@ func (d *database) reinitialise(by *proc, source *database, done func(bool)) {
 
 func (d *database) afterCopy() {
 	d.dir = unit.StandbyDir
-	d.upstream = nil
+	d.upstream, d.slots = nil, nil
 	d.fenced = estate.Ownership{}
 }

@@ -47,7 +47,7 @@ func (d *database) connect() {
 	}
 	u := d.upstream
 	retry := func() { d.connectLater(500 * time.Millisecond) }
-	if !u.p.running() || !u.ready || u.half || !d.w.walLinked(d.p, u.p) || !d.follows(u) {
+	if !u.p.running() || !u.ready || u.half || !u.slots[d.m.id] || !d.w.walLinked(d.p, u.p) || !d.follows(u) {
 		retry()
 		return
 	}

@@ -15,10 +15,7 @@ type stored struct {
 }
 
 // newer reports whether s is news to somebody who knows o: a higher incarnation first, then a later revision.
-func (s stored) newer(o stored) bool {
-	a, b := s.rec.Ownership.Incarnation.Counter, o.rec.Ownership.Incarnation.Counter
-	return a > b || a == b && s.rev > o.rev
-}
+func (s stored) newer(o stored) bool { return unit.Newer(s.rec, s.rev, o.rec, o.rev) }
 
 // cluster is the control store: one conditional write at a time, by a leader that reaches a majority.
 type cluster struct {

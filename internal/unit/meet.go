@@ -1,0 +1,20 @@
+package unit
+
+import "perdure/internal/estate"
+
+// Newer reports whether a record at a revision is news to whoever knows another one: a higher incarnation first, because a
+// recovered store may count its revisions anew, then a later revision (I10).
+func Newer(rec Record, revision int64, known Record, knownRevision int64) bool {
+	a, b := rec.Ownership.Incarnation.Counter, known.Ownership.Incarnation.Counter
+	return a > b || a == b && revision > knownRevision
+}
+
+// Meets notes that an incarnation is in force somewhere; it reports whether that is news. The file has to be on disk before
+// anything is done about it: what is open below then closes, whatever the record at hand says (I10).
+func (s *Self) Meets(inc estate.Incarnation) bool {
+	if inc.Counter <= s.Seen.Incarnation.Counter {
+		return false
+	}
+	s.Seen = estate.Ownership{Incarnation: inc}
+	return true
+}
