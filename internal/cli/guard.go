@@ -97,13 +97,7 @@ func (s *session) showFindings(findings []driver.Finding) error {
 			return err
 		}
 	} else {
-		for _, f := range findings {
-			mark, c := s.say(findingWord), yellow
-			if f.Fatal {
-				mark, c = s.say(fatalWord), red
-			}
-			fmt.Fprintf(s.Out, "%s  %s: %s\n    %s\n", s.paint(c, mark), f.Check, f.Problem, f.Fix)
-		}
+		s.showFindingLines(findings)
 		if len(findings) == 0 {
 			fmt.Fprintln(s.Out, s.say(guardGood))
 		}
@@ -112,4 +106,14 @@ func (s *session) showFindings(findings []driver.Finding) error {
 		return errs.Refuse("I17", "%s", s.say(guardBad, len(findings)))
 	}
 	return nil
+}
+
+func (s *session) showFindingLines(findings []driver.Finding) {
+	for _, f := range findings {
+		mark, c := s.say(findingWord), yellow
+		if f.Fatal {
+			mark, c = s.say(fatalWord), red
+		}
+		fmt.Fprintf(s.Out, "%s  %s: %s\n    %s\n", s.paint(c, mark), f.Check, f.Problem, f.Fix)
+	}
 }

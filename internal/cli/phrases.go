@@ -95,6 +95,18 @@ const (
 	tokenExpired
 	tokenRevoked
 
+	surveyFound
+	surveyStopped
+	surveyRunning
+	surveySessions
+	surveyPutIn
+	surveyChanged
+	surveyDropped
+	surveyUnset
+	askAdopt
+	adopted
+	adoptedAlready
+
 	guardInstalled
 	guardGood
 	guardBad
@@ -204,6 +216,18 @@ var phrases = [phraseCount]text{
 	tokenUntil:   {"valid until %s", "有效至 %s"},
 	tokenExpired: {"expired %s", "已于 %s 过期"},
 	tokenRevoked: {"revoked %s by %s", "已于 %s 被 %s 吊销"},
+
+	surveyFound:    {"found: a %s directory, run by PostgreSQL %s", "发现：%s 数据目录，由 PostgreSQL %s 运行"},
+	surveyStopped:  {"no server runs on it", "目录上没有运行中的服务器"},
+	surveyRunning:  {"a server runs on it and is stopped once (a restart); all its clients are disconnected", "目录上有服务器在运行，将停止一次（相当于重启）；所有客户端将断开"},
+	surveySessions: {"a server runs on it and is stopped once (a restart); its %d clients are disconnected", "目录上有服务器在运行，将停止一次（相当于重启）；%d 个客户端将断开"},
+	surveyPutIn:    {"put in: role perdure_agent (superuser, local socket only), roles perdure_app and perdure_replica, schema perdure (the guard)", "将加入：角色 perdure_agent（超级用户，仅本地套接字）、角色 perdure_app 与 perdure_replica、schema perdure（写闸）"},
+	surveyChanged:  {"settings that change (take effect with the agent's start):", "将改变的设置（由代理启动后生效）："},
+	surveyDropped:  {"no longer read: %d rules of pg_hba.conf, and these settings; what matters belongs into postgres.settings first", "不再读取：pg_hba.conf 的 %d 条规则及下列设置；需要保留的请先写入 postgres.settings"},
+	surveyUnset:    {"(default)", "（默认）"},
+	askAdopt:       {"Stop the server and give the directory to the agent of %s?", "停止服务器并将目录交给 %s 的代理？"},
+	adopted:        {"the directory belongs to the agent of %s now, stopped and closed; start it: perdure agent --config %s", "目录现由 %s 的代理管理，已停止并关闭；请启动代理：perdure agent --config %s"},
+	adoptedAlready: {"the agent of %s runs this directory already: nothing to do", "%s 的代理已在管理此目录：无需操作"},
 
 	guardInstalled: {"schema perdure version %d is installed (before: %d)", "schema perdure 版本 %d 已安装（此前：%d）"},
 	guardGood:      {"good: the guard is installed and every business table is behind it", "通过：写闸已安装，所有业务表均受保护"},

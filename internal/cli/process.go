@@ -27,7 +27,3 @@ func process[C any](use, short, example string, run func(context.Context, C) err
 	c.Flags().StringVar(&file, "config", "", "configuration file, YAML (docs/cli.md)")
 	return c
 }
-
-func (s *session) agentCommand() *cobra.Command {
-	return process("agent --config FILE", "Look after one database directory", "  perdure agent --config /etc/perdure/u1-a.yaml", app.RunAgent)
-}

@@ -18,10 +18,11 @@ import (
 
 // realNode is a node of an estate of one, run by the command line itself.
 type realNode struct {
-	dir    string
-	config app.NodeConfig
-	stop   context.CancelFunc
-	ended  chan result
+	dir       string
+	authority *pki.Authority
+	config    app.NodeConfig
+	stop      context.CancelFunc
+	ended     chan result
 }
 
 func newRealNode(t *testing.T) *realNode {
@@ -41,7 +42,7 @@ func newRealNode(t *testing.T) *realNode {
 	if err := files.Write(pair, authority.Pair().Cert); err != nil {
 		t.Fatal(err)
 	}
-	n := &realNode{dir: dir}
+	n := &realNode{dir: dir, authority: authority}
 	n.config = app.NodeConfig{
 		Common: app.Common{
 			Name: "a", Site: "a", DataDir: filepath.Join(dir, "data"), LogLevel: "error",

@@ -39,6 +39,14 @@ func (d *Database) Adopt(ctx context.Context) error {
 	if err := d.leftovers(); err != nil {
 		return err
 	}
+	if err := d.configure(); err != nil { // beside the directory: the server as it was can still be started
+		return err
+	}
+	if kind != driver.Standby {
+		if err := d.ensureAgentRole(ctx); err != nil {
+			return err
+		}
+	}
 	for _, name := range []string{"postgresql.conf", "pg_hba.conf", "pg_ident.conf"} {
 		text, err := os.ReadFile(filepath.Join(d.o.DataDir, name))
 		if err != nil || bytes.Contains(text, []byte(blocked)) {
@@ -48,9 +56,6 @@ func (d *Database) Adopt(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := d.configure(); err != nil {
-		return err
-	}
 	if err := d.block(d.o.DataDir); err != nil {
 		return err
 	}
@@ -59,9 +64,6 @@ func (d *Database) Adopt(ctx context.Context) error {
 	}
 	if kind == driver.Standby {
 		return nil // role and schema come from its upstream
-	}
-	if err := d.ensureAgentRole(ctx); err != nil {
-		return err
 	}
 	return d.private(ctx, d.o.DataDir, d.o.Database, func(ctx context.Context, conn *pgx.Conn) error {
 		return d.install(ctx, conn)
@@ -132,18 +134,22 @@ func (d *Database) enoughFor(values map[string]string) error {
 	return nil
 }
 
-// ensureAgentRole makes the agent's role in single-user mode, where nobody has to log in first.
+// ensureAgentRole makes the agent's role in single-user mode, where nobody has to log in first. It works in the business database,
+// so that one that is missing is noticed before the directory is changed.
 func (d *Database) ensureAgentRole(ctx context.Context) error {
 	single := d.program(ctx, "postgres", append([]string{
 		"--single", "-j", "-D", d.o.DataDir, "-c", "config_file=" + d.configFile(),
 		"-c", "logging_collector=off", "-c", "max_wal_senders=0", "-c", "log_min_messages=error", "-c", "shared_preload_libraries=",
-	}, append(fixedArguments(), "postgres")...)...)
+	}, append(fixedArguments(), d.o.Database)...)...)
 	single.cmd.Stdin = strings.NewReader(fmt.Sprintf(`do $$ begin
 	if exists (select from pg_roles where rolname = %[2]s) then alter role %[1]s superuser login replication; else create role %[1]s superuser login replication; end if;
 end $$;
 
 `, quoteName(d.o.Superuser), "'"+strings.ReplaceAll(d.o.Superuser, "'", "''")+"'"))
 	out, err := single.CombinedOutput()
+	if err != nil && bytes.Contains(out, []byte("FATAL:  database ")) {
+		return errs.New(errs.Invalid, "cannot adopt %s: it has no database %s; start it as before and create it, or name another one in postgres.database", d.o.DataDir, d.o.Database)
+	}
 	if err != nil || bytes.Contains(out, []byte("ERROR:")) {
 		return errs.New(errs.Unavailable, "cannot make role %s in %s: %s", d.o.Superuser, d.o.DataDir, complaint(string(out)))
 	}
