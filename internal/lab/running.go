@@ -59,7 +59,7 @@ type running struct {
 
 // settings of every server: small, because six of them share the machine.
 func settings() map[string]string {
-	return map[string]string{"shared_buffers": "64MB", "max_wal_size": "1GB", "checkpoint_timeout": "5min", "jit": "off"}
+	return map[string]string{"shared_buffers": "64MB", "max_wal_size": "256MB", "min_wal_size": "48MB", "checkpoint_timeout": "2min", "jit": "off"}
 }
 
 // start lays the estate out and starts it, up to an applied manifest and people with tokens; it does not wait for copies.

@@ -264,8 +264,8 @@ func (d *Database) dumpLog(ctx context.Context, s span, from estate.LSN) (logged
 	if err != nil {
 		return logged{}, errs.New(errs.Unavailable, "cannot read the log of %s: %w", d.o.Member, err)
 	}
-	var complaint strings.Builder
-	dump.Stderr = &complaint
+	var stderr strings.Builder
+	dump.Stderr = &stderr
 	if err := dump.Start(); err != nil {
 		return logged{}, errs.New(errs.Unavailable, "cannot read the log of %s: %w", d.o.Member, err)
 	}
@@ -274,10 +274,16 @@ func (d *Database) dumpLog(ctx context.Context, s span, from estate.LSN) (logged
 		if ctx.Err() != nil {
 			return logged{}, errs.New(errs.Unavailable, "reading the log of %s was cut short", d.o.Member)
 		}
-		// The log of a killed server ends in something that is no record; that is its end, as it is for recovery.
-		missing := strings.Contains(complaint.String(), "could not find file") || strings.Contains(complaint.String(), "could not open")
-		if missing && (out.end != 0 || d.laterLog(s.Timeline, from)) {
-			return logged{}, errLogGone
+		said := stderr.String()
+		switch {
+		case strings.Contains(said, "could not find file") || strings.Contains(said, "could not open"):
+			if out.end != 0 || d.laterLog(s.Timeline, from) {
+				return logged{}, errLogGone
+			}
+		case strings.Contains(said, "could not find a valid record after") || strings.Contains(said, "error in WAL record at"):
+			// The log of a killed server ends in something that is no record; that is its end, as it is for recovery.
+		default:
+			return logged{}, errs.New(errs.Unavailable, "cannot read the log of %s: %s (%w)", d.o.Member, complaint(said), err)
 		}
 	}
 	return out, scanned

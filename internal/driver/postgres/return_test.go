@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -85,6 +86,83 @@ func TestDivergedTransactionsAreExact(t *testing.T) {
 	p.streams()
 	s.growTo(p)
 	if got, want := p.keys(), []string{"both-1", "both-2", "new", "retried"}; !slices.Equal(got, want) {
+		t.Errorf("the returned copy has %v, want %v", got, want)
+	}
+}
+
+// A promotion asks for a checkpoint that may take minutes; until then the control file names the former timeline.
+func TestDivergenceOfAnOwnerKilledSoonAfterItsPromotionIsExact(t *testing.T) {
+	t.Parallel()
+	p, s, c := newMember(t, "u1-a", nil), newMember(t, "u1-b", nil), newMember(t, "u1-c", nil)
+	p.own(1)
+	s.copyOf(p)
+	c.copyOf(p)
+	p.growTo(s)
+	p.admin("create table public.filler as select i, repeat('x', 100) as t from generate_series(1, 50000) i") // a checkpoint has something to write
+	p.kill()
+	_, err := s.Sever(s.ctx())
+	s.must(err)
+	s.must(s.Promote(s.ctx()))
+	s.open(2)
+	s.must(s.EnsureFollower(s.ctx(), "u1-c"))
+	c.must(c.Follow(c.ctx(), s.up(), c.now()))
+	c.streams()
+	s.paid("second")
+	c.must(c.WaitReplayed(c.ctx(), s.observe().Flushed))
+	_, err = c.Sever(c.ctx())
+	c.must(err)
+	s.paid("lost")
+	s.kill()
+	c.must(c.Promote(c.ctx()))
+	c.open(3)
+	d, err := s.Diverged(s.ctx(), c.up())
+	s.must(err)
+	if len(d.Transactions) != 1 || d.Transactions[0].Key != "lost" {
+		t.Errorf("%+v", d)
+	}
+	s.must(s.Rewind(s.ctx(), c.up(), nil))
+	s.must(c.EnsureFollower(c.ctx(), "u1-b"))
+	s.life++
+	s.must(s.Follow(s.ctx(), c.up(), s.now()))
+	s.streams()
+	if slices.Contains(s.keys(), "lost") || !slices.Contains(s.keys(), "second") {
+		t.Errorf("the returned copy has %v", s.keys())
+	}
+}
+
+// A planned switch leaves the former owner with nothing of its own: it follows without a rewind.
+func TestFormerOwnerWithNothingOfItsOwnFollowsAtOnce(t *testing.T) {
+	t.Parallel()
+	p, s := newMember(t, "u1-a", nil), newMember(t, "u1-b", nil)
+	p.own(1)
+	s.copyOf(p)
+	p.growTo(s)
+	p.paid("before")
+	p.must(p.Close(p.ctx(), units))
+	fence, err := p.Drain(p.ctx(), units)
+	p.must(err)
+	s.must(s.WaitReplayed(s.ctx(), fence))
+	p.signal(syscall.SIGSTOP) // nothing is written of its own accord now
+	s.until("it has all", func(o driver.Observation) bool { return o.Flushed >= fence })
+	_, err = s.Sever(s.ctx())
+	s.must(err)
+	s.must(s.Promote(s.ctx()))
+	s.open(2)
+	s.paid("after")
+	p.kill()
+	d, err := p.Diverged(p.ctx(), s.up())
+	p.must(err)
+	if len(d.Transactions) != 0 || d.Unkeyed != 0 {
+		t.Errorf("%+v", d)
+	}
+	p.must(p.Rewind(p.ctx(), s.up(), func(what string, _, _ int64) { t.Errorf("it was rewound: %s", what) }))
+	p.must(s.EnsureFollower(s.ctx(), "u1-a"))
+	p.life++
+	p.must(p.Follow(p.ctx(), s.up(), p.now()))
+	p.streams()
+	s.growTo(p)
+	s.paid("together")
+	if got, want := p.keys(), []string{"after", "before", "together"}; !slices.Equal(got, want) {
 		t.Errorf("the returned copy has %v, want %v", got, want)
 	}
 }

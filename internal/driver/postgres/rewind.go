@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -87,10 +88,25 @@ func (d *Database) Rewind(ctx context.Context, successor driver.Upstream, progre
 // beginRewind tries everything that can fail while the directory is still whole, keeps aside what a repetition needs and
 // writes the journal. Where nothing diverged there is nothing to rewind, only a configuration to write.
 func (d *Database) beginRewind(ctx context.Context, j *rewinding, successor driver.Upstream, address string) error {
+	c, err := d.compare(ctx, successor)
+	if err != nil {
+		return err
+	}
+	// Looked at before the recovery that pg_rewind needs: that one writes a checkpoint of its own.
+	if c.Fork != 0 && c.At <= c.Fork {
+		switch log, err := d.readLog(ctx, c.spans, c.Fork); {
+		case err == nil && log.end == 0:
+			d.log.Info("nothing was written since the histories parted: it follows without a rewind", "fork", c.Fork)
+			*j = rewinding{Phase: "rewound", Successor: successor, Comparison: c}
+			return d.writeJournal("rewind", j)
+		case err != nil && !errors.Is(err, errLogGone):
+			return err
+		}
+	}
 	if err := d.cleanlyStopped(ctx); err != nil {
 		return err
 	}
-	c, err := d.compare(ctx, successor)
+	c, err = d.compare(ctx, successor)
 	if err != nil {
 		return err
 	}
