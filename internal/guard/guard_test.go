@@ -70,3 +70,33 @@ func TestOpeningWaitsForThoseWhoEnteredAndForNobodyElse(t *testing.T) {
 	mustExec(t, inside, "commit")
 	mustExec(t, agent, guard.OpenSQL, units, 1, "ab12", 2, "u1-a")
 }
+
+func TestClaimOfAMessageEndsWithItsOwnership(t *testing.T) {
+	s := pgtest.Start(t, pgtest.Options{})
+	agent, app := install(t, s), s.ConnectAs("perdure_app")
+	units := []string{"u1"}
+	mustExec(t, agent, guard.OpenSQL, units, 1, "ab12", 1, "u1-a")
+	mustExec(t, agent, `insert into perdure.outbox (unit, caller, cause_routing_key, cause_key, destination, routing_key, key, payload, ownership)
+		values ('u1', 'c', 'r', 'k', '/v1/credits', 'acc', 'obx-1', '', '1.ab12.1')`)
+	claimed := func() (n int) {
+		t.Helper()
+		if err := app.QueryRow(t.Context(), "select count(*) from perdure.outbox_claim('u1', 10, '1 hour')").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if first, second := claimed(), claimed(); first != 1 || second != 0 {
+		t.Fatalf("claimed %d, then %d", first, second)
+	}
+	mustExec(t, agent, guard.CloseSQL, units)
+	mustExec(t, agent, guard.OpenSQL, units, 1, "ab12", 2, "u1-a")
+	if n := claimed(); n != 1 {
+		t.Errorf("in the next ownership %d messages can be claimed", n)
+	}
+	mustExec(t, app, "select perdure.outbox_later('u1', 1, '1 hour', 'busy')")
+	mustExec(t, agent, guard.CloseSQL, units)
+	mustExec(t, agent, guard.OpenSQL, units, 1, "ab12", 3, "u1-a")
+	if n := claimed(); n != 0 {
+		t.Error("a message that was put off is due at once in the next ownership")
+	}
+}

@@ -82,6 +82,7 @@ create table perdure.outbox (
   created      timestamptz not null default clock_timestamp(),
   due          timestamptz not null default clock_timestamp(),
   attempts     int         not null default 0,
+  claimed      text,       -- the ownership in which somebody took it and has not reported yet
   done         timestamptz,
   outcome      text        check (outcome in ('delivered', 'refused', 'parked')),
   answer       text,
@@ -89,6 +90,7 @@ create table perdure.outbox (
   check ((done is null) = (outcome is null))
 ) with (autovacuum_analyze_threshold = 20000, autovacuum_vacuum_threshold = 5000);
 create index outbox_due on perdure.outbox (unit, due) where done is null;
+create index outbox_claimed on perdure.outbox (unit) where done is null and claimed is not null;
 create index outbox_done on perdure.outbox (done) where done is not null;
 
 -- Accounts of a quarantined unit that were judged; an account without a row is unverified and blocked (I7).

@@ -246,15 +246,21 @@ begin
 end $$;
 
 -- outbox_claim takes up to p_limit due messages for p_hold. They may be sent only after its COMMIT came back as a success:
--- that commit is the barrier (I3). A message nobody reports on becomes due again.
+-- that commit is the barrier (I3). A message nobody reports on becomes due again: after p_hold, or at once in another ownership,
+-- because whoever took it before can report no more.
 create or replace function perdure.outbox_claim(p_unit text, p_limit int, p_hold interval)
 returns table (id bigint, destination text, routing_key text, key text, headers jsonb, payload bytea, attempts int, age interval)
 language plpgsql volatile parallel unsafe security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
+declare
+  v_ownership text := perdure.enter(p_unit);
 begin
-  perform perdure.enter(p_unit);
+  update perdure.outbox o set due = clock_timestamp(), claimed = null
+  where o.id in (
+    select d.id from perdure.outbox d where d.unit = p_unit and d.done is null and d.claimed is not null and d.claimed <> v_ownership
+    limit 1000 for update skip locked);
   return query
-    update perdure.outbox o set due = clock_timestamp() + p_hold, attempts = o.attempts + 1
+    update perdure.outbox o set due = clock_timestamp() + p_hold, attempts = o.attempts + 1, claimed = v_ownership
     where o.id in (
       select d.id from perdure.outbox d where d.unit = p_unit and d.done is null and d.due <= clock_timestamp()
       order by d.due limit p_limit for update skip locked)
@@ -279,7 +285,7 @@ create or replace function perdure.outbox_later(p_unit text, p_id bigint, p_wait
 language plpgsql volatile parallel unsafe security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform perdure.enter(p_unit);
-  update perdure.outbox set due = clock_timestamp() + p_wait, answer = p_answer where id = p_id and unit = p_unit and done is null;
+  update perdure.outbox set due = clock_timestamp() + p_wait, claimed = null, answer = p_answer where id = p_id and unit = p_unit and done is null;
 end $$;
 
 -- purge removes up to p_limit records and as many finished messages that are older than the retention, oldest first, and says
