@@ -136,13 +136,13 @@ func (r *running) aim(ctx context.Context, f story.Fault) (*broken, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.names = append(b.names, databaseWord+string(member))
+		b.names = append(b.names, serverName(f.Part, member))
 		if f.Kind == story.Kill || f.Kind == story.Crash {
 			lives = append(lives, member)
 		}
 	}
 	for _, name := range b.names {
-		if f.Part != story.Whole {
+		if f.Part != story.Whole && f.Part != story.Agent {
 			name = string(f.Part) + " of " + name
 		}
 		b.targets = append(b.targets, name)

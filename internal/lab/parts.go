@@ -29,12 +29,26 @@ var signals = map[story.FaultKind]syscall.Signal{
 	story.Freeze: syscall.SIGSTOP, story.Crash: syscall.SIGKILL, story.Terminate: syscall.SIGTERM, story.Cancel: syscall.SIGINT,
 }
 
+// serverName is what the supervisor calls a server, or the agent beside it.
+func serverName(p story.Part, m estate.MemberID) string {
+	if p == story.Agent {
+		return "agent-" + string(m)
+	}
+	return databaseWord + string(m)
+}
+
 // strikeServer does to servers, or to parts of them, what goes past their agents.
 func (r *running) strikeServer(ctx context.Context, b *broken) error {
 	for _, name := range b.names {
 		member := strings.TrimPrefix(name, databaseWord)
 		if b.fault.Kind == story.Promote {
 			if err := r.promote(ctx, estate.MemberID(member)); err != nil {
+				return err
+			}
+			continue
+		}
+		if b.fault.Part == story.Agent {
+			if err := r.sup.SignalAlone(name, signals[b.fault.Kind]); err != nil {
 				return err
 			}
 			continue

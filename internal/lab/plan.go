@@ -29,7 +29,7 @@ type plan struct {
 }
 
 // estates are those that come with the lab, by the folder of their manifests below examples.
-var estates = map[string]string{"two-city": "estate"}
+var estates = map[string]string{"two-city": "estate", "one-unit": "one-unit"}
 
 // lay reads the manifests of an estate.
 func (l *Lab) lay(ctx context.Context, name string) error {
@@ -72,7 +72,7 @@ func (l *Lab) examples(below string) (string, error) {
 func readSet(dir string) (manifest.Set, error) {
 	names, _ := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	if len(names) == 0 {
-		return manifest.Set{}, errs.New(errs.NotFound, "estate %s: no such estate, and no folder with *.yaml; there are: two-city", dir)
+		return manifest.Set{}, errs.New(errs.NotFound, "estate %s: no such estate, and no folder with *.yaml; there are: one-unit, two-city", dir)
 	}
 	var files []manifest.File
 	for _, name := range names {

@@ -102,6 +102,16 @@ func (s *Supervisor) SignalPart(member string, part Part, sig syscall.Signal) er
 	return nil
 }
 
+// SignalAlone sends a signal to a process and to nobody that it started: a server goes on without its agent.
+func (s *Supervisor) SignalAlone(name string, sig syscall.Signal) error {
+	roots, err := s.roots([]string{name})
+	if err != nil {
+		return err
+	}
+	signalAll(roots, sig)
+	return nil
+}
+
 // FreezeSite stops everything that runs at a site.
 func (s *Supervisor) FreezeSite(site estate.SiteID) error { return s.Freeze(s.at(site)...) }
 

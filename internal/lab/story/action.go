@@ -276,7 +276,7 @@ func parseFreeze(w *words, f *Fault) {
 		f.For = w.duration()
 		return
 	}
-	if !parsePart(w, f, Checkpointer, Startup) {
+	if !parsePart(w, f, Checkpointer, Startup, Agent) {
 		parseTargets(w, f)
 	}
 	if w.isDuration() {

@@ -174,6 +174,7 @@ const (
 	Whole        Part = ""
 	Checkpointer Part = "checkpointer"
 	Startup      Part = "startup"  // what replays the log on a copy
+	Agent        Part = "agent"    // its agent alone: the server goes on
 	Backend      Part = "backend"  // one session of an application
 	Backends     Part = "backends" // all sessions of applications
 )

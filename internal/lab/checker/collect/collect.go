@@ -48,7 +48,7 @@ convert_from(payload, 'UTF8')::jsonb ->> 'amount', coalesce(outcome, ''), coales
 from perdure.outbox where unit = $1 and destination = '/v1/credits' order by id`
 	// historySQL gives the timeline history of the running server; it is asked for by the present timeline, which the control file
 	// names only after the next checkpoint.
-	historySQL  = `select coalesce(pg_read_file('pg_wal/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '.history', true), '')`
+	historySQL  = `select coalesce(pg_read_file('pg_wal/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '.history', 0, 1048576, true), '')`
 	openingsSQL = `select id, opening::text from corebank.account order by id`
 	pendingSQL  = `select count(*) from perdure.outbox where done is null`
 	// printSQL changes whenever a record or a message does.

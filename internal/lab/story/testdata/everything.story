@@ -32,6 +32,7 @@ step "lost city" emergency loss no-survivor
   fault crash backend of u1
   fault freeze checkpointer of u1
   fault freeze startup of copy of u1 2s
+  fault freeze agent of u1-b
   fault terminate backends of u1
   fault cancel backends of u1-a harmless
   fault promote database u1-b
