@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -24,6 +25,9 @@ const (
 	stateSerialization = "40001"
 	stateDeadlock      = "40P01"
 	stateLockTimeout   = "55P03"
+
+	classResources = "53" // disk full, out of memory, too many connections
+	classSystem    = "58" // input and output of the server's files
 )
 
 // unknown: it may have happened.
@@ -83,6 +87,9 @@ func refusedBy(pg *pgconn.PgError) *Failure {
 		f.Outcome, f.Status, f.Title = NotOwner, http.StatusServiceUnavailable, "The database was too busy"
 	default:
 		f.Status, f.Title = http.StatusInternalServerError, "The work failed"
+		if strings.HasPrefix(pg.Code, classResources) || strings.HasPrefix(pg.Code, classSystem) {
+			f.Outcome, f.Status, f.Title = NotOwner, http.StatusServiceUnavailable, "The database cannot carry it out now"
+		}
 	}
 	return f
 }

@@ -79,11 +79,15 @@ func (a *Agent) askAll(ctx context.Context, rec unit.Record, set []estate.Life, 
 		asked.Go(func() {
 			sent := a.now()
 			answer, err := a.askPromise(ctx, m, request)
-			if err != nil || !answer.Granted || answer.Life != l {
+			if err != nil || answer.Life != l {
 				return
 			}
 			a.mu.Lock()
 			defer a.mu.Unlock()
+			a.track.CopyFull(l, answer.Full)
+			if !answer.Granted {
+				return
+			}
 			a.lease.Granted(rec.Ownership, l, sent, time.Duration(request.Millis)*time.Millisecond)
 		})
 	}

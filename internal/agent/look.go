@@ -93,7 +93,7 @@ func viewOf(o driver.Observation) unit.View {
 	v := unit.View{
 		Directory: unit.Directory(o.Directory), Running: o.Running, Answering: o.Answering, InRecovery: o.InRecovery,
 		SyncNames: o.SyncNames, Flushed: o.Flushed, Replayed: o.Replayed,
-		Upstream: o.Upstream.Member, Streaming: o.Streaming, WaitingFor: o.OldestWait,
+		Upstream: o.Upstream.Member, Streaming: o.Streaming, WaitingFor: o.OldestWait, Full: o.FreeBytes < unit.RoomNeeded,
 	}
 	for _, g := range o.Gates {
 		v.Gates = append(v.Gates, unit.Gate{Unit: g.Unit, Ownership: g.Ownership, Open: g.Open})

@@ -87,7 +87,7 @@ func (a *Agent) grant(body []byte) (wire.PromiseAnswer, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	answer := wire.PromiseAnswer{Life: a.self.Now()}
+	answer := wire.PromiseAnswer{Life: a.self.Now(), Full: a.seen.FreeBytes < unit.RoomNeeded}
 	if ask.Group != a.opts.Group || !unit.MayPromise(a.group.Record, a.self, ask.Ownership) {
 		return answer, nil
 	}

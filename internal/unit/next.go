@@ -205,6 +205,9 @@ func (n agentView) owner() Action {
 		}
 		return n.post(Transition{Kind: Reopen, Reason: "the database was reported dead and is not"})
 	}
+	if n.view.FullFor >= n.timing.Full && n.rec.Down == nil && n.hasHeirWithRoom() {
+		return n.post(Transition{Kind: OwnerDown, Reason: "its disk is full, and an in-sync copy has room"})
+	}
 	if s := n.rec.Switch; s.Active() && s.Ownership == n.rec.Ownership {
 		switch s.Phase {
 		case Closing:
@@ -264,6 +267,15 @@ func (n agentView) hasHeir() bool {
 		m, _ := n.rec.Member(l.Member)
 		_, ok := n.rec.newest(n.rec.InSync, l)
 		return ok && m.Role == SyncRole
+	})
+}
+
+// hasHeirWithRoom reports whether one of those who may take over without a person streams and has room on its disk.
+func (n agentView) hasHeirWithRoom() bool {
+	return n.hasHeir() && slices.ContainsFunc(n.rec.InSync, func(l estate.Life) bool {
+		m, _ := n.rec.Member(l.Member)
+		c, ok := n.view.copyOf(l)
+		return ok && m.Role == SyncRole && c.Streaming && c.Usable && !c.Full
 	})
 }
 

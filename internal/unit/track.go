@@ -13,8 +13,8 @@ type Tracker struct {
 	seen   View
 	looked bool
 
-	down, ownerDown, stuck, asked, shrunk, phase time.Duration
-	isDown, isOwnerDown, isStuck                 bool
+	down, ownerDown, stuck, asked, shrunk, phase, full time.Duration
+	isDown, isOwnerDown, isStuck                       bool
 	growFailures                                 int
 	copies                                       map[estate.Life]*tracked
 	// forcing are the lives that this agent is putting in force; settled says that it has done so, so that the next look tells.
@@ -28,6 +28,7 @@ type tracked struct {
 	advanced time.Duration // when flushed last grew, or waiting began
 	heard    time.Duration // when it was last seen streaming
 	waiting  bool
+	full     bool // its agent said so when it was last asked
 }
 
 // longAgo is before everything that an agent remembers.
@@ -65,6 +66,9 @@ func (t *Tracker) Look(v View, fresh bool, at time.Duration) {
 	if down := !v.Running; down != t.isDown {
 		t.isDown, t.down = down, at
 	}
+	if !v.Full {
+		t.full = at
+	}
 	stuck := v.Running && v.Answering && v.InRecovery && v.Upstream != "" && !v.Streaming
 	if stuck != t.isStuck {
 		t.isStuck, t.stuck, t.asked = stuck, at, at
@@ -86,6 +90,13 @@ func (t *Tracker) Look(v View, fresh bool, at time.Duration) {
 		if c.Streaming && c.Usable {
 			k.heard = at
 		}
+	}
+}
+
+// CopyFull takes over whether a copy's agent says that its disk has no room.
+func (t *Tracker) CopyFull(l estate.Life, full bool) {
+	if k := t.copies[l]; k != nil {
+		k.full = full
 	}
 }
 
@@ -151,11 +162,14 @@ func (t *Tracker) View(rec Record, promise *Promise, at time.Duration) View {
 	if t.isStuck {
 		v.StuckFor = at - t.stuck
 	}
+	if v.Full {
+		v.FullFor = at - t.full
+	}
 	v.Copies = slices.Clone(v.Copies)
 	for i := range v.Copies {
 		c := &v.Copies[i]
 		if k := t.copies[c.Life]; k != nil {
-			c.MissingFor = at - k.heard
+			c.MissingFor, c.Full = at-k.heard, k.full
 			if v.WaitingFor > 0 {
 				c.StalledFor = at - k.advanced
 			}

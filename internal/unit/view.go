@@ -74,6 +74,9 @@ type View struct {
 	Copies  []Copy
 	// WaitingFor is the age of the oldest commit that waits for the in-sync set, 0 where none does.
 	WaitingFor time.Duration
+	// Full: the disk has no room for the next files of the log; FullFor: since when.
+	Full    bool
+	FullFor time.Duration
 	// Unserved: slots and access for the followers have not been made under the present ownership.
 	Unserved bool
 	// SinceShrink is the time since this agent last shrank the set; large at the start.
@@ -101,6 +104,7 @@ type Copy struct {
 	Life      estate.Life
 	Streaming bool
 	Usable    bool // it holds its own slot and no other walsender carries its name (H6)
+	Full      bool // its agent says that its disk has no room
 	Flushed   estate.LSN
 	// MissingFor: since when no such follower is connected; StalledFor: since when it has acknowledged nothing while something was waiting.
 	MissingFor, StalledFor time.Duration
@@ -134,7 +138,12 @@ type Timing struct {
 	GrowWithin estate.LSN
 	// Promotion is how long a decided member may take before the decision passes on.
 	Promotion time.Duration
+	// Full is how long the owner's disk may have no room before a copy that has room takes over.
+	Full time.Duration
 }
+
+// RoomNeeded is how many bytes a database needs for the next two files of its log, 16 MiB each: without them it stops in a panic.
+const RoomNeeded = 32 << 20
 
 // DefaultTiming is what the product uses.
 func DefaultTiming() Timing {
@@ -143,6 +152,7 @@ func DefaultTiming() Timing {
 		Missing: 700 * time.Millisecond, Stall: 1200 * time.Millisecond,
 		Restart: 3 * time.Second, Turn: 700 * time.Millisecond, Stuck: 4 * time.Second,
 		GrowAfter: time.Second, GrowWithin: 16 << 20, Promotion: 8 * time.Second,
+		Full: 500 * time.Millisecond,
 	}
 }
 

@@ -52,10 +52,11 @@ type PromiseRequest struct {
 	Millis    int64            `json:"millis"`
 }
 
-// PromiseAnswer grants or refuses; Life is the life that promises.
+// PromiseAnswer grants or refuses; Life is the life that promises. Full says that its disk has no room: nothing should be handed to it.
 type PromiseAnswer struct {
 	Granted bool        `json:"granted"`
 	Life    estate.Life `json:"life"`
+	Full    bool        `json:"full,omitempty"`
 }
 
 // ConsentRequest asks a member whether it may replace the owner of the ownership now (I16).

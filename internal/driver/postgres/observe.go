@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,10 +66,7 @@ type sender struct {
 // Observe looks at directory, process and server.
 func (d *Database) Observe(ctx context.Context) (driver.Observation, error) {
 	o := driver.Observation{Directory: d.directory()}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(filepath.Dir(d.o.DataDir), &fs); err == nil {
-		o.FreeBytes = fs.Bavail * uint64(fs.Bsize)
-	}
+	o.FreeBytes = d.free()
 	if d.attach() == nil {
 		o.SystemID, o.Timeline, o.Replayed = d.control(ctx)
 		o.Flushed = o.Replayed
@@ -85,6 +83,19 @@ func (d *Database) Observe(ctx context.Context) (driver.Observation, error) {
 	}
 	o.Answering = true
 	return o, nil
+}
+
+// free is how many bytes the server's user may still write where data and log lie: the lesser of the two. What cannot be asked
+// counts as plenty.
+func (d *Database) free() uint64 {
+	least := uint64(math.MaxInt64)
+	for _, dir := range []string{filepath.Dir(d.o.DataDir), d.o.DataDir, filepath.Join(d.o.DataDir, "pg_wal")} {
+		var fs unix.Statfs_t
+		if err := unix.Statfs(dir, &fs); err == nil {
+			least = min(least, fs.Bavail*uint64(fs.Bsize))
+		}
+	}
+	return least
 }
 
 func (d *Database) ask(ctx context.Context, conn *pgx.Conn, o *driver.Observation) error {

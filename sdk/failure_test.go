@@ -1,0 +1,18 @@
+package sdk
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+func TestAServerThatLacksRoomHasCarriedOutNothing(t *testing.T) {
+	for code, want := range map[string]Outcome{"53100": NotOwner, "53200": NotOwner, "58030": NotOwner, "40P01": NotOwner, "23505": Rejected, "XX000": Rejected} {
+		if f := refusedBy(&pgconn.PgError{SeverityUnlocalized: "ERROR", Code: code}); f.Outcome != want || f.Status == 0 || f.Title == "" {
+			t.Errorf("%s: %+v, want %s", code, f, want)
+		}
+		if f := refusedBy(&pgconn.PgError{SeverityUnlocalized: "FATAL", Code: code}); f.Outcome != Unknown {
+			t.Errorf("%s that ended the session: %s, want unknown", code, f.Outcome)
+		}
+	}
+}
