@@ -91,13 +91,16 @@ unit:
 
 # Seeded bugs 1, 4, 6 and 10 always, then as many cells of the failure-mode matrix as the time allows, another choice each day.
 faults: build
+	$(LAB) faults --seeded always
 	$(LAB) faults --sample --seconds $(SECONDS_OF_FAULTS)
 
 sim:
 	$(GO) test -count=1 -timeout 0 ./internal/unit/sim -run '^TestSim$$' -seeds $(SEEDS) -from $(FROM)
 
+# The failure-mode matrix, and every bug that the lab has to catch, each with its story passing without it.
 matrix: need build
 	$(LAB) faults --matrix $(if $(ONLY),--only $(ONLY))
+	$(if $(ONLY),,$(LAB) faults --seeded all --control)
 
 soak: need build
 	$(LAB) run --story examples/stories/soak.story

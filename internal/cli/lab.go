@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/lab"
 	"perdure/internal/lab/matrix"
+	"perdure/internal/lab/seeded"
 )
 
 func (s *session) labCommand() *cobra.Command {
@@ -187,19 +189,29 @@ func (s *session) labDoCommand(o *lab.Options) *cobra.Command {
 }
 
 func (s *session) labFaultsCommand(o *lab.Options) *cobra.Command {
-	var sample, all bool
+	var sample, all, control bool
 	var seconds int
+	var bugs string
 	runs := lab.FaultRuns{}
 	c := &cobra.Command{
-		Use: "faults", Short: "The faults a story can make; with --sample or --matrix: carry out the failure-mode matrix",
+		Use: "faults", Short: "The faults a story can make; with --sample, --matrix or --seeded: what the product withstands, and what the checker catches",
 		Long: `Without flags: the faults that a story, or "lab do", can make.
 
 With --matrix every way to fail is tried on every part of an estate, each on an estate of its own, with load on it and judged by the
 checker; what was done stands in the results file, and a run that was broken off goes on there. With --sample a seeded choice of the
-same is made, as many as fit into the time.`,
-		Args: exactly(),
+same is made, as many as fit into the time.
+
+With --seeded the product is built with a bug in it, and the story that provokes the bug has to be failed by the checker, by the bug's
+name: "always" are the bugs of every test run, "all" are all, numbers such as 1,4 some. That needs the source tree and Go's toolchain.`,
+		Example: "  perdure lab faults --seeded always\n  perdure lab faults --matrix --only primary",
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !sample && !all {
+			switch {
+			case bugs != "" && (sample || all):
+				return usagef("--seeded stands alone")
+			case bugs != "":
+				return s.seededRuns(cmd, o, bugs, control)
+			case !sample && !all:
 				fmt.Fprint(s.Out, lab.FaultWords)
 				return nil
 			}
@@ -208,11 +220,60 @@ same is made, as many as fit into the time.`,
 	}
 	c.Flags().BoolVar(&sample, "sample", false, "a seeded sample of the matrix")
 	c.Flags().BoolVar(&all, "matrix", false, "the whole matrix, resumable")
+	c.Flags().StringVar(&bugs, "seeded", "", "seeded bugs that have to be caught: always, all, or numbers")
+	c.Flags().BoolVar(&control, "control", false, "with --seeded: each story without its bug too, which has to pass")
 	c.Flags().IntVar(&seconds, "seconds", 360, "time of a sample")
 	c.Flags().StringVar(&runs.Only, "only", "", "only cells whose name contains this, for example primary")
 	c.Flags().StringVar(&runs.Results, "results", "", "file of results (default for --matrix: .perdure/matrix.json)")
 	c.Flags().Uint64Var(&o.Seed, "seed", 0, "seed of the choice and of the load (default: a random one, shown)")
 	return c
+}
+
+// seededRuns builds bugs in and sees whether the checker catches them.
+func (s *session) seededRuns(cmd *cobra.Command, o *lab.Options, which string, control bool) error {
+	bugs, err := seeded.Choose(which)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		o.Out = s.Err // what programs read stands alone on standard output
+	}
+	failed := 0
+	runs := lab.SeededRuns{
+		Bugs: bugs, Control: control,
+		Begins: func(b seeded.Bug, control bool) {
+			if control {
+				fmt.Fprintf(o.Out, "%s: its story without the bug …\n", b)
+			} else {
+				fmt.Fprintf(o.Out, "%s: building, then its story …\n", b)
+			}
+		},
+		Done: func(r lab.SeededResult) {
+			word, what := "ok  ", "with the bug"
+			if r.Control {
+				what = "without it"
+			}
+			if !r.Passed {
+				word = "FAIL"
+				failed++
+				fmt.Fprint(o.Out, r.Told)
+			}
+			fmt.Fprintf(o.Out, "%s seeded bug %d, %s: found %s, %d s (seed %d) %s\n", word, r.Number, what, cmp.Or(strings.Join(r.Found, ", "), "nothing"), r.Millis/1000, r.Seed, r.Why)
+		},
+	}
+	results, err := lab.RunSeeded(cmd.Context(), *o, runs)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		if err := s.emit(results); err != nil {
+			return err
+		}
+	}
+	if failed > 0 {
+		return errs.New(errs.Refused, "%d of %d runs of seeded bugs did not end as they must", failed, len(results))
+	}
+	return nil
 }
 
 func (s *session) faultRuns(cmd *cobra.Command, o *lab.Options, runs lab.FaultRuns, sample bool, limit time.Duration) error {

@@ -78,21 +78,12 @@ func runCell(ctx context.Context, o Options, c matrix.Cell) (matrix.Result, erro
 	if result.Skipped != "" {
 		return result, nil
 	}
-	f, err := os.CreateTemp("", "perdure-cell-*.story")
-	if err != nil {
-		return result, errs.New(errs.Unavailable, "cannot write the cell's story: %w", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(c.Story())
-	if err := errors.Join(err, f.Close()); err != nil {
-		return result, errs.New(errs.Unavailable, "cannot write the cell's story: %w", err)
-	}
-	summary, err := Run(ctx, f.Name(), o)
+	summary, err := runText(ctx, o, c.Story())
 	result.Passed = err == nil && summary.Verdict == "pass"
 	if err != nil {
 		result.Why = err.Error()
 	} else if !result.Passed {
-		result.Why = brokenPromises(summary)
+		result.Why = strings.Join(findings(summary), ", ")
 	}
 	for _, s := range summary.Steps {
 		result.GapMs = max(result.GapMs, s.Gap)
@@ -103,8 +94,8 @@ func runCell(ctx context.Context, o Options, c matrix.Cell) (matrix.Result, erro
 	return result, nil
 }
 
-// brokenPromises names what the checker found, each name once.
-func brokenPromises(s report.Summary) string {
+// findings names what the checker found, each name once.
+func findings(s report.Summary) []string {
 	var names []string
 	for _, e := range s.Details.Estates {
 		for _, f := range e.Findings {
@@ -113,7 +104,7 @@ func brokenPromises(s report.Summary) string {
 			}
 		}
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 func readResults(file string) ([]matrix.Result, error) {

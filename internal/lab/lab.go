@@ -29,6 +29,8 @@ type Options struct {
 	Dir string
 	// Binary is perdure itself; Bank the reference system, where empty corebank beside Binary.
 	Binary, Bank string
+	// Source is the clone whose examples are used where there are none in the present folder nor beside Binary.
+	Source string
 	// Out shows progress; Terminal and Width describe it.
 	Out      io.Writer
 	Terminal bool

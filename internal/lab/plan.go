@@ -60,7 +60,10 @@ func (l *Lab) lay(ctx context.Context, name string) error {
 
 // examples finds a folder of the examples: below the present folder, or beside the program's.
 func (l *Lab) examples(below string) (string, error) {
-	for _, root := range []string{".", filepath.Join(filepath.Dir(l.o.Binary), "..")} {
+	for _, root := range []string{".", filepath.Join(filepath.Dir(l.o.Binary), ".."), l.o.Source} {
+		if root == "" {
+			continue
+		}
 		dir := filepath.Join(root, "examples", below)
 		if info, err := os.Stat(dir); err == nil && info.IsDir() {
 			return dir, nil
