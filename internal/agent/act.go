@@ -33,7 +33,9 @@ func (a *Agent) do(ctx context.Context, action unit.Action, group wire.Group) er
 	case unit.Stop:
 		return a.db.Stop(ctx, action.Immediate)
 	case unit.CloseGates:
-		return a.db.Close(ctx, a.gated(rec))
+		err := a.db.Close(ctx, a.gated(rec))
+		a.mark(unit.MarkShut, err)
+		return err
 	case unit.Drain:
 		fence, err := a.db.Drain(ctx, a.gated(rec))
 		if err != nil {
@@ -51,6 +53,7 @@ func (a *Agent) do(ctx context.Context, action unit.Action, group wire.Group) er
 		return a.ensureFollowers(ctx, rec)
 	case unit.Sever:
 		lsn, err := a.db.Sever(ctx)
+		a.mark(unit.MarkSevered, err)
 		if err != nil {
 			return err
 		}
@@ -61,7 +64,9 @@ func (a *Agent) do(ctx context.Context, action unit.Action, group wire.Group) er
 		if err := a.remember(func(s *unit.Self) { s.Owned = action.Ownership }); err != nil {
 			return err
 		}
-		return a.db.Promote(ctx)
+		err := a.db.Promote(ctx)
+		a.mark(unit.MarkPromoted, err)
+		return err
 	case unit.Follow:
 		return a.follow(ctx, action, rec)
 	case unit.Compare:
@@ -116,6 +121,10 @@ func lifeNames(lives []estate.Life) []string {
 
 // post sends a transition conditionally on the revision it was decided on, and learns the outcome either way.
 func (a *Agent) post(ctx context.Context, group wire.Group, t unit.Transition) error {
+	if t.Kind == unit.Close || t.Kind == unit.Opened {
+		t.Marks = a.marks
+		a.marks = map[unit.Phase]int64{}
+	}
 	after, err := a.store.Transition(ctx, a.opts.Group, group.Revision, t)
 	if err != nil {
 		switch errs.KindOf(err) {
@@ -134,6 +143,13 @@ func (a *Agent) post(ctx context.Context, group wire.Group, t unit.Transition) e
 	}
 	a.learn(after)
 	return nil
+}
+
+// mark notes when a step of a switch was done, for people.
+func (a *Agent) mark(m unit.Phase, err error) {
+	if err == nil {
+		a.marks[m] = time.Now().UnixMilli()
+	}
 }
 
 // openGates writes that this directory is an owner before it becomes one (I6), then opens and serves the followers.
@@ -309,14 +325,25 @@ func (a *Agent) growBy(ctx context.Context, action unit.Action, group wire.Group
 	grown, err := a.db.Grow(ctx, lifeNames(action.Lives), action.Candidate.String())
 	a.mu.Lock()
 	a.track.Forced()
-	if err != nil {
-		a.track.GrowFailed(a.now())
-	}
 	a.mu.Unlock()
+	if err == nil {
+		a.log.Info("wait proven", "candidate", action.Candidate, "mark", grown.Mark, "frozen", grown.Frozen)
+		err = a.tellGrown(ctx, action, group, unit.Transition{
+			Kind: unit.Grow, By: a.me(), Session: session, Ownership: group.Record.Ownership, Member: action.Candidate, LSN: grown.Mark, Now: time.Now().UnixMilli(),
+		})
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if err != nil {
+		a.track.GrowFailed(a.now()) // each proof holds commits up: the next one waits longer
 		return err
 	}
-	a.log.Info("wait proven", "candidate", action.Candidate, "mark", grown.Mark, "frozen", grown.Frozen)
+	a.track.Grown()
+	return nil
+}
+
+// tellGrown brings a proven growth into the store.
+func (a *Agent) tellGrown(ctx context.Context, action unit.Action, group wire.Group, t unit.Transition) error {
 	if group.Record.InSyncLife(action.Candidate) {
 		return nil // it was in the record all the time, and is in force again
 	}
@@ -324,13 +351,5 @@ func (a *Agent) growBy(ctx context.Context, action unit.Action, group wire.Group
 	if err := a.boundLease(ctx); err != nil {
 		return err
 	}
-	err = a.post(ctx, group, unit.Transition{
-		Kind: unit.Grow, By: a.me(), Session: session, Ownership: group.Record.Ownership, Member: action.Candidate, LSN: grown.Mark, Now: time.Now().UnixMilli(),
-	})
-	if err == nil {
-		a.mu.Lock()
-		a.track.Grown()
-		a.mu.Unlock()
-	}
-	return err
+	return a.post(ctx, group, t)
 }

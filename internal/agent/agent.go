@@ -84,6 +84,7 @@ type Agent struct {
 	unsure      bool
 	served      string // see servedKey
 	unprotected time.Time
+	marks       map[unit.Phase]int64 // when steps of a switch were done, for people; the acting goroutine's own
 
 	looking sync.Mutex // one observation at a time
 	leasing sync.Mutex // one renewal at a time: a later one knows more about what is in force
@@ -93,7 +94,8 @@ type Agent struct {
 func New(store Store, db driver.Database, opts Options) *Agent {
 	return &Agent{
 		opts: opts, store: store, db: db, start: time.Now(), wake: make(chan struct{}, 1), armed: make(chan struct{}, 1),
-		log: opts.Logger.With("group", opts.Group, "member", opts.Member),
+		marks: map[unit.Phase]int64{},
+		log:   opts.Logger.With("group", opts.Group, "member", opts.Member),
 	}
 }
 

@@ -15,8 +15,8 @@ type Tracker struct {
 
 	down, ownerDown, stuck, asked, shrunk, phase, full time.Duration
 	isDown, isOwnerDown, isStuck                       bool
-	growFailures                                 int
-	copies                                       map[estate.Life]*tracked
+	growFailures                                       int
+	copies                                             map[estate.Life]*tracked
 	// forcing are the lives that this agent is putting in force; settled says that it has done so, so that the next look tells.
 	forcing []estate.Life
 	settled bool

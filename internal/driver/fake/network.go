@@ -157,3 +157,31 @@ func (n *Network) newSystem() string {
 	n.systems++
 	return "system-" + strconv.Itoa(n.systems)
 }
+
+// Reads reports whether the guard lets a plain read of the unit pass at a member now: its gate is open and its lease lasts.
+func (n *Network) Reads(member estate.MemberID, unit estate.UnitID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d := n.members[member]
+	g := d.gates[unit]
+	return d.running && !d.recovering && g != nil && g.open && time.Now().Before(g.lease)
+}
+
+// Open gives the ownership that a unit is open at on a member; ok is false where it is not.
+func (n *Network) Open(member estate.MemberID, unit estate.UnitID) (o estate.Ownership, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d := n.members[member]
+	g := d.gates[unit]
+	if !d.running || d.recovering || g == nil || !g.open {
+		return estate.Ownership{}, false
+	}
+	return g.ownership, true
+}
+
+// SyncNames lists who has to acknowledge the commits of a member.
+func (n *Network) SyncNames(member estate.MemberID) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.members[member].sync)
+}

@@ -670,10 +670,12 @@ func (a *agent) grow(action unit.Action, s stored, done func(bool)) {
 			a.post(s, unit.Transition{Kind: unit.Grow, By: a.self.Now(), Session: session, Ownership: s.rec.Ownership, Member: action.Candidate, LSN: mark, Now: a.p.wall()}, func(ok bool) {
 				if ok {
 					a.track.Grown()
+				} else {
+					a.track.GrowFailed(a.p.mono())
 				}
 				done(ok)
 			})
-		}, func() { done(false) })
+		}, func() { a.track.GrowFailed(a.p.mono()); done(false) })
 	})
 }
 
