@@ -140,8 +140,8 @@ func (c *Controller) learn(g wire.Group) *watched {
 	} else if g.Record.Ownership.Incarnation == w.group.Record.Ownership.Incarnation && g.Revision <= w.group.Revision {
 		return nil
 	}
-	if w.group.Record.Owner != g.Record.Owner || w.group.Record.State != g.Record.State {
-		w.heard = now // a new owner gets its full time
+	if old := w.group.Record; old.Owner != g.Record.Owner || old.State != g.Record.State || old.Ownership != g.Record.Ownership {
+		w.heard = now // a new owner gets its full time, and one that took the next epoch was heard by the store
 	}
 	if p := phaseOf(g.Record); p != w.phase {
 		w.phase, w.since = p, now

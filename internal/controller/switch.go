@@ -87,7 +87,7 @@ func (c *Controller) Switch(ctx context.Context, person string, id estate.UnitID
 		answer.Checks = c.preflight(ctx, g.Record, target)
 		answer.Forecast = forecast(g.Record)
 	case unit.Emergency:
-		if g.Record.State == unit.Open && g.Record.InSyncLife(t.Member) {
+		if g.Record.Lossless(t.Member) {
 			t.Kind = unit.Decide
 			answer.Checks = []wire.Check{{Name: "in-sync", OK: true, Detail: string(target.ID) + " holds everything that was acknowledged: nothing is lost"}}
 			break

@@ -35,6 +35,9 @@ func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID
 	if !ok || g.Record.State != unit.Open {
 		return answer, errs.New(errs.Unavailable, "cannot verify %s: it is %s", id, g.Record.State)
 	}
+	if c.receipts == nil {
+		return answer, errs.New(errs.Unavailable, "cannot verify %s: no gateway that keeps receipts is configured, so no account can be cleared", id)
+	}
 	ctx, cancel := context.WithTimeout(ctx, judgeBound)
 	defer cancel()
 	fork, err := ask[wire.ForkAnswer](ctx, c.opts.Client, http.MethodPost, owner, "/v1/fork", wire.ForkRequest{Unit: id})

@@ -47,6 +47,14 @@ const (
 	Failed    Phase = "failed"
 )
 
+// Marks stand in Switch.At beside the phases: when the former owner's gates were closed, and when the target was cut from its
+// source and promoted.
+const (
+	MarkShut     Phase = "shut"
+	MarkSevered  Phase = "severed"
+	MarkPromoted Phase = "promoted"
+)
+
 // FailoverPolicy says whether a failover inside the in-sync set waits for a person.
 type FailoverPolicy string
 
@@ -164,7 +172,7 @@ type Switch struct {
 	Fence   estate.LSN    `json:"fence,omitempty"`
 	Severed estate.LSN    `json:"severed,omitempty"`
 	Reason  string        `json:"reason,omitempty"`
-	// At holds when each phase began, Unix milliseconds of whoever wrote it: shown, never compared.
+	// At holds when each phase began, and the marks, Unix milliseconds of whoever wrote it: shown, never compared.
 	At map[Phase]int64 `json:"at"`
 	// Loss and Approvals belong to a lossy switch.
 	Loss      *Loss      `json:"loss,omitempty"`
@@ -223,6 +231,19 @@ func (r *Record) holds(set []estate.Life, l estate.Life) bool {
 	return slices.ContainsFunc(set, func(s estate.Life) bool {
 		return s == l || ok && s.Member == l.Member && m.Life == l.N && m.First > 0 && m.First <= s.N && s.N < l.N
 	})
+}
+
+// Lossless reports whether the life may be made the owner instead of the present or decided one without losing anything that was
+// acknowledged; anybody else takes two people's acceptance of the loss (I4, I11).
+func (r *Record) Lossless(l estate.Life) bool {
+	switch r.State {
+	case Open:
+		return l.Member != r.Owner.Member && r.holds(r.InSync, l)
+	case Promoting:
+		return l.Member != r.Owner.Member && (r.holds(r.Heirs, l) || l.Member == r.Before.Member)
+	case Closed:
+	}
+	return false
 }
 
 // newest is the newest life of a member that still holds what the life in the set held.

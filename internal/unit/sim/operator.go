@@ -162,7 +162,8 @@ func (w *world) helpfulNode() *node {
 }
 
 func (w *world) personPost(n *node, g *group, t unit.Transition) {
-	n.post(g, n.view[g.index], t, func(o outcome, ok bool) {
+	// Judged on the newest record, under the ownership that the person saw.
+	n.post(g, stored{rec: n.view[g.index].rec}, t, func(o outcome, ok bool) {
 		if ok && o.err != nil && w.tracing() {
 			w.tracef(t.Person, "%s of %s: %v", t.Kind, g.name, o.err)
 		}
@@ -179,7 +180,8 @@ func (w *world) confirm(n *node, g *group) {
 	rec := n.view[g.index].rec
 	for _, l := range rec.InSync {
 		m := g.member(l.Member)
-		if m.agent.p.running() && w.linked(n.p, m.agent.p) && m.agent.self.Now() == l {
+		l := m.agent.self.Now() // it may have been restarted on the same directory
+		if m.agent.p.running() && w.linked(n.p, m.agent.p) && rec.Lossless(l) {
 			call(w, n.p, m.agent.p, probeBound, func(reply func(consent)) { reply(m.agent.consents(rec.Ownership, consentHold)) }, func(c consent, ok bool) {
 				if ok && c.ok {
 					w.personPost(n, g, unit.Transition{Kind: unit.Decide, Person: "ann", Member: l, Mode: unit.Emergency, SwitchID: w.switchID("ann")})

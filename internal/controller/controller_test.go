@@ -1,0 +1,544 @@
+package controller
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"perdure/internal/driver"
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/unit"
+	"perdure/internal/wire"
+)
+
+const (
+	group   = estate.GroupID("g1")
+	u1      = estate.UnitID("u1")
+	a, b, c = estate.MemberID("u1-a"), estate.MemberID("u1-b"), estate.MemberID("u1-c")
+)
+
+func life(m estate.MemberID, n uint64) estate.Life { return estate.Life{Member: m, N: n} }
+
+// estateOf is an open group: a owns it in its first life, b is in the set, c is an asynchronous copy.
+func estateOf(t *testing.T) unit.Record {
+	t.Helper()
+	var members []unit.Member
+	for i, id := range []estate.MemberID{a, b, c} {
+		role := unit.SyncRole
+		if id == c {
+			role = unit.AsyncRole
+		}
+		members = append(members, unit.Member{ID: id, Site: estate.SiteID("abc"[i : i+1]), Role: role, Agent: string(id) + ":7700", Database: string(id)})
+	}
+	rec := unit.Bootstrap(group, "core", []estate.UnitID{u1}, unit.Policy{Failover: unit.Auto}, members, a, estate.Incarnation{Counter: 1, ID: "x"})
+	for _, tr := range []unit.Transition{
+		{Kind: unit.Reopen, By: life(a, 1), First: 1},
+		{Kind: unit.Enrol, By: life(b, 1), First: 1},
+		{Kind: unit.Enrol, By: life(c, 1), First: 1},
+		{Kind: unit.Grow, By: life(a, 1), Member: life(b, 1), LSN: 1},
+	} {
+		tr.Ownership = rec.Ownership
+		next, err := unit.Apply(rec, tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec = next
+	}
+	return rec
+}
+
+// world is what a controller sees: a store that judges by unit.Apply, other nodes, agents.
+type world struct {
+	t *testing.T
+	*Controller
+
+	mu       sync.Mutex
+	rec      wire.Group
+	changed  chan struct{}
+	posts    []unit.Transition
+	statuses []wire.MemberStatus
+	others   []wire.Silence // what the two other nodes say
+	mayAct   error
+	agents   map[estate.MemberID]func(path string, body []byte) (any, error)
+}
+
+// watching runs a test with a controller in virtual time: every agent answers, and the other nodes hear the owner.
+func watching(t *testing.T, change func(*unit.Record), receipts Receipts, test func(*world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, rec: wire.Group{Record: estateOf(t), Revision: 7}, changed: make(chan struct{}), agents: map[estate.MemberID]func(string, []byte) (any, error){}}
+		if change != nil {
+			change(&w.rec.Record)
+		}
+		for _, m := range w.rec.Record.Members {
+			w.agents[m.ID] = healthy(life(m.ID, m.Life))
+		}
+		w.Controller = New(w, w, receipts, Options{
+			Node: "n1", Timing: unit.DefaultTiming(), Client: &http.Client{Transport: w}, Logger: slog.New(slog.DiscardHandler),
+			MayAct: func() error { w.mu.Lock(); defer w.mu.Unlock(); return w.mayAct },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		defer func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		test(w)
+	})
+}
+
+// healthy is an agent whose database answers and that consents at once.
+func healthy(l estate.Life) func(string, []byte) (any, error) {
+	return func(path string, _ []byte) (any, error) {
+		if path == "/v1/consent" {
+			return wire.ConsentAnswer{OK: true, Life: l}, nil
+		}
+		return wire.AgentState{Member: l.Member, Life: l.N, Running: true, Answering: true}, nil
+	}
+}
+
+func gone(string, []byte) (any, error) { return nil, errors.New("connection refused") }
+
+func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
+	w.mu.Lock()
+	agent := w.agents[estate.MemberID(strings.TrimSuffix(r.URL.Host, ":7700"))]
+	w.mu.Unlock()
+	var body []byte
+	if r.Body != nil {
+		body, _ = io.ReadAll(r.Body)
+	}
+	out, err := agent(r.URL.Path, body)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(out)
+	return &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: io.NopCloser(bytes.NewReader(text))}, err
+}
+
+func (w *world) Groups(context.Context) ([]wire.Group, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return []wire.Group{w.rec}, nil
+}
+
+func (w *world) Transition(_ context.Context, _ string, _ estate.GroupID, revision int64, t unit.Transition) (wire.Group, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if revision != 0 && revision != w.rec.Revision {
+		return w.rec, errs.New(errs.Conflict, "changed")
+	}
+	next, err := unit.Apply(w.rec.Record, t)
+	if err != nil {
+		return w.rec, err
+	}
+	w.rec = wire.Group{Record: next, Revision: w.rec.Revision + 1}
+	w.posts = append(w.posts, t)
+	close(w.changed)
+	w.changed = make(chan struct{})
+	return w.rec, nil
+}
+
+func (w *world) MemberStatuses(context.Context) ([]wire.MemberStatus, error) { return w.statuses, nil }
+
+func (w *world) WatchGroups(ctx context.Context, on func(wire.Group)) error {
+	for ctx.Err() == nil {
+		w.mu.Lock()
+		rec, changed := w.rec, w.changed
+		w.mu.Unlock()
+		on(rec)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		}
+	}
+	return nil
+}
+
+func (w *world) Silences(context.Context, estate.GroupID) []wire.Silence {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.others
+}
+
+func (w *world) Count() int { return 3 }
+
+// set changes the world.
+func (w *world) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
+// silentElsewhere makes one other node say that the owner of the ownership is silent.
+func (w *world) silentElsewhere(o estate.Ownership) {
+	w.set(func() {
+		w.others = []wire.Silence{
+			{Node: "n2", Owner: w.rec.Record.Owner, Ownership: o, ForMillis: 5000},
+			{Node: "n3", Owner: w.rec.Record.Owner, Ownership: o, ForMillis: 0},
+		}
+	})
+}
+
+func (w *world) record() unit.Record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rec.Record
+}
+
+// decided waits for the owner to be replaced, at most so long, and says how long it took.
+func (w *world) decided(most time.Duration) (time.Duration, bool) {
+	for began := time.Now(); time.Since(began) <= most; {
+		if w.record().Owner.Member != a {
+			return time.Since(began), true
+		}
+		<-time.After(10 * time.Millisecond)
+		synctest.Wait()
+	}
+	return most, false
+}
+
+func TestOwnerThatIsSilentToAMajorityIsReplacedByAMemberOfTheSet(t *testing.T) {
+	watching(t, nil, nil, func(w *world) {
+		w.silentElsewhere(w.record().Ownership)
+		w.set(func() { w.agents[a] = gone })
+		took, ok := w.decided(10 * time.Second)
+		if silence := unit.DefaultTiming().Silence; !ok || took < silence-200*time.Millisecond || took > silence+time.Second {
+			t.Fatalf("decided %v after %s", ok, took)
+		}
+		if rec := w.record(); rec.Owner != life(b, 1) || rec.Switch.Mode != unit.Failover || rec.Switch.By != "auto" || !w.posts[0].Silent {
+			t.Fatalf("%+v", rec.Switch)
+		}
+	})
+}
+
+func TestOwnerThatAMajorityHearsStays(t *testing.T) {
+	for name, say := range map[string]func(*world){
+		"nobody else finds it silent": func(*world) {},
+		"they mean another ownership": func(w *world) { w.silentElsewhere(estate.Ownership{}) },
+		"they mean another owner": func(w *world) {
+			w.set(func() {
+				w.others = []wire.Silence{{Owner: life(b, 1), Ownership: w.rec.Record.Ownership, ForMillis: 5000}}
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			watching(t, nil, nil, func(w *world) {
+				say(w)
+				w.set(func() { w.agents[a] = gone })
+				if took, ok := w.decided(30 * time.Second); ok {
+					t.Fatalf("it was replaced after %s", took)
+				}
+			})
+		})
+	}
+}
+
+func TestOwnerThatTookTheNextEpochHasItsFullTime(t *testing.T) {
+	watching(t, nil, nil, func(w *world) {
+		w.set(func() { w.agents[a] = gone })
+		<-time.After(1300 * time.Millisecond)
+		if _, err := w.Transition(w.t.Context(), "agent", group, 0, unit.Transition{Kind: unit.Reopen, By: life(a, 1), First: 1, Ownership: w.record().Ownership}); err != nil {
+			t.Fatal(err)
+		}
+		w.silentElsewhere(w.record().Ownership)
+		if took, ok := w.decided(10 * time.Second); !ok || took < unit.DefaultTiming().Silence-200*time.Millisecond {
+			t.Fatalf("decided %v, %s after it had been heard by the store", ok, took)
+		}
+	})
+}
+
+func TestSecondAutomaticSwitchWaitsForTheDamping(t *testing.T) {
+	damping := 40 * time.Second
+	watching(t, func(r *unit.Record) { r.Policy.Damping, r.LastAutomatic = damping, time.Now().UnixMilli() }, nil, func(w *world) {
+		w.silentElsewhere(w.record().Ownership)
+		w.set(func() { w.agents[a] = gone })
+		if took, ok := w.decided(2 * time.Minute); !ok || took < damping-time.Second {
+			t.Fatalf("decided %v after %s", ok, took)
+		}
+	})
+}
+
+func TestPolicyConfirmWaitsForAPerson(t *testing.T) {
+	watching(t, func(r *unit.Record) { r.Policy.Failover = unit.Confirm }, nil, func(w *world) {
+		w.silentElsewhere(w.record().Ownership)
+		w.set(func() { w.agents[a] = gone })
+		if _, ok := w.decided(30 * time.Second); ok {
+			t.Fatal("nobody confirmed")
+		}
+		answer, err := w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: "b", Mode: unit.Emergency, ID: "s1"})
+		if err != nil || answer.Switch.Lossy || w.record().Owner != life(b, 1) || w.record().Switch.By != "ann" {
+			t.Fatalf("%+v, %v", answer.Switch, err)
+		}
+	})
+}
+
+func TestPersonMayConfirmAMemberThatWasRestarted(t *testing.T) {
+	restarted := func(r *unit.Record) {
+		r.Policy.Failover = unit.Confirm
+		next, err := unit.Apply(*r, unit.Transition{Kind: unit.Enrol, By: life(b, 2), First: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		*r = next
+	}
+	watching(t, restarted, nil, func(w *world) {
+		answer, err := w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: "b", Mode: unit.Emergency, ID: "s1"})
+		if err != nil || w.record().Owner != life(b, 2) {
+			t.Fatalf("%+v, %v", answer, err)
+		}
+	})
+}
+
+func TestColdNodeDecidesNothing(t *testing.T) {
+	watching(t, nil, nil, func(w *world) {
+		w.silentElsewhere(w.record().Ownership)
+		w.set(func() { w.agents[a], w.mayAct = gone, errs.New(errs.Unavailable, "cold") })
+		if _, ok := w.decided(30 * time.Second); ok {
+			t.Fatal("a cold node decided")
+		}
+		if _, err := w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: "b"}); errs.KindOf(err) != errs.Unavailable {
+			t.Fatalf("%v", err)
+		}
+		w.set(func() { w.mayAct = nil })
+		if took, ok := w.decided(time.Second); !ok {
+			t.Fatalf("not decided after %s", took)
+		}
+	})
+}
+
+func TestPlannedSwitchThatUsesUpItsBudgetIsUndone(t *testing.T) {
+	watching(t, nil, nil, func(w *world) {
+		if _, err := w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: "b", ID: "s1"}); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for w.record().Switch.Phase == unit.Closing && time.Since(began) < time.Minute {
+			<-time.After(10 * time.Millisecond)
+		}
+		if s := w.record().Switch; s.Phase != unit.Failed || time.Since(began) < unit.DefaultBudget || time.Since(began) > unit.DefaultBudget+time.Second {
+			t.Fatalf("%s after %s: %s", s.Phase, time.Since(began), s.Reason)
+		}
+	})
+}
+
+func TestPromiseIsWaitedOutAndWhoDoesNotConsentIsPassedOver(t *testing.T) {
+	var mu sync.Mutex
+	var asked []string
+	says := func(l estate.Life, answers ...wire.ConsentAnswer) func(string, []byte) (any, error) {
+		n := 0
+		return func(path string, body []byte) (any, error) {
+			if path != "/v1/consent" {
+				return wire.AgentState{Running: true, Answering: true}, nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			asked = append(asked, l.String())
+			answer := answers[min(n, len(answers)-1)]
+			answer.Life = l
+			n++
+			return answer, nil
+		}
+	}
+	second := func(r *unit.Record) {
+		r.Members[2].Role = unit.SyncRole
+		r.InSync = append(r.InSync, life(c, 1))
+	}
+	watching(t, second, nil, func(w *world) {
+		w.set(func() {
+			w.agents[b] = says(life(b, 1), wire.ConsentAnswer{Detail: "its database does not answer"})
+			w.agents[c] = says(life(c, 1), wire.ConsentAnswer{WaitMillis: 600}, wire.ConsentAnswer{OK: true})
+			w.agents[a] = gone
+		})
+		w.silentElsewhere(w.record().Ownership)
+		took, ok := w.decided(10 * time.Second)
+		if !ok || w.record().Owner != life(c, 1) || took < unit.DefaultTiming().Silence+300*time.Millisecond {
+			t.Fatalf("%v after %s: %s", ok, took, w.record().Owner)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if got := strings.Join(asked, " "); got != "u1-b.1 u1-c.1 u1-c.1" {
+			t.Errorf("asked %s", got)
+		}
+	})
+}
+
+func TestMemberInAnotherLifeIsNotDecided(t *testing.T) {
+	watching(t, nil, nil, func(w *world) {
+		w.set(func() { w.agents[a], w.agents[b] = gone, healthy(life(b, 2)) })
+		w.silentElsewhere(w.record().Ownership)
+		if _, ok := w.decided(20 * time.Second); ok {
+			t.Fatal("a life that the record does not know was decided")
+		}
+	})
+}
+
+func TestOwnerWhoseAgentIsDeadButWhoseDatabaseAnswersIsHeard(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			var request [8]byte
+			_, _ = io.ReadFull(conn, request[:])
+			_, _ = conn.Write([]byte("N"))
+			_ = conn.Close()
+		}
+	}()
+	defer func() { _ = listener.Close(); <-served }()
+	w := &world{t: t, agents: map[estate.MemberID]func(string, []byte) (any, error){a: gone}}
+	ctl := New(w, w, nil, Options{Node: "n1", Timing: unit.DefaultTiming(), Client: &http.Client{Transport: w}, Logger: slog.New(slog.DiscardHandler)})
+	owner := unit.Member{ID: a, Agent: "u1-a:7700", Database: listener.Addr().String()}
+	if ok, detail := ctl.heard(t.Context(), unit.Record{}, owner); !ok {
+		t.Errorf("not heard: %s", detail)
+	}
+	w.agents[a] = func(string, []byte) (any, error) { return wire.AgentState{Running: true}, nil }
+	if ok, _ := ctl.heard(t.Context(), unit.Record{}, owner); ok {
+		t.Error("heard although its agent says that the database does not answer")
+	}
+}
+
+// kept are receipts as gateways keep them.
+type kept struct {
+	sum     ReceiptSum
+	single  []driver.Receipt
+	err     error
+	between [2]int64 // sequence numbers that were asked for: After, Before
+}
+
+func (k *kept) After(_ context.Context, _ estate.UnitID, seq int64) (ReceiptSum, error) {
+	k.between[0] = seq
+	return k.sum, k.err
+}
+
+func (k *kept) Before(_ context.Context, _ estate.UnitID, seq int64, _ estate.Ownership) ([]driver.Receipt, string, error) {
+	k.between[1] = seq
+	return k.single, "receipts kept at gateway c", k.err
+}
+
+func tally(transactions, seq int64, amount string) []driver.Tally {
+	return []driver.Tally{{Unit: u1, Transactions: transactions, Seq: seq, Amount: amount}}
+}
+
+func TestEstimateTakesTheLargerFigureAndNamesItsSources(t *testing.T) {
+	receipts := &kept{sum: ReceiptSum{Transactions: 9, Accounts: []string{"x", "y"}, Amount: "90.00", Source: "gateway c"}}
+	watching(t, nil, receipts, func(w *world) {
+		status, _ := json.Marshal(wire.AgentState{Tally: tally(107, 107, "1070.00")})
+		w.statuses = []wire.MemberStatus{{Member: a, Status: status}}
+		w.set(func() {
+			w.agents[c] = func(string, []byte) (any, error) { return wire.AgentState{Tally: tally(100, 100, "1000.00")}, nil }
+		})
+		answer, err := w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: "c", Mode: unit.Emergency, DryRun: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		loss := answer.Loss
+		if loss.Transactions != 9 || loss.Amount != "90.00" || loss.Accounts != 2 || loss.NoneIfHeld || !strings.Contains(loss.Source, "gateway c") || !strings.Contains(loss.Source, "u1-a") {
+			t.Errorf("%+v", loss)
+		}
+		if receipts.between[0] != 100 {
+			t.Errorf("receipts beyond %d were summed", receipts.between[0])
+		}
+		receipts.sum.Transactions = 3
+		answer, err = w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: "c", Mode: unit.Emergency, DryRun: true})
+		if err != nil || answer.Loss.Transactions != 7 || answer.Loss.Amount != "70.00" {
+			t.Errorf("%+v, %v", answer.Loss, err)
+		}
+	})
+}
+
+func TestEstimateSaysUnknownWhereNothingIsKnown(t *testing.T) {
+	watching(t, nil, nil, func(w *world) {
+		w.set(func() { w.agents[c] = gone })
+		answer, err := w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: "c", Mode: unit.Emergency, ID: "s1"})
+		if err != nil || answer.Loss.Transactions != -1 || answer.Loss.Accounts != -1 || answer.Loss.Statement == "" || answer.Loss.Source == "" {
+			t.Fatalf("%+v, %v", answer.Loss, err)
+		}
+		for i, person := range []string{"ann", "ann", "bob"} {
+			_, err := w.Accept(w.t.Context(), person, u1, wire.AcceptRequest{Switch: "s1"})
+			if (err != nil) != (i == 1) {
+				t.Fatalf("acceptance %d by %s: %v", i, person, err)
+			}
+		}
+		if s := w.record().Switch; len(s.Approvals) != 2 || s.Phase != unit.Accepting || w.record().Owner.Member != a {
+			t.Fatalf("%+v", s)
+		}
+	})
+}
+
+func TestSetOfALostStoreIsNeverCalledProof(t *testing.T) {
+	lost := func(r *unit.Record) {
+		next, err := unit.Apply(*r, unit.Transition{Kind: unit.Recover, Incarnation: estate.Incarnation{Counter: 2, ID: "y"}, Revision: 41})
+		if err != nil {
+			t.Fatal(err)
+		}
+		*r = next
+	}
+	watching(t, lost, nil, func(w *world) {
+		answer, err := w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: "b", Mode: unit.Emergency, DryRun: true})
+		if err != nil || !answer.Loss.NoneIfHeld || !strings.Contains(answer.Loss.Statement, "revision 41") || !strings.Contains(answer.Loss.Statement, "not provable") {
+			t.Fatalf("%+v, %v", answer.Loss, err)
+		}
+	})
+}
+
+func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
+	receipts := &kept{single: []driver.Receipt{{Key: "k1", Accounts: []string{"x"}}}}
+	quarantined := func(r *unit.Record) { r.Quarantine = true }
+	watching(t, quarantined, receipts, func(w *world) {
+		var judged driver.Judgement
+		w.set(func() {
+			w.agents[a] = func(path string, body []byte) (any, error) {
+				switch path {
+				case "/v1/fork":
+					return wire.ForkAnswer{Seq: 50_000, Ownership: w.rec.Record.Ownership}, nil
+				case "/v1/judge":
+					return driver.Judged{Verified: 4, Inconsistent: 1}, json.Unmarshal(body, &judged)
+				}
+				return wire.AgentState{Running: true, Answering: true}, nil
+			}
+		})
+		answer, err := w.Verify(w.t.Context(), "ann", u1, "select")
+		if err != nil || answer.Judged.Verified != 4 || answer.Receipts != 1 || answer.Source == "" {
+			t.Fatalf("%+v, %v", answer, err)
+		}
+		if len(judged.Receipts) != 1 || judged.By != "ann" || judged.Query != "select" || receipts.between[1] != 50_000-overlap {
+			t.Errorf("%+v from %d on", judged, receipts.between[1])
+		}
+		receipts.err = errs.New(errs.Unavailable, "no gateway answers")
+		if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); errs.KindOf(err) != errs.Unavailable {
+			t.Errorf("accounts are cleared without receipts: %v", err)
+		}
+	})
+	watching(t, quarantined, nil, func(w *world) {
+		if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); errs.KindOf(err) != errs.Unavailable {
+			t.Errorf("accounts are cleared where no receipts are kept: %v", err)
+		}
+	})
+	watching(t, nil, receipts, func(w *world) {
+		if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); errs.KindOf(err) != errs.Conflict {
+			t.Errorf("%v", err)
+		}
+	})
+}
