@@ -101,7 +101,11 @@ func (s *Server) admit(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	r, w := humago.Unwrap(ctx)
+	over := s.d.Standing.Over()
 	id, err := s.identify(r)
+	if over != nil && (err != nil || !answersWhenOver(ctx.Operation().OperationID)) {
+		err = over // what its store says of tokens, owners or routes holds no more
+	}
 	if err == nil && !id.may(access) {
 		err = errs.New(errs.Forbidden, "%s may not %s %s: it needs one of %s", id.Name, r.Method, r.URL.Path, join(access))
 	}
@@ -113,6 +117,16 @@ func (s *Server) admit(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	next(huma.WithValue(ctx, identityKey{}, id))
+}
+
+// answersWhenOver names what a node still answers when its part in the estate has ended: how it stands, and the
+// last word of its watches. Everything else is for a node in force.
+func answersWhenOver(operation string) bool {
+	switch operation {
+	case "metrics", "openapi", "standing", "watch":
+		return true
+	}
+	return false
 }
 
 func join(access []Access) string {

@@ -64,6 +64,8 @@ type Member interface {
 type Standing interface {
 	View() (wire.Standing, []wire.NodeView)
 	MayAct() error
+	// Over says why the node's part in the estate has ended for good, nil while it has not.
+	Over() error
 	Confirm(person string) error
 }
 

@@ -52,7 +52,13 @@ type node struct {
 func (n *node) View() (wire.Standing, []wire.NodeView) {
 	return wire.Standing{Node: "a", Incarnation: estate.Incarnation{Counter: 1, ID: "x"}, Superseded: n.met}, nil
 }
-func (n *node) MayAct() error               { return n.mayAct }
+func (n *node) MayAct() error { return n.mayAct }
+func (n *node) Over() error {
+	if n.met == nil {
+		return nil
+	}
+	return errs.New(errs.Unavailable, "node a belongs to the past: let it join again")
+}
 func (n *node) Confirm(person string) error { n.controls.confirmed = person; return nil }
 
 // manifests understands a manifest of one line per group, "group u1", and takes nothing else.
@@ -640,6 +646,28 @@ func TestWatchAtASupersededNodeSaysSoAndEnds(t *testing.T) {
 	var line wire.Line
 	if err != nil || json.Unmarshal(text, &line) != nil || line.Superseded == nil || line.Superseded.Counter != 2 {
 		t.Fatalf("%s, %v", text, err)
+	}
+}
+
+func TestNodeWhosePartIsOverAnswersOnlyHowItStands(t *testing.T) {
+	n := start(t)
+	n.met = &estate.Incarnation{Counter: 2, ID: "y"}
+	admin := n.as("admin")
+	admin.want(200, "GET", "/healthz", nil)
+	admin.want(200, "GET", "/api/v1/estate/standing", nil)
+	admin.want(200, "GET", "/metrics", nil)
+	for _, path := range []string{"/api/v1/estate", "/api/v1/groups", "/api/v1/manifest", "/api/v1/tokens", "/api/v1/snapshot", "/api/v1/events"} {
+		if r := admin.want(503, "GET", path, nil); !strings.Contains(string(r.body), "let it join again") {
+			t.Errorf("%s: %s", path, r.body)
+		}
+	}
+	n.mayAct = n.Over()
+	if r := admin.want(503, "GET", "/readyz", nil); !strings.Contains(string(r.body), "let it join again") {
+		t.Errorf("/readyz: %s", r.body)
+	}
+	// It cannot judge credentials any more, and says why it refuses instead of who may.
+	if r := n.as("").want(503, "GET", "/api/v1/groups", nil); !strings.Contains(string(r.body), "let it join again") {
+		t.Errorf("without credentials: %s", r.body)
 	}
 }
 

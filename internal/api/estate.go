@@ -45,7 +45,7 @@ func (s *Server) health(context.Context, *nothing) (*body[healthy], error) {
 
 func (s *Server) ready(ctx context.Context, _ *nothing) (*body[healthy], error) {
 	if err := s.d.Standing.MayAct(); err != nil {
-		return nil, errs.New(errs.Unavailable, "the node may not act: it is cold or superseded")
+		return nil, err
 	}
 	if !s.d.Member.Status(ctx).Quorum {
 		return nil, errs.New(errs.Unavailable, "the control store has no quorum")

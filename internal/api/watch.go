@@ -85,8 +85,10 @@ func (s *Server) pump(ctx context.Context, lines *lineWriter, updates <-chan wir
 	beat := time.NewTicker(s.o.Heartbeat)
 	defer beat.Stop()
 	for {
-		if own, _ := s.d.Standing.View(); own.Superseded != nil {
-			_ = lines.superseded(*own.Superseded) // the last word: whoever cannot be told finds the next node anyway
+		if s.d.Standing.Over() != nil {
+			if own, _ := s.d.Standing.View(); own.Superseded != nil {
+				_ = lines.superseded(*own.Superseded) // the last word: whoever cannot be told finds the next node anyway
+			}
 			return
 		}
 		var failed error

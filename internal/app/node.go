@@ -15,6 +15,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,6 +45,9 @@ const (
 	defaultElection  = 600 * time.Millisecond
 	defaultQuota     = 256 << 20
 )
+
+// partOverWithin is how long a node whose store member ended may take to learn from the others whether its part is over.
+const partOverWithin = 10 * time.Second
 
 // RunNode is one member of the control plane until ctx ends: store, API and controller.
 func RunNode(ctx context.Context, c NodeConfig) error {
@@ -103,14 +107,25 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	p.log.Info("node serves", "node", c.Name, "site", c.Site, "address", server.Addr())
 
 	group, ctx := errgroup.WithContext(ctx)
+	acting, stopActing := context.WithCancel(ctx)
+	defer stopActing()
+	act := func(run func(context.Context) error) {
+		group.Go(func() error {
+			if err := run(acting); acting.Err() == nil {
+				return err
+			}
+			return nil
+		})
+	}
 	group.Go(func() error { return standing.Run(ctx) })
-	group.Go(func() error { return member.Promote(ctx) })
-	group.Go(func() error { return control.Run(ctx) })
-	group.Go(func() error { return c.bootstrap(ctx, st, p.log) })
+	act(member.Promote)
+	act(control.Run)
+	act(func(ctx context.Context) error { return c.bootstrap(ctx, st, p.log) })
 	group.Go(func() error {
 		select {
 		case <-member.Stopped():
-			return errs.New(errs.Unavailable, "the store member %s ended by itself: its log says why", c.Name)
+			stopActing()
+			return c.outlive(ctx, standing, peers, p.log)
 		case <-ctx.Done():
 			return nil
 		}
@@ -125,6 +140,30 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 		return err
 	}
 	return nil
+}
+
+// outlive decides what becomes of a node whose store member ended by itself. One whose part in the estate is over stays up and says
+// so until ctx ends: ending the process would only have it restarted, again and again. For any other reason the node ends.
+func (c NodeConfig) outlive(ctx context.Context, standing *etcdnode.Standing, peers *peers, log *slog.Logger) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(partOverWithin); ; {
+		if own, _ := standing.View(); own.Superseded == nil && peers.without(ctx, c.Name, own.Incarnation) {
+			standing.Remove()
+		}
+		if err := standing.Over(); err != nil {
+			log.Error("the store member has ended; the node stays up to say why", "reason", err)
+			<-ctx.Done()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-limit:
+			return errs.New(errs.Unavailable, "the store member %s ended by itself: its log says why", c.Name)
+		case <-tick.C:
+		}
+	}
 }
 
 // bootstrap begins the incarnation of a new estate and its first admin token, as soon as the store has a quorum.
@@ -261,6 +300,27 @@ func (p *peers) names() []string {
 
 func (p *peers) standing(ctx context.Context, peer string) (wire.Standing, error) {
 	return p.clients[peer].Standing(ctx)
+}
+
+// without reports whether a node of the incarnation that has a quorum no longer counts the named one among the store's members.
+func (p *peers) without(ctx context.Context, name string, own estate.Incarnation) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	var (
+		gone atomic.Bool
+		wg   sync.WaitGroup
+	)
+	for _, c := range p.clients {
+		wg.Go(func() {
+			e, err := c.Estate(ctx)
+			named := slices.ContainsFunc(e.Store.Members, func(m wire.StoreMember) bool { return m.Name == name })
+			if err == nil && e.Standing.Incarnation == own && e.Store.Quorum && len(e.Store.Members) > 0 && !named {
+				gone.Store(true)
+			}
+		})
+	}
+	wg.Wait()
+	return gone.Load()
 }
 
 // Count is how many nodes are configured, this one included.

@@ -12,7 +12,7 @@ import (
 
 // nodeCommand runs a node; its subcommands are what people do to the control plane itself.
 func (s *session) nodeCommand() *cobra.Command {
-	c := process("node --config FILE", "Run a control-plane node; or snapshot, recover, restore, confirm", "  perdure node --config /etc/perdure/node.yaml", app.RunNode)
+	c := process("node --config FILE", "Run a control-plane node; or look after the control plane's members", "  perdure node --config /etc/perdure/node.yaml", app.RunNode)
 	run := c.RunE
 	c.Args = cobra.ArbitraryArgs
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -21,7 +21,7 @@ func (s *session) nodeCommand() *cobra.Command {
 		}
 		return run(cmd, args)
 	}
-	c.AddCommand(s.snapshotCommand(), s.confirmColdCommand(), s.recoverCommand(), s.restoreCommand())
+	c.AddCommand(s.membersCommand(), s.joinCommand(), s.removeCommand(), s.reclaimCommand(), s.snapshotCommand(), s.confirmColdCommand(), s.recoverCommand(), s.restoreCommand())
 	return c
 }
 

@@ -36,6 +36,7 @@ const (
 	noQuorum
 	nodeCold
 	nodeSuperseded
+	nodeRemoved
 	storeAlarms
 	storeStopped
 	sitesTitle
@@ -113,6 +114,19 @@ const (
 	findingWord
 	fatalWord
 
+	colMember
+	colPeer
+	colVote
+	votes
+	votesNot
+	membersOutside
+	evenMembers
+	askJoin
+	joinedLine
+	askRemove
+	removedLine
+	reclaimedLine
+
 	snapshotWritten
 	askCold
 	nodeActs
@@ -157,6 +171,7 @@ var phrases = [phraseCount]text{
 	noManifest:      {"no manifest is applied yet: perdure apply FILE", "尚未应用清单：perdure apply FILE"},
 	noQuorum:        {"NO QUORUM: ownership cannot change; owners and gateways go on as they are", "无法定多数：归属不可变更；现有归属与网关照常运行"},
 	nodeCold:        {"COLD START: this node decides nothing until it has heard from %s, or a person's word: perdure node confirm", "冷启动：在听到 %s 或人工确认（perdure node confirm）之前，本节点不作任何决定"},
+	nodeRemoved:     {"TAKEN OUT: this node is no member of the control store any more", "已移出：本节点不再是控制存储的成员"},
 	nodeSuperseded:  {"SUPERSEDED: this node met the higher incarnation %s and decides nothing any more", "已被取代：本节点遇到更高代次 %s，不再作任何决定"},
 	storeAlarms:     {"STORE ALARM: %s", "存储告警：%s"},
 	storeStopped:    {"STORE STOPPED: %s", "存储已停止：%s"},
@@ -234,6 +249,19 @@ var phrases = [phraseCount]text{
 	guardBad:       {"not installed properly: %d findings", "安装不合格：%d 个发现项"},
 	findingWord:    {"finding", "发现项"},
 	fatalWord:      {"FATAL", "严重"},
+
+	colMember:      {"MEMBER", "成员"},
+	colPeer:        {"PEER URL", "对等地址"},
+	colVote:        {"VOTE", "表决"},
+	votes:          {"votes", "参与表决"},
+	votesNot:       {"not yet: it is catching up", "尚未：正在追赶"},
+	membersOutside: {"the control store is external: its members are looked after with its own tools (etcdctl member)", "控制存储为外部 etcd：其成员由其自身工具管理（etcdctl member）"},
+	evenMembers:    {"%d members survive no more losses than %d: join another one (perdure node join), or take one out", "%d 个成员所能承受的故障不多于 %d 个：请再加入一个（perdure node join）或移除一个"},
+	askJoin:        {"Tell the control store of the new member %s at %s?", "将新成员 %s（%s）告知控制存储？"},
+	joinedLine:     {"the control store knows member %s; start its node with an empty data directory and this in its configuration:", "控制存储已登记成员 %s；请以空数据目录启动其节点，并在配置中写入："},
+	askRemove:      {"Take member %s out of the control store for good? Its directory never comes back with authority", "将成员 %s 永久移出控制存储？其目录将不再具有任何权限"},
+	removedLine:    {"member %s is out of the control store", "成员 %s 已移出控制存储"},
+	reclaimedLine:  {"the store takes %s of %s bytes there", "该节点的存储占用 %s / %s 字节"},
 
 	snapshotWritten:  {"the store is in %s, %s bytes", "存储已写入 %s，%s 字节"},
 	askCold:          {"Is it certain that nobody recovered this estate elsewhere, so that node %s may act?", "确定没有人在别处恢复过本资产，允许节点 %s 行动？"},

@@ -151,6 +151,17 @@ func TestCommandLineRunsAnEstate(t *testing.T) {
 	n.want(t, 0, "manifest.apply", "events")
 	n.want(t, 0, "node a may act", "node", "confirm", "--reason", "test", "--yes")
 
+	n.want(t, 0, "votes, leader", "node", "members")
+	n.want(t, 2, "--peer has to be", "node", "join", "b")
+	n.want(t, 2, "--yes", "node", "join", "b", "--peer", "https://127.0.0.1:1")
+	n.want(t, 4, "there are: a", "node", "remove", "b", "--yes")
+	n.want(t, 3, "perdure node join", "node", "remove", "a", "--yes")
+	n.want(t, 0, "bytes there", "node", "reclaim")
+	n.want(t, 0, "join: true\n  members:\n    a: https://", "node", "join", "b", "--peer", "https://127.0.0.1:1", "--yes")
+	n.want(t, 0, "catching up", "node", "members")
+	n.want(t, 0, "is out of the control store", "node", "remove", "https://127.0.0.1:1", "--yes")
+	n.want(t, 0, "estate.member.add", "events")
+
 	snapshot := n.path("store.snapshot")
 	n.want(t, 0, "the store is in", "node", "snapshot", snapshot)
 	n.want(t, 7, "stop the node first", "node", "recover", "--config", n.path("node.yaml"), "--by", "ann", "--reason", "test", "--yes")

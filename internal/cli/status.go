@@ -150,6 +150,9 @@ func (v *view) warnings() []string {
 	if i := v.estate.Standing.Superseded; i != nil {
 		out = append(out, v.say(nodeSuperseded, incarnation(*i)))
 	}
+	if v.estate.Standing.Removed {
+		out = append(out, v.say(nodeRemoved))
+	}
 	if len(st.Alarms) > 0 {
 		out = append(out, v.say(storeAlarms, strings.Join(st.Alarms, ", ")))
 	}

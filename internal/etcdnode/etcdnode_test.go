@@ -257,6 +257,18 @@ func TestOneSurvivorOfThreeIsRecoveredAndTheOthersJoinAnew(t *testing.T) {
 	}
 }
 
+func TestASixthMemberAndTheLastOnesRemovalAreRefused(t *testing.T) {
+	five := etcdtest.Start(t, etcdtest.Options(t, 5)...)
+	_, err := five[0].Grow(t.Context(), "f", "http://127.0.0.1:1")
+	if errs.KindOf(err) != errs.Refused || !strings.Contains(err.Error(), "perdure node remove") {
+		t.Errorf("a sixth member: %v", err)
+	}
+	one := etcdtest.Start(t, etcdtest.Options(t, 1)...)[0]
+	if err := one.Shrink(t.Context(), "a"); errs.KindOf(err) != errs.Refused || !strings.Contains(err.Error(), "perdure node join") {
+		t.Errorf("the only member: %v", err)
+	}
+}
+
 func TestRunningMembersDirectoryIsRefusedAtOnce(t *testing.T) {
 	o := etcdtest.Options(t, 1)[0]
 	n := etcdtest.Start(t, o)[0]

@@ -4,18 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"perdure/internal/errs"
 	"perdure/internal/wire"
 )
 
+// mostMembers is the most members the store has: more make every change slower and none safer.
+const mostMembers = 5
+
 // Grow tells the running store of a new member, which starts as one that does not vote, so that the quorum is never at stake
 // while it fetches the store; Promote makes it vote. It gives the members that the new one has to be started with (Options.Join).
 // An entry of the same name that was never started, or that a recovery left behind, is replaced.
 func (n *Node) Grow(ctx context.Context, name, peerURL string) ([]wire.StoreMember, error) {
+	if n.etcd == nil {
+		return nil, errs.New(errs.Refused, "the store is external: add its members with etcdctl member add")
+	}
 	list, err := n.client.MemberList(ctx)
 	if err != nil {
 		return nil, errs.New(errs.Unavailable, "cannot read the store's members: %w", err)
@@ -24,6 +32,10 @@ func (n *Node) Grow(ctx context.Context, name, peerURL string) ([]wire.StoreMemb
 		if have.Name == name && len(have.PeerURLs) > 0 && have.PeerURLs[0] == peerURL {
 			return nil, errs.New(errs.Conflict, "store member %s exists already; remove it first if its directory is lost", name)
 		}
+	}
+	others := slices.DeleteFunc(slices.Clone(list.Members), func(m *etcdserverpb.Member) bool { return slices.Contains(m.PeerURLs, peerURL) })
+	if len(others) >= mostMembers {
+		return nil, errs.New(errs.Refused, "the store has %d members, and 1, 3 or 5 is what it may have: take a lost one out first (perdure node remove)", len(others))
 	}
 	added, err := n.client.MemberAddAsLearner(ctx, []string{peerURL})
 	if err != nil && !errors.Is(err, rpctypes.ErrPeerURLExist) {
@@ -47,16 +59,23 @@ func (n *Node) Grow(ctx context.Context, name, peerURL string) ([]wire.StoreMemb
 	return out, nil
 }
 
-// Shrink takes a member out of the store for good; its directory can never come back with authority.
+// Shrink takes a member, by its name or its peer URL, out of the store for good; its directory can never come back with authority.
+// One that was never started has no name yet.
 func (n *Node) Shrink(ctx context.Context, name string) error {
+	if n.etcd == nil {
+		return errs.New(errs.Refused, "the store is external: take its members out with etcdctl member remove")
+	}
 	list, err := n.client.MemberList(ctx)
 	if err != nil {
 		return errs.New(errs.Unavailable, "cannot read the store's members: %w", err)
 	}
 	for _, have := range list.Members {
-		if have.Name == name {
+		if have.Name == name || slices.Contains(have.PeerURLs, name) {
+			if len(list.Members) == 1 {
+				return errs.New(errs.Refused, "%s is the store's only member: join another one first (perdure node join)", name)
+			}
 			if _, err := n.client.MemberRemove(ctx, have.ID); err != nil {
-				return errs.New(errs.Unavailable, "cannot remove store member %s: %w", name, err)
+				return errs.New(errs.Unavailable, "cannot remove store member %s: %w; while others are away, bring them back first", name, err)
 			}
 			return nil
 		}

@@ -42,10 +42,14 @@ type StandingOptions struct {
 type Standing struct {
 	o StandingOptions
 
-	mu         sync.Mutex
-	own        estate.Incarnation
-	recovered  estate.Incarnation // the incarnation that a person began in this very directory
-	met        estate.Incarnation // the highest one met elsewhere
+	mu        sync.Mutex
+	own       estate.Incarnation
+	recovered estate.Incarnation // the incarnation that a person began in this very directory
+	met       estate.Incarnation // the highest one met elsewhere
+	// remembered is the own incarnation as the directory has it beside the store: a member that was recovered away ends as soon
+	// as it meets the others, and then there is no store left to ask. It only serves to see that the node is superseded.
+	remembered estate.Incarnation
+	removed    bool // the store no longer has this node as a member
 	cold       bool
 	confirmed  string
 	heard      map[string]heard
@@ -63,6 +67,7 @@ type heard struct {
 const (
 	metFile       = "superseded.json"
 	recoveredFile = "recovered.json"
+	ownFile       = "incarnation.json"
 )
 
 // NewStanding reads what the directory remembers; the node is cold until Run or a person says otherwise.
@@ -80,12 +85,18 @@ func NewStanding(o StandingOptions) (*Standing, error) {
 	if err := readJSON(filepath.Join(o.Dir, recoveredFile), &s.recovered); err != nil {
 		return nil, err
 	}
+	if err := readJSON(filepath.Join(o.Dir, ownFile), &s.remembered); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
 // Recovered notes in a node's directory that a person began this incarnation there: their word stands for every later
 // start in the same incarnation. It is called by recover and restore after the store holds the incarnation.
 func Recovered(dir string, i estate.Incarnation) error {
+	if err := writeJSON(filepath.Join(dir, ownFile), i); err != nil {
+		return err
+	}
 	return writeJSON(filepath.Join(dir, recoveredFile), i)
 }
 
@@ -124,6 +135,7 @@ func (s *Standing) round(ctx context.Context) {
 	defer s.mu.Unlock()
 	if err == nil {
 		s.own = own
+		s.remember(own)
 	}
 	now := time.Now()
 	s.judgeQuorum(leader, now)
@@ -138,6 +150,26 @@ func (s *Standing) round(ctx context.Context) {
 		s.meet(peer, answers[i])
 	}
 	s.judgeCold(leader)
+}
+
+// remember keeps the own incarnation beside the store.
+func (s *Standing) remember(own estate.Incarnation) {
+	if own == s.remembered || own.Counter == 0 {
+		return
+	}
+	if err := writeJSON(filepath.Join(s.o.Dir, ownFile), own); err != nil {
+		s.o.Logger.Error("cannot keep the node's own incarnation", "error", err)
+		return
+	}
+	s.remembered = own
+}
+
+// belongs is the incarnation that the node belongs to, by its store or, where that cannot be asked, by its directory.
+func (s *Standing) belongs() estate.Incarnation {
+	if s.own.Counter == 0 {
+		return s.remembered
+	}
+	return s.own
 }
 
 // judgeQuorum makes the node cold again when it is without a leader for long. While a cold node has no leader, what it hears
@@ -161,16 +193,16 @@ func (s *Standing) judgeQuorum(leader bool, now time.Time) {
 }
 
 // meet keeps the highest incarnation that was met, on disk before it counts.
-func (s *Standing) meet(peer string, met wire.Standing) {
-	for _, i := range []*estate.Incarnation{&met.Incarnation, met.Superseded} {
-		if i == nil || !supersedes(*i, s.own) || i.Counter < s.met.Counter || *i == s.met {
+func (s *Standing) meet(peer string, said wire.Standing) {
+	for _, i := range []*estate.Incarnation{&said.Incarnation, said.Superseded} {
+		if i == nil || !supersedes(*i, s.belongs()) || i.Counter < s.met.Counter || *i == s.met {
 			continue
 		}
 		if err := writeJSON(filepath.Join(s.o.Dir, metFile), *i); err != nil {
 			s.o.Logger.Error("cannot keep the incarnation that was met", "error", err)
 		}
 		s.met = *i
-		s.o.Logger.Error("node is superseded: it decides nothing any more", "met", *i, "own", s.own, "at", peer)
+		s.o.Logger.Error("node is superseded: it decides nothing any more", "met", *i, "own", s.belongs(), "at", peer)
 	}
 }
 
@@ -227,8 +259,8 @@ func (s *Standing) Cold() bool {
 func (s *Standing) Confirm(person string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if supersedes(s.met, s.own) {
-		return s.superseded()
+	if err := s.over(); err != nil {
+		return err
 	}
 	if s.own.Counter == 0 {
 		return errs.New(errs.Unavailable, "node %s has not read its store yet: wait until it has, then confirm", s.o.Self)
@@ -244,8 +276,8 @@ func (s *Standing) Confirm(person string) error {
 func (s *Standing) MayAct() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if supersedes(s.met, s.own) {
-		return s.superseded()
+	if err := s.over(); err != nil {
+		return err
 	}
 	if s.cold {
 		e := errs.New(errs.Unavailable, "node %s came up cold and has not heard %s: it decides nothing until it has, or until a person who knows that nobody "+
@@ -263,9 +295,40 @@ func (s *Standing) waitsFor() string {
 	return "node " + strings.Join(s.missing(), ", node ")
 }
 
+// Over says why the node's part in the estate has ended and how it joins again, nil while it has not: it was superseded (I10), or
+// its member was taken out of the store. It stays so until its directory is emptied.
+func (s *Standing) Over() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over()
+}
+
+// Remove notes that the store no longer has this node as a member.
+func (s *Standing) Remove() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removed = true
+}
+
+func (s *Standing) over() error {
+	if supersedes(s.met, s.belongs()) {
+		return s.superseded()
+	}
+	if s.removed {
+		e := errs.New(errs.Unavailable, "node %s was taken out of the control store: it decides nothing any more; %s", s.o.Self, joinAgain)
+		e.Invariant = "I10"
+		return e
+	}
+	return nil
+}
+
+// joinAgain is the way back for a node whose part has ended.
+const joinAgain = "stop it, empty its data directory and let it join again (perdure node join at a node in force, then store.join: true)"
+
 func (s *Standing) superseded() error {
-	e := errs.New(errs.Unavailable, "node %s belongs to incarnation %d.%s of the estate, but %d.%s is in force elsewhere: it decides nothing any more; "+
-		"empty its directory and let it join again", s.o.Self, s.own.Counter, s.own.ID, s.met.Counter, s.met.ID)
+	own := s.belongs()
+	e := errs.New(errs.Unavailable, "node %s belongs to incarnation %d.%s of the estate, but %d.%s is in force elsewhere: it decides nothing any more; %s",
+		s.o.Self, own.Counter, own.ID, s.met.Counter, s.met.ID, joinAgain)
 	e.Invariant = "I10"
 	return e
 }
@@ -274,11 +337,11 @@ func (s *Standing) superseded() error {
 func (s *Standing) View() (wire.Standing, []wire.NodeView) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	own := wire.Standing{Node: s.o.Self, Incarnation: s.own, Cold: s.cold, ConfirmedBy: s.confirmed}
+	own := wire.Standing{Node: s.o.Self, Incarnation: s.own, Cold: s.cold, ConfirmedBy: s.confirmed, Removed: s.removed}
 	if s.cold {
 		own.Missing = s.missing()
 	}
-	if supersedes(s.met, s.own) {
+	if supersedes(s.met, s.belongs()) {
 		met := s.met
 		own.Superseded = &met
 	}

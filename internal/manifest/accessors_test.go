@@ -58,6 +58,47 @@ func TestRelationOfSitesFollowsFromTheirCities(t *testing.T) {
 	}
 }
 
+// The layouts of docs/operations/control-plane.md that survive the loss of any city: its nodes are a minority.
+func TestWitnessLayoutsSurviveTheLossOfACity(t *testing.T) {
+	for name, layout := range map[string]struct {
+		text     string
+		survives bool
+	}{
+		"A, C, W":        {site("a", "east") + site("c", "west") + site("w", "south\nwitness: true"), true},
+		"A, B, C, C2, W": {site("a", "east") + site("b", "east") + site("c", "west") + site("c2", "west") + site("w", "south\nwitness: true"), true},
+		"A, B, C":        {site("a", "east") + site("b", "east") + site("c", "west"), false},
+		"A":              {site("a", "east"), false},
+	} {
+		set, err := manifest.Parse(manifest.File{Name: "sites.yaml", Text: []byte(layout.text)})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		nodes, most := 0, 0
+		cities := map[string]int{}
+		for _, s := range set.Sites {
+			nodes += len(s.Nodes)
+			cities[s.City] += len(s.Nodes)
+			most = max(most, cities[s.City])
+		}
+		if survives := 2*(nodes-most) > nodes; survives != layout.survives {
+			t.Errorf("%s: %d of %d nodes in one city", name, most, nodes)
+		}
+	}
+	for name, text := range map[string]string{
+		"A, W":       site("a", "east") + site("w", "south\nwitness: true"),
+		"A, B, C, W": site("a", "east") + site("b", "east") + site("c", "west") + site("w", "south\nwitness: true"),
+	} {
+		if _, err := manifest.Parse(manifest.File{Name: "sites.yaml", Text: []byte(text)}); err == nil || !strings.Contains(err.Error(), "1, 3 or 5 nodes") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func site(name, city string) string {
+	return "---\napiVersion: perdure/v1\nkind: Site\nname: " + name + "\ncity: " + city + "\nnodes: [{}]\n"
+}
+
 func TestRecordsStartClosedAndUnowned(t *testing.T) {
 	set, err := manifest.Parse(exampleEstate(t)...)
 	if err != nil {

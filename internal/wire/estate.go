@@ -14,6 +14,8 @@ type Standing struct {
 	Cold bool `json:"cold"`
 	// Superseded names the higher (or conflicting) incarnation the node has met; the node decides nothing any more.
 	Superseded *estate.Incarnation `json:"superseded,omitempty"`
+	// Removed: the store no longer has the node as a member.
+	Removed bool `json:"removed,omitempty"`
 	// Missing are the configured nodes not heard since the node became cold.
 	Missing []string `json:"missing,omitempty"`
 	// ConfirmedBy is the person who let a cold node act.

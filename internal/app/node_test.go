@@ -1,0 +1,309 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"perdure/internal/client"
+	"perdure/internal/errs"
+	"perdure/internal/etcdnode"
+	"perdure/internal/pki"
+	"perdure/internal/wire"
+)
+
+// estateOfNodes is a control plane of real nodes in this process.
+type estateOfNodes struct {
+	t       *testing.T
+	configs map[string]NodeConfig
+	stops   map[string]func()
+	ended   map[string]chan error
+	token   string
+	tls     *tls.Config
+}
+
+func address(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func newEstate(t *testing.T, names ...string) *estateOfNodes {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts real nodes")
+	}
+	dir := t.TempDir()
+	authority, err := pki.NewAuthority("test", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &estateOfNodes{t: t, configs: map[string]NodeConfig{}, stops: map[string]func(){}, ended: map[string]chan error{}, token: filepath.Join(dir, "admin.token")}
+	members, peers := map[string]string{}, []Peer{}
+	for _, name := range names {
+		pair, err := authority.Issue(pki.Request{CommonName: "node:" + name, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true, Client: true, Validity: time.Hour}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := pki.FilesIn(filepath.Join(dir, name, "pki"), "node")
+		if err := files.Write(pair, authority.Pair().Cert); err != nil {
+			t.Fatal(err)
+		}
+		if e.tls == nil {
+			if e.tls, err = (pki.Files{CA: files.CA}).ClientTLS(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := NodeConfig{
+			Common: Common{Name: name, Site: name, DataDir: filepath.Join(dir, name, "data"), LogLevel: "error", TLS: TLS{CA: files.CA, Cert: files.Cert, Key: files.Key}},
+			Listen: address(t), AdminToken: e.token, Store: Store{ListenPeer: address(t), ListenClient: address(t)},
+		}
+		members[name] = "https://" + c.Store.ListenPeer
+		peers = append(peers, Peer{Name: name, Site: name, URL: "https://" + c.Listen})
+		e.configs[name] = c
+	}
+	for name, c := range e.configs {
+		c.Nodes, c.Store.Members = peers, maps.Clone(members)
+		e.configs[name] = c
+	}
+	return e
+}
+
+func (e *estateOfNodes) start(names ...string) {
+	for _, name := range names {
+		ctx, cancel := context.WithCancel(e.t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- RunNode(ctx, e.configs[name]) }()
+		stopped := false
+		stop := func() {
+			if !stopped {
+				stopped = true
+				cancel()
+				if err := <-ended; err != nil {
+					e.t.Errorf("node %s: %v", name, err)
+				}
+			}
+		}
+		e.stops[name], e.ended[name] = stop, ended
+		e.t.Cleanup(stop)
+	}
+}
+
+func (e *estateOfNodes) stop(names ...string) {
+	for _, name := range names {
+		e.stops[name]()
+	}
+}
+
+func (e *estateOfNodes) client(name string) *client.Client {
+	e.t.Helper()
+	secret, err := os.ReadFile(e.token)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	c, err := client.New(client.Options{Endpoints: []string{"https://" + e.configs[name].Listen}, TLS: e.tls, Token: strings.TrimSpace(string(secret))})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return c
+}
+
+// probe asks a health path and gives the status and the body.
+func (e *estateOfNodes) probe(name, path string) (int, string) {
+	h := &http.Client{Transport: &http.Transport{TLSClientConfig: e.tls, DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	answer, err := h.Get("https://" + e.configs[name].Listen + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return answer.StatusCode, string(body)
+}
+
+func (e *estateOfNodes) until(what string, look func() (bool, string)) {
+	e.t.Helper()
+	deadline := time.After(60 * time.Second)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		done, seen := look()
+		if done {
+			return
+		}
+		select {
+		case <-deadline:
+			e.t.Fatalf("never came about: %s; last seen: %s", what, seen)
+		case <-tick.C:
+		}
+	}
+}
+
+func (e *estateOfNodes) ready(names ...string) {
+	e.t.Helper()
+	for _, name := range names {
+		e.until(name+" is ready", func() (bool, string) {
+			status, body := e.probe(name, "/readyz")
+			return status == 200, fmt.Sprint(status, " ", body)
+		})
+	}
+}
+
+// saysWhy waits until a node says by its readiness that its part is over, and looks that it still runs and refuses the rest.
+func (e *estateOfNodes) saysWhy(name, why string) {
+	e.t.Helper()
+	e.until(name+" says why it may not act", func() (bool, string) {
+		status, body := e.probe(name, "/readyz")
+		return status == 503 && strings.Contains(body, why) && strings.Contains(body, "perdure node join"), fmt.Sprint(status, " ", body)
+	})
+	if status, body := e.probe(name, "/healthz"); status != 200 {
+		e.t.Errorf("%s: the process lives, but /healthz is %d %s", name, status, body)
+	}
+	c := e.client(name)
+	if _, err := c.Estate(e.t.Context()); err == nil || !strings.Contains(err.Error(), "perdure node join") {
+		e.t.Errorf("%s tells of an estate that is not its own any more: %v", name, err)
+	}
+	if _, err := c.ApplyManifest(e.t.Context(), []byte("x"), 0, true); err == nil || !strings.Contains(err.Error(), why) {
+		e.t.Errorf("%s takes a manifest: %v", name, err)
+	}
+	select {
+	case err := <-e.ended[name]:
+		e.t.Fatalf("%s ended: %v", name, err)
+	default:
+	}
+}
+
+func TestSupersededNodeStaysUpAndSaysHowToJoinAgain(t *testing.T) {
+	e := newEstate(t, "a", "b", "c")
+	e.start("a", "b", "c")
+	e.ready("a", "b", "c")
+	e.stop("a", "b", "c")
+	began, err := RecoverNode(t.Context(), e.configs["c"], "ann", "the city is lost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.start("c")
+	e.ready("c")
+
+	e.start("a")
+	why := fmt.Sprintf("%d.%s is in force", began.Counter, began.ID)
+	e.saysWhy("a", why)
+	// A supervisor that restarts it finds it in the same state, not in a loop.
+	e.stop("a")
+	e.start("a")
+	e.saysWhy("a", why)
+	e.stop("a")
+
+	// The way back that it names works.
+	c := e.configs["a"]
+	if err := os.RemoveAll(c.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	members, err := e.client("c").GrowStore(t.Context(), "a", c.Store.Members["a"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Store.Join, c.Store.Members = true, map[string]string{}
+	for _, m := range members {
+		c.Store.Members[m.Name] = m.PeerURL[0]
+	}
+	if names := slices.Sorted(maps.Keys(c.Store.Members)); !slices.Equal(names, []string{"a", "c"}) {
+		t.Fatalf("members %v", names)
+	}
+	e.configs["a"] = c
+	e.start("a")
+	e.until("a belongs to the recovered estate", func() (bool, string) {
+		s, err := e.client("a").Standing(t.Context())
+		return err == nil && s.Incarnation == began.Incarnation && s.Superseded == nil, fmt.Sprint(s, err)
+	})
+}
+
+func TestRemovedNodeStaysUpAndSaysHowToJoinAgain(t *testing.T) {
+	e := newEstate(t, "a", "b", "c")
+	e.start("a", "b", "c")
+	e.ready("a", "b", "c")
+	// The store takes nobody out before its members have been connected for a while.
+	e.until("a is taken out", func() (bool, string) {
+		err := e.client("c").ShrinkStore(t.Context(), "a")
+		return err == nil || errs.KindOf(err) == errs.NotFound, fmt.Sprint(err)
+	})
+	e.saysWhy("a", "was taken out of the control store")
+	e.ready("b", "c")
+}
+
+func TestNodeWorksOnAnEtcdThatSomebodyElseRuns(t *testing.T) {
+	e := newEstate(t, "a")
+	c := e.configs["a"]
+	files := pki.Files{CA: c.TLS.CA, Cert: c.TLS.Cert, Key: c.TLS.Key}
+	peer, listen := address(t), address(t)
+	theirs, err := etcdnode.Start(etcdnode.Options{
+		Name: "theirs", Members: []etcdnode.Member{{Name: "theirs", PeerURL: "https://" + peer}}, Dir: t.TempDir(),
+		ListenPeer: peer, ListenClient: listen, Peer: files, Client: files, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(theirs.Stop)
+	c.Store = Store{External: []string{"https://" + listen}}
+	e.configs["a"] = c
+	e.start("a")
+	e.ready("a")
+
+	client := e.client("a")
+	var text []byte
+	for _, name := range []string{"sites.yaml", "corebank.yaml"} {
+		part, err := os.ReadFile(filepath.Join("../../examples/estate", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(append(text, part...), "\n---\n"...)
+	}
+	text = bytes.TrimSuffix(text, []byte("\n---\n"))
+	if _, err := client.ApplyManifest(t.Context(), text, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	groups, err := client.Groups(t.Context(), wire.Fresh)
+	if err != nil || len(groups) != 2 {
+		t.Errorf("%d groups, %v", len(groups), err)
+	}
+	estate, err := client.Estate(t.Context())
+	if err != nil || estate.Store.Embedded || !estate.Store.Quorum {
+		t.Errorf("store %+v, %v", estate.Store, err)
+	}
+	for what, err := range map[string]error{
+		"grow":   func() error { _, err := client.GrowStore(t.Context(), "b", "https://127.0.0.1:1"); return err }(),
+		"shrink": client.ShrinkStore(t.Context(), "theirs"),
+	} {
+		if errs.KindOf(err) != errs.Refused || !strings.Contains(err.Error(), "etcdctl") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	e.stop("a")
+	if _, err := RecoverNode(t.Context(), c, "ann", "test"); errs.KindOf(err) != errs.Invalid || !strings.Contains(err.Error(), "its own tools") {
+		t.Errorf("recover: %v", err)
+	}
+	// What it wrote is there for the next start, and for another node.
+	e.start("a")
+	e.ready("a")
+	if groups, err := e.client("a").Groups(t.Context(), wire.Fresh); err != nil || len(groups) != 2 {
+		t.Errorf("after a restart: %d groups, %v", len(groups), err)
+	}
+}
