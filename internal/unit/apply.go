@@ -359,8 +359,18 @@ func (r *Record) close(t Transition) error {
 		return errs.New(errs.Conflict, "cannot close %s: no switch of it is closing", r.Group)
 	}
 	r.Switch.Phase, r.Switch.Fence = Drained, t.LSN
+	r.Switch.mark(t, MarkShut)
 	r.Switch.At[Drained] = t.Now
 	return nil
+}
+
+// mark takes over when the agent's steps were done.
+func (s *Switch) mark(t Transition, marks ...Phase) {
+	for _, m := range marks {
+		if at := t.Marks[m]; at != 0 {
+			s.At[m] = at
+		}
+	}
 }
 
 func (r *Record) decide(t Transition) error {
@@ -526,6 +536,7 @@ func (r *Record) opened(t Transition) error {
 	}
 	if s := r.Switch; s.Active() {
 		s.To, s.Severed, s.Phase = t.By, t.LSN, Growing
+		s.mark(t, MarkSevered, MarkPromoted)
 		s.At[Growing] = t.Now
 		if r.setComplete() {
 			s.Phase = Done

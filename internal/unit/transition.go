@@ -62,6 +62,8 @@ type Transition struct {
 	Member estate.Life `json:"member"`
 	// LSN is the fence position (Close), the severed position (Opened) or the mark (Grow).
 	LSN estate.LSN `json:"lsn,omitempty"`
+	// Marks are when the agent that asks closed the gates (Close), cut the source and promoted (Opened), Unix milliseconds: for display.
+	Marks map[Phase]int64 `json:"marks,omitempty"`
 	// Following is whose history the member streams (Enrol); Ahead is Enrol's flag of I12.
 	Following estate.Ownership `json:"following"`
 	Ahead     bool             `json:"ahead,omitempty"`
