@@ -55,7 +55,7 @@ func (s *Server) applyOnce(ctx context.Context, id identity, text string, revisi
 	if err != nil {
 		return wire.ManifestChange{}, err
 	}
-	change := wire.ManifestChange{Diff: plan.Diff, Revision: current.Revision}
+	change := wire.ManifestChange{Diff: plan.Diff, Warnings: plan.Warnings, Revision: current.Revision}
 	if dryRun || current.Revision != 0 && current.Text == text && len(plan.Create)+len(plan.Amend)+len(plan.Remove) == 0 {
 		return change, nil
 	}

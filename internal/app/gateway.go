@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/gateway"
+	"perdure/internal/manifest"
 	"perdure/internal/route"
 	"perdure/internal/wire"
 )
@@ -37,7 +39,7 @@ func RunGateway(ctx context.Context, c GatewayConfig) error {
 	}
 	o := gateway.Options{
 		Name: c.Name, Site: estate.SiteID(c.Site), Listen: c.Listen, AdminListen: c.Admin, AdminTLS: adminTLS, Data: c.DataDir,
-		Source: routes{nodes: n, gateway: c.Name, site: estate.SiteID(c.Site)}, UpstreamTLS: clientTLS, PeerTLS: clientTLS,
+		Source: routes{nodes: n, gateway: c.Name, site: estate.SiteID(c.Site), log: p.log}, UpstreamTLS: clientTLS, PeerTLS: clientTLS,
 	}
 	for _, g := range c.Gateways {
 		o.Peers = append(o.Peers, gateway.Peer{Name: g.Name, URL: g.URL})
@@ -67,14 +69,15 @@ type routes struct {
 	nodes   nodes
 	gateway string
 	site    estate.SiteID
+	log     *slog.Logger
 }
 
 // Watch delivers the whole input after every change, until ctx ends.
 func (r routes) Watch(ctx context.Context, deliver func(route.Input)) error {
-	w := world{groups: map[string]route.Owner{}, instances: map[string]route.Instance{}}
+	w := newWorld(r.log)
 	return r.nodes.c.Watch(ctx, client.WatchOptions{Prefixes: []string{"manifest", "groups/", "instances/"}}, func(u wire.Update) error {
 		if u.Reset {
-			w = world{groups: map[string]route.Owner{}, instances: map[string]route.Instance{}}
+			w = newWorld(r.log)
 		}
 		if !u.Reset && len(u.Changes) == 0 {
 			return nil
@@ -100,6 +103,11 @@ type world struct {
 	static    []route.Instance
 	groups    map[string]route.Owner
 	instances map[string]route.Instance
+	log       *slog.Logger
+}
+
+func newWorld(log *slog.Logger) world {
+	return world{groups: map[string]route.Owner{}, instances: map[string]route.Instance{}, log: log}
 }
 
 func (w *world) take(c wire.Change) error {
@@ -143,9 +151,10 @@ func (w *world) takeManifest(c wire.Change) error {
 	if err := json.Unmarshal(c.Value, &m); err != nil {
 		return errs.New(errs.Internal, "the manifest cannot be read: %w", err)
 	}
-	set, err := parse(m.Text)
-	if err != nil {
-		return err
+	// A manifest that an older version accepted and this one would not must not keep anybody from being routed.
+	set, problems := manifest.Known(manifest.File{Name: "applied manifest", Text: []byte(m.Text)})
+	if len(problems) > 0 {
+		w.log.Warn("the applied manifest is one that this version does not accept any more: routing as far as it can be read", "problems", len(problems), "first", problems[0].String())
 	}
 	w.systems, w.static = set.Routes()
 	return nil

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"slices"
 
 	"perdure/internal/estate"
@@ -16,14 +17,12 @@ type manifests struct{}
 // the set is applied whole, in one transaction, or not at all.
 func (manifests) Plan(current, next string, groups []wire.Group, incarnation estate.Incarnation, person string, now int64) (wire.ManifestPlan, error) {
 	var plan wire.ManifestPlan
-	old, err := parse(current)
-	if err != nil {
-		return plan, err
-	}
 	set, err := parse(next)
 	if err != nil {
 		return plan, err
 	}
+	old, warnings := applied(current, set, groups)
+	plan.Warnings = warnings
 	if err := manifest.Check(set); err != nil {
 		return plan, err
 	}
@@ -49,11 +48,116 @@ func (manifests) Plan(current, next string, groups []wire.Group, incarnation est
 	return plan, nil
 }
 
+// applied reads the manifest in force. One that this version of the language would not accept any more never keeps the next one from being
+// applied: it is compared as far as it can be read and, where its data is concerned, with the records of its groups, which say who holds what.
+func applied(text string, next manifest.Set, groups []wire.Group) (manifest.Set, []string) {
+	if text == "" {
+		return manifest.Set{}, nil
+	}
+	old, problems := manifest.Known(manifest.File{Name: "applied manifest", Text: []byte(text)})
+	if len(problems) == 0 {
+		return old, nil
+	}
+	warnings := []string{fmt.Sprintf("the applied manifest is one that this version does not accept any more (%s%s): it is compared as far as it can be read, and with the records of its groups",
+		problems[0], more(len(problems)-1))}
+	for _, g := range groups {
+		recall(&old, &g.Record)
+	}
+	for i := range next.Systems {
+		now := &next.Systems[i]
+		if before := old.System(now.Name); before != nil {
+			warnings = append(warnings, assume(before, now)...)
+		}
+	}
+	return old, warnings
+}
+
+func more(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %d more problems", n)
+}
+
+// recall writes into the set what a record says of its group: units, members and their sites.
+func recall(set *manifest.Set, rec *unit.Record) {
+	system := set.System(rec.System)
+	if system == nil {
+		set.Systems = append(set.Systems, manifest.System{Name: rec.System})
+		system = &set.Systems[len(set.Systems)-1]
+	}
+	group := system.Group(rec.Group)
+	if group == nil {
+		system.Groups = append(system.Groups, manifest.Group{Name: rec.Group})
+		group = &system.Groups[len(system.Groups)-1]
+	}
+	for _, m := range rec.Members {
+		i := slices.IndexFunc(group.Members, func(have manifest.Member) bool { return have.ID == m.ID })
+		if i < 0 {
+			group.Members = append(group.Members, manifest.Member{ID: m.ID})
+			i = len(group.Members) - 1
+		}
+		group.Members[i].Site, group.Members[i].Role = m.Site, m.Role
+	}
+	for _, id := range rec.Units {
+		i := slices.IndexFunc(system.Units, func(have manifest.Unit) bool { return have.Name == id })
+		if i < 0 {
+			system.Units = append(system.Units, manifest.Unit{Name: id})
+			i = len(system.Units) - 1
+		}
+		system.Units[i].Group = rec.Group
+	}
+}
+
+// assume takes from the next manifest what could not be read of the one in force, and says so: who owns which slots stands in no record.
+func assume(before, now *manifest.System) []string {
+	var warnings []string
+	if before.Slots == 0 {
+		before.Slots = now.Slots
+		warnings = append(warnings, fmt.Sprintf("system %s: its number of slots cannot be read any more and is taken to be %d: make sure that it was, or every key falls elsewhere", now.Name, now.Slots))
+	}
+	if len(before.Modules) == 0 {
+		before.Modules = now.Modules
+	}
+	for _, u := range now.Units {
+		i := slices.IndexFunc(before.Units, func(have manifest.Unit) bool { return have.Name == u.Name })
+		if i < 0 {
+			continue
+		}
+		old := &before.Units[i]
+		if old.Module == "" {
+			old.Module = u.Module
+		}
+		if len(old.Slots) == 0 && len(old.Overrides) == 0 {
+			old.Slots, old.Overrides = u.Slots, u.Overrides
+			warnings = append(warnings, fmt.Sprintf("system %s: the slots of unit %s cannot be read any more and are taken to be %s: make sure that they were, its data does not move", now.Name, u.Name, u.Slots))
+		}
+	}
+	return warnings
+}
+
 func parse(text string) (manifest.Set, error) {
 	if text == "" {
 		return manifest.Set{}, nil
 	}
 	return manifest.Parse(manifest.File{Name: "manifest", Text: []byte(text)})
+}
+
+// served looks whether the application is at the site a unit would go to: a deployment of its module, or a registered instance.
+func served(set manifest.Set, id estate.UnitID, to estate.SiteID, registered []wire.Instance) wire.Check {
+	check := wire.Check{Name: "application", OK: true, Detail: "its application is at site " + string(to)}
+	system, u := set.Unit(id)
+	if u == nil || system.Deployment(u.Module, to) != nil {
+		return check
+	}
+	if slices.ContainsFunc(registered, func(i wire.Instance) bool {
+		return i.System == system.Name && i.Site == to && !i.Leaving && (len(i.Units) == 0 || slices.Contains(i.Units, id))
+	}) {
+		return check
+	}
+	check.OK = false
+	check.Detail = fmt.Sprintf("module %s of system %s is not deployed at site %s: nobody would serve %s there; deploy and register it there first, or declare the deployment", u.Module, system.Name, to, id)
+	return check
 }
 
 // amends reports whether the manifest says something else than the record.

@@ -31,6 +31,7 @@ import (
 	"perdure/internal/estate"
 	"perdure/internal/etcdnode"
 	"perdure/internal/gateway"
+	"perdure/internal/manifest"
 	"perdure/internal/store"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
@@ -446,16 +447,33 @@ type switcher struct {
 	store *store.Store
 }
 
+// Switch looks, beside the controller's own checks, whether anybody would serve the unit where it goes. A planned switch to a site
+// without its application is refused; in an emergency people decide, and are told.
+func (s switcher) Switch(ctx context.Context, person string, id estate.UnitID, request wire.SwitchRequest) (wire.SwitchAnswer, error) {
+	// Where they cannot be read now, this check is left out: it must not stand in the way of an emergency.
+	m, unread := s.store.Manifest(ctx, wire.Local)
+	instances, also := s.store.Instances(ctx, wire.Local)
+	set, _ := manifest.Known(manifest.File{Name: "applied manifest", Text: []byte(m.Text)})
+	check := served(set, id, request.To, instances)
+	if unread != nil || also != nil {
+		check = wire.Check{Name: check.Name, Detail: "what is deployed at site " + string(request.To) + " cannot be read now"}
+	} else if !check.OK && request.Mode != unit.Emergency && !request.DryRun {
+		return wire.SwitchAnswer{}, errs.New(errs.Refused, "cannot switch %s to %s: %s", id, request.To, check.Detail)
+	}
+	answer, err := s.Controller.Switch(ctx, person, id, request)
+	if err == nil && request.DryRun {
+		answer.Checks = append(answer.Checks, check)
+	}
+	return answer, err
+}
+
 // Verify judges the accounts of a unit by its system's own query.
 func (s switcher) Verify(ctx context.Context, person string, id estate.UnitID) (wire.VerifyAnswer, error) {
 	m, err := s.store.Manifest(ctx, wire.Local)
 	if err != nil {
 		return wire.VerifyAnswer{}, err
 	}
-	set, err := parse(m.Text)
-	if err != nil {
-		return wire.VerifyAnswer{}, err
-	}
+	set, _ := manifest.Known(manifest.File{Name: "applied manifest", Text: []byte(m.Text)})
 	system, _ := set.Unit(id)
 	if system == nil {
 		return wire.VerifyAnswer{}, errs.New(errs.NotFound, "the manifest has no unit %q", id)

@@ -106,9 +106,7 @@ func startFake(t *testing.T) *fakeNode {
 	answer("POST /api/v1/units/{unit}/accept", func(*http.Request) any {
 		s := f.estate.Groups[0].Record.Switch
 		s.Approvals = append(s.Approvals, unit.Approval{By: "ann", At: now, Reason: "city lost"})
-		if len(s.Approvals) == 2 {
-			f.step()
-		}
+		// As the nodes do: the phase stays until they have decided, and a reader sees the change later.
 		return wire.SwitchAnswer{Unit: "u1", Group: "u1", Switch: f.estate.Groups[0].Record.Clone().Switch}
 	})
 	answer("POST /api/v1/units/{unit}/abort", func(*http.Request) any { return wire.SwitchAnswer{Unit: "u1", Group: "u1"} })

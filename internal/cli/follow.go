@@ -22,7 +22,7 @@ func (s *session) follow(ctx context.Context, c *client.Client, u estate.UnitID,
 		return errs.New(errs.Internal, "the node took the request but names no switch; see perdure status")
 	}
 	f.id = answer.Switch.ID
-	if f.noWait || answer.Switch.Phase == unit.Accepting {
+	if f.noWait || waitsForPeople(answer.Switch) {
 		if s.json {
 			return s.emit(answer)
 		}
@@ -59,6 +59,12 @@ func (s *session) follow(ctx context.Context, c *client.Client, u estate.UnitID,
 	return s.finish(u, &last)
 }
 
+// waitsForPeople reports whether an emergency needs a further person's word. With two it goes on by itself, though its phase is
+// still that of acceptance until the nodes have decided.
+func waitsForPeople(sw *unit.Switch) bool {
+	return sw.Phase == unit.Accepting && len(sw.Approvals) < 2
+}
+
 var errStillRunning = errs.New(errs.Unavailable, "the time to follow the switch is over")
 
 // stillRunning tells a person who stops following that the switch goes on.
@@ -70,7 +76,7 @@ func stillRunning(ctx context.Context, u estate.UnitID, sw *unit.Switch) error {
 }
 
 func (s *session) showWaiting(u estate.UnitID, sw *unit.Switch) {
-	if sw.Phase != unit.Accepting {
+	if !waitsForPeople(sw) {
 		fmt.Fprintln(s.Out, s.say(startedLine, sw.ID))
 		return
 	}

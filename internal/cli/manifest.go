@@ -100,7 +100,18 @@ func (s *session) applied(ctx context.Context, read wire.Read) (manifest.Set, er
 	if err != nil {
 		return manifest.Set{}, err
 	}
-	return manifest.Parse(manifest.File{Name: "applied", Text: []byte(m.Text)})
+	set, problems := manifest.Known(manifest.File{Name: "applied", Text: []byte(m.Text)})
+	if len(problems) > 0 {
+		s.warn([]string{s.say(manifestOutgrown, len(problems), problems[0])})
+	}
+	return set, nil
+}
+
+// warn tells of what does not keep a command from going on.
+func (s *session) warn(warnings []string) {
+	for _, w := range warnings {
+		fmt.Fprintf(s.Err, "%s: %s\n", s.paint(yellow, s.say(warningWord)), w)
+	}
 }
 
 func (s *session) showDiff(from, to manifest.Set) error {
@@ -169,6 +180,7 @@ func (s *session) apply(ctx context.Context, args []string, dryRun, yes bool) er
 		return err
 	}
 	if !s.json {
+		s.warn(plan.Warnings)
 		s.printDiff(plan.Diff)
 		if len(plan.Diff) == 0 {
 			fmt.Fprintln(s.Out, s.say(noChange))

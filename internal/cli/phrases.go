@@ -22,6 +22,8 @@ const (
 	manifestGood
 	noChange
 	manifestApplied
+	manifestOutgrown
+	warningWord
 	problemCount
 	askApply
 
@@ -154,12 +156,14 @@ var phrases = [phraseCount]text{
 	outcomeUnknown: {"outcome unknown", "结果未知"},
 	interrupted:    {"interrupted", "已中断"},
 
-	doubtful:        {"doubtful", "存疑"},
-	manifestGood:    {"good: %d sites, %d systems, %d units", "通过：站点 %d 个，系统 %d 个，单元 %d 个"},
-	noChange:        {"nothing to change", "无变更"},
-	manifestApplied: {"applied as revision %d", "已生效，版本 %d"},
-	problemCount:    {"%d problems", "%d 个问题"},
-	askApply:        {"Apply these %d changes?", "应用以上 %d 处变更？"},
+	manifestOutgrown: {"the applied manifest is one that this version does not accept any more (%d problems, the first: %s); it is read as far as it goes", "当前清单已不被本版本接受（%d 个问题，首个：%s）；已按可读部分读取"},
+	warningWord:      {"warning", "警告"},
+	doubtful:         {"doubtful", "存疑"},
+	manifestGood:     {"good: %d sites, %d systems, %d units", "通过：站点 %d 个，系统 %d 个，单元 %d 个"},
+	noChange:         {"nothing to change", "无变更"},
+	manifestApplied:  {"applied as revision %d", "已生效，版本 %d"},
+	problemCount:     {"%d problems", "%d 个问题"},
+	askApply:         {"Apply these %d changes?", "应用以上 %d 处变更？"},
 
 	needsYes:     {"nobody can be asked here; give --yes", "此处无人可确认；请加 --yes"},
 	typeWord:     {"type %s to go on", "输入 %s 继续"},

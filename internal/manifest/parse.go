@@ -32,6 +32,14 @@ func Parse(files ...File) (Set, error) {
 	return set, nil
 }
 
+// Known reads what can be read of documents that were accepted once, by whatever version of the language: the set is as whole as the text,
+// and the problems say what this version does not understand or would not accept. Nothing new is ever taken in by it.
+func Known(files ...File) (Set, Problems) {
+	set, _, problems := read(files)
+	set.canonical()
+	return set, problems
+}
+
 // Doubts are what is allowed but hardly meant, or meant and worth saying aloud: wrong distances, shared fault domains of remote sites,
 // copies that protect from nothing. It expects files that Parse accepts.
 func Doubts(files ...File) Problems {

@@ -9,6 +9,8 @@ import (
 type ManifestPlan struct {
 	// Diff is for people: one line per change, first character '+', '-' or '~'.
 	Diff []string
+	// Warnings say what could not be compared; applying goes on.
+	Warnings []string
 	// Create are the first records of new groups, Amend the changes to existing ones, Remove the groups that go.
 	Create []unit.Record
 	Amend  []GroupAmend

@@ -40,6 +40,8 @@ type Manifest struct {
 type ManifestChange struct {
 	// Diff is for people: one line per change, first character '+', '-' or '~'.
 	Diff []string `json:"diff"`
+	// Warnings say what could not be compared with what is applied.
+	Warnings []string `json:"warnings,omitempty"`
 	// Applied is false for a dry run and where nothing changed.
 	Applied  bool  `json:"applied"`
 	Revision int64 `json:"revision"`
