@@ -7,6 +7,7 @@ wait load steady 30s
 step "the set is grown while the checkpointer stands still" failover
   fault kill process agent-u1-b
   wait u1 unprotected 20s
+  wait gap closed 20s
   fault freeze checkpointer of u1
   start process agent-u1-b
   pass 10s until u1 in-sync
