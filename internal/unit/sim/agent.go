@@ -65,7 +65,7 @@ type follower struct {
 func (w *world) newAgent(m *member) *agent {
 	a := &agent{w: w, m: m, self: unit.Self{Member: m.id}}
 	a.p = w.newProc("agent-"+string(m.id), m.site, m.ppm)
-	a.p.begin = a.begin
+	a.p.begin, a.p.member = a.begin, true
 	a.watch = w.newWatcher(a.p, a.learns, a.meets)
 	return a
 }

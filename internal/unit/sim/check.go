@@ -323,6 +323,10 @@ func (w *world) committed(c *cluster, g *group, old unit.Record, t unit.Transiti
 	switch t.Kind {
 	case unit.Grow:
 		w.stats.Grows++
+		// From now on the new member may be decided.
+		if o := g.member(rec.Owner.Member); c == w.top() && o != nil && o.db.mayRead() && o.site.steppedBack < o.db.leasedAt {
+			w.leases(o.db)
+		}
 		if c == w.top() && tr.newest != nil {
 			for _, l := range rec.InSync {
 				if m := g.decidable(rec, l); m != nil && !m.db.has(tr.newest) {

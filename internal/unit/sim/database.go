@@ -124,7 +124,7 @@ const (
 func (w *world) newDatabase(m *member) *database {
 	d := &database{w: w, m: m, dir: unit.EmptyDir}
 	d.p = w.newProc("db-"+string(m.id), m.site, m.ppm)
-	d.p.end = d.died
+	d.p.end, d.p.member = d.died, true
 	return d
 }
 

@@ -44,7 +44,7 @@ func (w *world) sound(m *member) bool {
 	}
 	near := 0
 	for _, n := range w.nodes {
-		if n.p.running() && w.linked(n.p, m.agent.p) {
+		if n.p.running() && w.linked(n.p, m.agent.p) && w.letsIn(m.agent.p, n.p) {
 			near++
 		}
 	}
@@ -78,7 +78,7 @@ func (w *world) couldServe(g *group, rec *unit.Record) bool {
 		}
 		near := 0
 		for _, n := range w.nodes {
-			if n.p.running() && n.cluster == c && w.linked(n.p, c.leader.p) && w.linked(n.p, m.agent.p) {
+			if n.p.running() && n.cluster == c && w.linked(n.p, c.leader.p) && w.linked(n.p, m.agent.p) && w.letsIn(m.agent.p, n.p) {
 				near++
 			}
 		}

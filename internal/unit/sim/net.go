@@ -27,6 +27,9 @@ func (w *world) reaches(from, to *proc) bool {
 // linked reports whether they go both ways.
 func (w *world) linked(a, b *proc) bool { return w.reaches(a, b) && w.reaches(b, a) }
 
+// letsIn reports whether a process can be called by another one.
+func (w *world) letsIn(p, from *proc) bool { return p.site.deaf == 0 || !p.member || p.site == from.site }
+
 // walReaches reports whether replication goes that way.
 func (w *world) walReaches(from, to *proc) bool {
 	i, j := at(from), at(to)
@@ -88,6 +91,9 @@ func call[T any](w *world, from, to *proc, timeout time.Duration, serve func(rep
 	settled := false
 	boot := from.boot
 	w.send(from, to, func() {
+		if !w.letsIn(to, from) {
+			return
+		}
 		serve(func(v T) {
 			w.send(to, from, func() {
 				if !settled && from.boot == boot {

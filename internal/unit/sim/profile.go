@@ -106,7 +106,7 @@ func (p *profile) choose(name Profile) {
 		p.sites, p.gap = 5, 4*time.Second
 	case Owners:
 		set(4, databaseCrash, databasePause, siteDown, sitePause, isolate, backendCrash, cancelCommits, agentCrash, hostCrash)
-		set(2, walCut, copyPause, replayConflict, nodeLag, agentPause, falseDeath, copyCrash)
+		set(2, deafSite, walCut, copyPause, replayConflict, nodeLag, agentPause, falseDeath, copyCrash)
 		p.gap = 8 * time.Second
 	case Store:
 		set(4, leaderCrash, nodeCrash, nodePause, nodeLag, majorityDown, cutBoth, cutOneWay, lateNet, lossyNet, slowStore)
@@ -123,6 +123,7 @@ func (p *profile) choose(name Profile) {
 		p.switches, p.gap, p.failover, p.hiccups = 0, 5*time.Second, unit.Auto, 0
 	case Isolation:
 		set(6, isolate, controlCut, sitePause)
+		set(4, deafSite, copyCrash)
 		set(2, wallStep, lateNet, cutBoth)
 		p.failover, p.gap, p.think, p.minInSync = unit.Auto, 12*time.Second, 100*time.Millisecond, 0
 	case Aborted:

@@ -38,6 +38,7 @@ const (
 	replayConflict
 	slowStore
 	falseDeath
+	deafSite
 	faults
 )
 
@@ -221,6 +222,11 @@ func (w *world) fault(kind int) {
 		n := w.nodes[w.rng.IntN(len(w.nodes))]
 		n.lagBy = w.long(200*time.Millisecond, 6*time.Second)
 		w.lasting(w.long(2*time.Second, 20*time.Second), func() { n.lagBy = 0 })
+	case deafSite:
+		x, d := w.faultySite(), w.long(time.Second, 15*time.Second)
+		w.tracef("weather", "nobody elsewhere is let in to the agents and databases of site %s for %s", x.id, d)
+		x.deaf++
+		w.lasting(d, func() { x.deaf = max(0, x.deaf-1) })
 	case falseDeath:
 		w.owner(w.anyGroup()).agent.misreads = true
 	case slowStore:
@@ -428,6 +434,7 @@ func (w *world) calm() {
 	w.weather.badNet, w.slowStore = 0, 0
 	for _, s := range w.sites {
 		s.dark = false
+		s.deaf = 0
 	}
 	for _, n := range w.nodes {
 		n.lagBy = 0

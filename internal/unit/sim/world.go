@@ -125,6 +125,8 @@ type site struct {
 	// steppedBack is when the wall clock was last set back.
 	steppedBack int64
 	dark        bool // without power
+	// deaf counts what keeps others from calling its agents and databases; what they ask of others is answered.
+	deaf int
 }
 
 const noTime = int64(-1) << 62
@@ -267,6 +269,7 @@ type proc struct {
 	ppm    int64 // how fast its monotonic clock runs, parts per million beside true time
 	begin  func()
 	end    func()
+	member bool // an agent or a database
 	// deadSince is when it died, for whoever starts it again; startedAt when it began; haltedAt when it last did not run.
 	deadSince, startedAt, haltedAt int64
 }
