@@ -57,8 +57,8 @@ func (r *running) fault(ctx context.Context, out *story.Progress, f story.Fault)
 		return err
 	}
 	switch {
-	case f.Kind == story.Crash, f.Kind == story.Kill && len(f.Databases) > 0, f.Kind == story.Terminate, f.Kind == story.Cancel, f.Kind == story.Promote:
-		// Whoever looks after it starts it again: the fault is its death. What was terminated, cancelled or promoted is so at once.
+	case f.Kind == story.Crash, f.Kind == story.Kill && len(f.Databases) > 0, f.Kind == story.Terminate, f.Kind == story.Cancel, f.Kind == story.Promote, f.Kind == story.Restart:
+		// Whoever looks after it starts it again: the fault is its death. What was terminated, cancelled, promoted or restarted is so at once.
 		return r.hist.Fault(b.end())
 	}
 	r.faultMu.Lock()
@@ -137,7 +137,7 @@ func (r *running) aim(ctx context.Context, f story.Fault) (*broken, error) {
 			return nil, err
 		}
 		b.names = append(b.names, serverName(f.Part, member))
-		if f.Kind == story.Kill || f.Kind == story.Crash {
+		if f.Kind == story.Kill || f.Kind == story.Crash || f.Kind == story.Restart {
 			lives = append(lives, member)
 		}
 	}
@@ -251,7 +251,7 @@ func (r *running) database(ctx context.Context, name string) (estate.MemberID, e
 // strike does what the fault says.
 func (r *running) strike(ctx context.Context, b *broken) error {
 	f := b.fault
-	if f.Part != story.Whole || f.Kind == story.Promote {
+	if f.Part != story.Whole || f.Kind == story.Promote || f.Kind == story.Restart {
 		return r.strikeServer(ctx, b)
 	}
 	switch f.Kind {
@@ -302,7 +302,7 @@ func (r *running) strike(ctx context.Context, b *broken) error {
 			}
 		}
 		return nil
-	case story.Terminate, story.Cancel, story.Promote: // strikeServer
+	case story.Terminate, story.Cancel, story.Promote, story.Restart: // strikeServer
 	}
 	return errs.New(errs.Internal, "the lab does not know the fault %s", f.Kind)
 }
@@ -370,7 +370,7 @@ func (r *running) mend(ctx context.Context, b *broken, reset bool) error {
 		if len(held) > 0 {
 			return r.sup.Resume(held...)
 		}
-	case story.Crash, story.Terminate, story.Cancel, story.Promote:
+	case story.Crash, story.Terminate, story.Cancel, story.Promote, story.Restart:
 	}
 	return nil
 }

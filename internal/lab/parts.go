@@ -41,19 +41,18 @@ func serverName(p story.Part, m estate.MemberID) string {
 func (r *running) strikeServer(ctx context.Context, b *broken) error {
 	for _, name := range b.names {
 		member := strings.TrimPrefix(name, databaseWord)
-		if b.fault.Kind == story.Promote {
-			if err := r.promote(ctx, estate.MemberID(member)); err != nil {
-				return err
-			}
-			continue
+		var err error
+		switch {
+		case b.fault.Kind == story.Promote:
+			err = r.promote(ctx, estate.MemberID(member))
+		case b.fault.Kind == story.Restart:
+			err = r.sup.RestartDatabase(ctx, member, r.server)
+		case b.fault.Part == story.Agent:
+			err = r.sup.SignalAlone(name, signals[b.fault.Kind])
+		default:
+			err = r.sup.SignalPart(member, parts[b.fault.Part], signals[b.fault.Kind])
 		}
-		if b.fault.Part == story.Agent {
-			if err := r.sup.SignalAlone(name, signals[b.fault.Kind]); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := r.sup.SignalPart(member, parts[b.fault.Part], signals[b.fault.Kind]); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -329,7 +329,7 @@ fault freeze site a | process node-a | database u1 [2s]
 fault crash backend of u1             kill -9 of one session of an application; the server begins anew
 fault terminate|cancel backends of u1 sessions of applications are ended, or what they wait for is cancelled
 fault freeze checkpointer|startup|agent of u1 [2s]
-fault promote database u1-b           by hand, past the product
+fault promote|restart database u1-b   by hand, past the product
 fault fill disk u1-a                  needs: disk u1-a 512MiB, before the start, and root
 fault starve 4                        busy loops beside everything
 heal                                  ends all faults; heal a, heal a-b, heal site a, heal process P, heal database u1, heal disk D, heal starve

@@ -131,11 +131,16 @@ func environment(pid int) []string {
 
 // commandLine is what a process says it is; PostgreSQL's say what they do, for example "postgres: u1-a.1: checkpointer".
 func commandLine(pid int) string {
+	return strings.TrimRight(strings.Join(arguments(pid), " "), " ")
+}
+
+// arguments are what a process was started with, the program first; nil where that is not for us to see.
+func arguments(pid int) []string {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
 	if err != nil {
-		return ""
+		return nil
 	}
-	return strings.TrimRight(strings.ReplaceAll(string(text), "\x00", " "), " ")
+	return strings.Split(strings.TrimRight(string(text), "\x00"), "\x00")
 }
 
 // workingDir is where a process works; "" where that is not for us to see.

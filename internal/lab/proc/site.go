@@ -2,6 +2,7 @@ package proc
 
 import (
 	"context"
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -100,6 +101,33 @@ func (s *Supervisor) SignalPart(member string, part Part, sig syscall.Signal) er
 	}
 	signalAll(found, sig)
 	return nil
+}
+
+// RestartDatabase kills a server and starts it again with the same arguments, as a person or another supervisor does that knows nothing
+// of its agent. user is who runs it, nil for the present one.
+func (s *Supervisor) RestartDatabase(ctx context.Context, member string, user *syscall.Credential) error {
+	roots, err := s.roots([]string{databaseWord + member})
+	if err != nil {
+		return err
+	}
+	for pid := range roots {
+		args, dir := arguments(pid), workingDir(pid)
+		if len(args) == 0 || dir == "" {
+			break
+		}
+		cmd := exec.Command(args[0], args[1:]...)
+		// The mark in the environment goes with it, so it ends with the lab.
+		cmd.Dir, cmd.Env, cmd.SysProcAttr = dir, environment(pid), &syscall.SysProcAttr{Credential: user, Setsid: true}
+		if err := s.kill(ctx, roots); err != nil {
+			return err
+		}
+		if err := cmd.Start(); err != nil {
+			return errs.New(errs.Unavailable, "cannot start the server of %s by hand: %w", member, err)
+		}
+		s.wg.Go(func() { _ = cmd.Wait() }) // how it ended is nobody's business here: it is killed with the lab
+		return nil
+	}
+	return errs.New(errs.NotFound, "the server of %s does not run", member)
 }
 
 // SignalAlone sends a signal to a process and to nobody that it started: a server goes on without its agent.

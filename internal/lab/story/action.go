@@ -215,7 +215,7 @@ func linkWord(w *words) *Link {
 // parseFault reads what is broken.
 func parseFault(w *words) Action {
 	f := Fault{}
-	switch w.one("cut", "kill", "crash", "freeze", "stop", "loss", "fill", "starve", "terminate", "cancel", "promote") {
+	switch w.one("cut", "kill", "crash", "freeze", "stop", "loss", "fill", "starve", "terminate", "cancel", "promote", "restart") {
 	case "cut":
 		f.Kind = Cut
 		f.Link = linkWord(w)
@@ -254,6 +254,10 @@ func parseFault(w *words) Action {
 	case "cancel":
 		f.Kind = Cancel
 		parseBackends(w, &f)
+	case "restart":
+		f.Kind = Restart
+		w.one("database")
+		f.Databases = databases(w)
 	case "promote":
 		f.Kind = Promote
 		w.one("database")

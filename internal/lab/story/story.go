@@ -163,6 +163,7 @@ const (
 
 	Terminate FaultKind = "terminate" // sessions of applications are ended, as an impatient person does
 	Cancel    FaultKind = "cancel"    // what sessions of applications wait for is cancelled
+	Restart   FaultKind = "restart"   // a server is killed and started again by hand, past its agent
 	Promote   FaultKind = "promote"   // a copy is made writable by hand, past the product
 )
 

@@ -36,6 +36,7 @@ step "lost city" emergency loss no-survivor
   fault terminate backends of u1
   fault cancel backends of u1-a harmless
   fault promote database u1-b
+  fault restart database u1
   fault loss a-c 1% stall 400ms
   wait u1 unprotected 5s
   pass 5s until u1 in-sync
