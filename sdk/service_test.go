@@ -1,0 +1,455 @@
+package sdk_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"perdure/internal/guard"
+	"perdure/internal/pgtest"
+	"perdure/sdk"
+)
+
+// businessSQL is the least business: every payment leaves one row.
+const businessSQL = `
+create schema bank;
+create table bank.payment (id bigint generated always as identity, shape text not null, key text not null);
+select perdure.protect('bank.payment');
+grant usage on schema bank to perdure_app;
+grant select, insert on bank.payment to perdure_app;
+create function bank.pay(r perdure.request) returns perdure.answer language plpgsql volatile as $$
+declare a perdure.answer;
+begin
+  a := perdure.once(r);
+  if a.status is not null then return a; end if;
+  insert into bank.payment (shape, key) values ('function', r.key);
+  return perdure.settle(r, 201, 'application/json', convert_to('{"paid":"' || r.key || '"}', 'UTF8'), array['acc-1'], 5);
+end $$;`
+
+// counter is a service with the three shapes of work, on a real server.
+type counter struct {
+	*testing.T
+	server *pgtest.Server
+	agent  *pgx.Conn
+	unit   *sdk.Unit
+	http   *httptest.Server
+}
+
+func newCounter(t *testing.T, settings map[string]string) *counter {
+	t.Helper()
+	s := pgtest.Start(t, pgtest.Options{Settings: settings})
+	c := &counter{T: t, server: s, agent: s.Connect()}
+	if err := guard.Install(t.Context(), c.agent); err != nil {
+		t.Fatal(err)
+	}
+	c.exec(guard.SessionSQL)
+	s.Exec(businessSQL)
+	c.open(1)
+	var err error
+	if c.unit, err = sdk.Open("u1", s.URL("perdure_app"), sdk.Options{RunningWait: -1}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.unit.Close)
+	service := &sdk.Service{Units: map[string]*sdk.Unit{"u1": c.unit}}
+	mux := http.NewServeMux()
+	handle := func(shape string, work func(*sdk.Incoming) sdk.Work) {
+		mux.Handle("POST /"+shape, service.Handle(func(in *sdk.Incoming) (sdk.Work, error) {
+			in.RoutingKey = "acc-1" // there is no gateway here
+			return work(in), nil
+		}))
+	}
+	insert := "insert into bank.payment (shape, key) values ($1, $2)"
+	paid := func(in *sdk.Incoming) sdk.Result {
+		return sdk.Result{Status: 201, ContentType: "application/json", Body: fmt.Appendf(nil, `{"paid":%q}`, in.Header.Get(sdk.HeaderKey)), Accounts: []string{"acc-1"}, Amount: "5"}
+	}
+	handle("function", func(*sdk.Incoming) sdk.Work { return sdk.Function("bank.pay") })
+	handle("pipeline", func(in *sdk.Incoming) sdk.Work {
+		return sdk.Pipeline{
+			Queue:  func(b *pgx.Batch) { b.Queue(insert, "pipeline", in.Header.Get(sdk.HeaderKey)) },
+			Result: paid(in),
+		}
+	})
+	handle("interactive", func(in *sdk.Incoming) sdk.Work {
+		return sdk.Interactive(func(ctx context.Context, tx sdk.Tx) (sdk.Result, error) {
+			if _, err := tx.Exec(ctx, insert, "interactive", in.Header.Get(sdk.HeaderKey)); err != nil {
+				return sdk.Result{}, err
+			}
+			if bytes.Contains(in.Payload, []byte("too much")) {
+				return sdk.Result{}, sdk.Refuse(http.StatusUnprocessableEntity, "Insufficient funds", "it is too much")
+			}
+			return paid(in), nil
+		})
+	})
+	c.http = httptest.NewServer(mux)
+	t.Cleanup(c.http.Close)
+	return c
+}
+
+func (c *counter) exec(sql string, args ...any) {
+	c.Helper()
+	if _, err := c.agent.Exec(context.Background(), sql, args...); err != nil {
+		c.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func (c *counter) open(epoch int) {
+	c.Helper()
+	c.exec(guard.OpenSQL, []string{"u1"}, 1, "ab12", epoch, "u1-a")
+}
+
+type said struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (c *counter) post(shape, key, body string) said {
+	c.Helper()
+	r, err := http.NewRequestWithContext(c.Context(), http.MethodPost, c.http.URL+"/"+shape, strings.NewReader(body))
+	if err != nil {
+		c.Fatal(err)
+	}
+	if key != "" {
+		r.Header.Set(sdk.HeaderKey, key)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		c.Fatal(err)
+	}
+	return said{res.StatusCode, res.Header, string(text)}
+}
+
+// payments counts the effects of a key.
+func (c *counter) payments(key string) int {
+	c.Helper()
+	var n int
+	if err := c.agent.QueryRow(context.Background(), "select count(*) from bank.payment where key = $1", key).Scan(&n); err != nil {
+		c.Fatal(err)
+	}
+	return n
+}
+
+// want looks at an answer and at the number of effects that its key has had.
+func (c *counter) want(got said, status int, outcome, key string, effects int) {
+	c.Helper()
+	if got.status != status || got.header.Get(sdk.HeaderOutcome) != outcome {
+		c.Errorf("%d %q %s, want %d %q", got.status, got.header.Get(sdk.HeaderOutcome), got.body, status, outcome)
+	}
+	if n := c.payments(key); n != effects {
+		c.Errorf("key %s had %d effects, want %d", key, n, effects)
+	}
+}
+
+func TestEveryShapeKeepsTheContractOfTheKey(t *testing.T) {
+	c := newCounter(t, nil)
+	for _, shape := range []string{"function", "pipeline", "interactive"} {
+		key := "k-" + shape
+		c.want(c.post(shape, "", "pay"), 400, "", "", 0)
+		first := c.post(shape, key, "pay")
+		c.want(first, 201, "committed", key, 1)
+		if o := first.header.Get(sdk.HeaderOwnership); o != "1.ab12.1" {
+			t.Errorf("%s: ownership %q", shape, o)
+		}
+		var receipt struct {
+			Seq      int64
+			Amount   string
+			Accounts []string
+		}
+		if err := json.Unmarshal([]byte(first.header.Get(sdk.HeaderReceipt)), &receipt); err != nil || receipt.Amount != "5" || receipt.Seq == 0 || len(receipt.Accounts) != 1 {
+			t.Errorf("%s: receipt %s, %v", shape, first.header.Get(sdk.HeaderReceipt), err)
+		}
+		again := c.post(shape, key, "pay")
+		c.want(again, 201, "replayed", key, 1)
+		if again.body != first.body || again.header.Get("Content-Type") != first.header.Get("Content-Type") || again.header.Get(sdk.HeaderReplayed) != "true" {
+			t.Errorf("%s: the repetition says %+v, the first said %+v", shape, again, first)
+		}
+		c.want(c.post(shape, key, "pay more"), 422, "", key, 1)
+		if quoted := c.post(shape, `"`+key+`"`, "pay"); quoted.status != 201 || quoted.header.Get(sdk.HeaderOutcome) != "replayed" {
+			t.Errorf("%s: the same key in quotes: %+v", shape, quoted)
+		}
+	}
+	// A refusal of the business is a result like any other: stored, and repeated word for word.
+	first := c.post("interactive", "k-refused", "too much")
+	c.want(first, 422, "refused", "k-refused", 0)
+	again := c.post("interactive", "k-refused", "too much")
+	c.want(again, 422, "replayed", "k-refused", 0)
+	if again.body != first.body {
+		t.Errorf("the refusal changed from %s to %s", first.body, again.body)
+	}
+}
+
+func TestRunningRequestIsToldApartFromADoneOne(t *testing.T) {
+	c := newCounter(t, nil)
+	other := c.server.ConnectAs("perdure_app")
+	for _, sql := range []string{"begin", "select perdure.once(row('u1', 0, 'anonymous', 'acc-1', 'k1', $1)::perdure.request)"} {
+		var args []any
+		if sql != "begin" {
+			args = append(args, sdk.Fingerprint("POST", "/function", []byte("pay")))
+		}
+		if _, err := other.Exec(t.Context(), sql, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	running := c.post("function", "k1", "pay")
+	c.want(running, 409, "running", "k1", 0)
+	if running.header.Get("Retry-After") == "" {
+		t.Error("409 without Retry-After")
+	}
+	if _, err := other.Exec(t.Context(), "rollback"); err != nil {
+		t.Fatal(err)
+	}
+	c.want(c.post("function", "k1", "pay"), 201, "committed", "k1", 1)
+}
+
+func TestNothingHappensWhereTheUnitIsNotOpen(t *testing.T) {
+	c := newCounter(t, nil)
+	c.want(c.post("function", "before", "pay"), 201, "committed", "before", 1)
+	c.exec(guard.CloseSQL, []string{"u1"})
+	for _, shape := range []string{"function", "pipeline", "interactive"} {
+		got := c.post(shape, "k-"+shape, "pay")
+		c.want(got, 503, "not-owner", "k-"+shape, 0)
+		if got.header.Get(sdk.HeaderOwnership) != "" {
+			t.Errorf("%s: who owns nothing speaks in ownership %s", shape, got.header.Get(sdk.HeaderOwnership))
+		}
+	}
+	c.want(c.post("function", "before", "pay"), 503, "not-owner", "before", 1) // not even what is stored
+	c.open(2)
+	got := c.post("function", "k-function", "pay")
+	c.want(got, 201, "committed", "k-function", 1)
+	if o := got.header.Get(sdk.HeaderOwnership); o != "1.ab12.2" {
+		t.Errorf("ownership %q", o)
+	}
+	again := c.post("function", "before", "pay")
+	c.want(again, 201, "replayed", "before", 1)
+	// A restart of the server is another life: closed until it is opened anew (I1).
+	c.server.Restart()
+	c.agent = c.server.Connect()
+	c.server.Await("the new life refuses", func(context.Context) error {
+		if got := c.post("function", "after", "pay"); got.status != 503 || got.header.Get(sdk.HeaderOutcome) != "not-owner" {
+			return fmt.Errorf("%+v", got)
+		}
+		return nil
+	})
+}
+
+func TestKeyOutsideTheRetentionIsRefusedAndNotExecuted(t *testing.T) {
+	c := newCounter(t, nil)
+	c.exec("select perdure.set_retention('u1', interval '1 hour')")
+	at := func(when time.Time) string { // a version 7 UUID carries its time
+		ms := fmt.Sprintf("%012x", when.UnixMilli())
+		return ms[:8] + "-" + ms[8:] + "-7abc-8abc-0123456789ab"
+	}
+	old, fresh := at(time.Now().Add(-2*time.Hour)), at(time.Now())
+	got := c.post("function", old, "pay")
+	c.want(got, 422, "", old, 0)
+	if !strings.Contains(got.body, "too old") {
+		t.Errorf("%s", got.body)
+	}
+	c.want(c.post("function", fresh, "pay"), 201, "committed", fresh, 1)
+	// What is older than the retention is purged, what is not stays.
+	c.want(c.post("function", "aged", "pay"), 201, "committed", "aged", 1)
+	c.exec("update perdure.record set recorded_at = recorded_at - interval '2 hours' where key = 'aged'")
+	if n, err := c.unit.Purge(t.Context(), 100); err != nil || n != 1 {
+		t.Errorf("purged %d, %v", n, err)
+	}
+	c.want(c.post("function", fresh, "pay"), 201, "replayed", fresh, 1)
+}
+
+// stalled makes every commit wait for a copy that there is not, as when the in-sync copy has just died.
+func (c *counter) stalled() {
+	c.Helper()
+	c.exec("alter system set synchronous_standby_names = 'nobody'")
+	c.exec("select pg_reload_conf()")
+	c.server.Await("commits wait", func(ctx context.Context) error {
+		var defined bool
+		if err := c.server.Connect().QueryRow(ctx, "select current_setting('synchronous_standby_names') <> ''").Scan(&defined); err != nil || !defined {
+			return fmt.Errorf("%v, %w", defined, err)
+		}
+		return nil
+	})
+}
+
+// inCommit gives the process of the SDK that waits in its COMMIT.
+func (c *counter) inCommit() (pid int) {
+	c.Helper()
+	c.server.Await("a commit waits", func(ctx context.Context) error {
+		return c.agent.QueryRow(ctx, "select pid from pg_stat_activity where wait_event = 'SyncRep' and application_name = 'perdure-sdk'").Scan(&pid)
+	})
+	return pid
+}
+
+// released lets commits go on without a copy.
+func (c *counter) released() {
+	c.Helper()
+	c.exec("alter system reset synchronous_standby_names")
+	c.exec("select pg_reload_conf()")
+}
+
+func (c *counter) begin(shape, key string) <-chan said {
+	answer := make(chan said, 1)
+	go func() { answer <- c.post(shape, key, "pay") }()
+	return answer
+}
+
+// repeated sends the request again until the database takes requests, and wants the stored answer and one effect.
+func (c *counter) repeated(shape, key string) {
+	c.Helper()
+	var got said
+	c.server.Await("the repetition is answered", func(context.Context) error {
+		if got = c.post(shape, key, "pay"); got.status != 201 {
+			return fmt.Errorf("%+v", got)
+		}
+		return nil
+	})
+	c.want(got, 201, "replayed", key, 1)
+}
+
+func TestCommitThatIsCutShortIsUnknownAndItsRepetitionHasNoSecondEffect(t *testing.T) {
+	c := newCounter(t, nil)
+	for _, shape := range []string{"function", "pipeline", "interactive"} {
+		for how, end := range map[string]string{
+			"the connection is lost": "select pg_terminate_backend($1)",
+			// The server calls this a success, with a warning of class 01.
+			"the wait is cancelled": "select pg_cancel_backend($1)",
+		} {
+			key := shape + ", " + how
+			key = strings.ReplaceAll(strings.ReplaceAll(key, ",", ""), " ", "-")
+			c.stalled()
+			answer := c.begin(shape, key)
+			c.exec(end, c.inCommit())
+			got := <-answer
+			if got.status != 503 || got.header.Get(sdk.HeaderOutcome) != "unknown" || got.header.Get(sdk.HeaderOwnership) != "" || !strings.Contains(got.body, "same Idempotency-Key") {
+				t.Errorf("%s, %s: %+v", shape, how, got)
+			}
+			c.released()
+			c.repeated(shape, key)
+		}
+	}
+}
+
+func TestClientThatGivesUpDuringCommitCancelsNothing(t *testing.T) {
+	c := newCounter(t, nil)
+	c.stalled()
+	ctx, giveUp := context.WithCancel(t.Context())
+	gaveUp := make(chan error, 1)
+	go func() {
+		_, err := c.unit.Run(ctx, sdk.Request{Caller: "anonymous", RoutingKey: "acc-1", Key: "k1", Hash: sdk.Fingerprint("POST", "/function", []byte("pay"))}, sdk.Function("bank.pay"))
+		gaveUp <- err
+	}()
+	pid := c.inCommit()
+	giveUp()
+	var f *sdk.Failure
+	if err := <-gaveUp; !errors.As(err, &f) || f.Outcome != sdk.Unknown {
+		t.Errorf("given up: %v", err)
+	}
+	if still := c.inCommit(); still != pid {
+		t.Errorf("process %d waits, not %d: somebody ended the COMMIT", still, pid)
+	}
+	c.released()
+	c.repeated("function", "k1")
+}
+
+func TestMessageWhoseAnswerWasLostIsSentAgainUnderItsKey(t *testing.T) {
+	c := newCounter(t, nil)
+	tell := sdk.Interactive(func(ctx context.Context, tx sdk.Tx) (sdk.Result, error) {
+		_, err := tx.Exec(ctx, `select perdure.send(row('u1', 0, 'teller', 'acc-1', 'k1', '\x01')::perdure.request, '/v1/credits', 'acc-9', '\x7b7d')`)
+		return sdk.Result{Status: 202, ContentType: "text/plain", Body: []byte("sent")}, err
+	})
+	if _, err := c.unit.Run(t.Context(), sdk.Request{Caller: "teller", RoutingKey: "acc-1", Key: "k1", Hash: []byte{1}}, tell); err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	taken := map[string]int{} // what the destination did, by key
+	d := &sdk.Dispatcher{Unit: c.unit, Send: func(_ context.Context, m sdk.Message) (sdk.Verdict, string) {
+		keys = append(keys, m.Key)
+		if taken[m.Key] == 0 {
+			taken[m.Key]++
+			return sdk.Later, "the answer was lost"
+		}
+		return sdk.Delivered, "201 replayed"
+	}}
+	c.server.Await("the message is delivered", func(ctx context.Context) error {
+		if _, err := d.Round(ctx); err != nil {
+			return err
+		}
+		var left int
+		if err := c.agent.QueryRow(ctx, "select count(*) from perdure.outbox where done is null").Scan(&left); err != nil || left > 0 {
+			return fmt.Errorf("%d left, %w", left, err)
+		}
+		return nil
+	})
+	if len(keys) != 2 || keys[0] != keys[1] || taken[keys[0]] != 1 {
+		t.Errorf("sent as %v, taken %v", keys, taken)
+	}
+	// The copy of a unit, or a closed one, has nothing to send.
+	c.exec(guard.CloseSQL, []string{"u1"})
+	var f *sdk.Failure
+	if n, err := d.Round(t.Context()); n != 0 || !errors.As(err, &f) || f.Outcome != sdk.NotOwner {
+		t.Errorf("%d messages, %v", n, err)
+	}
+}
+
+func TestInstanceRegistersRenewsAndLeaves(t *testing.T) {
+	var mu sync.Mutex
+	var calls []string
+	called := make(chan string, 1000)
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		calls = append(calls, r.Method+" "+r.URL.Path+" "+string(body))
+		called <- r.Method
+	}))
+	defer node.Close()
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	ctx, leave := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- sdk.Register(ctx, sdk.Registration{
+			Nodes: []string{dead.URL, node.URL + "/"}, System: "bank", Site: "a", ID: "bank-a-1", URL: "http://app.a:7600", Units: []string{"u1"},
+			Every: 20 * time.Millisecond, TTL: 2 * time.Second,
+		})
+	}()
+	for range 2 { // the registration, and a renewal
+		if method := <-called; method != http.MethodPut {
+			t.Fatalf("%s before it leaves", method)
+		}
+	}
+	leave()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if want := `PUT /api/v1/instances/bank/a/bank-a-1 {"system":"bank","site":"a","id":"bank-a-1","url":"http://app.a:7600","units":["u1"],"ttlSeconds":2}`; calls[0] != want {
+		t.Errorf("registered by %s, want %s", calls[0], want)
+	}
+	if last := calls[len(calls)-1]; !strings.HasPrefix(last, "DELETE /api/v1/instances/bank/a/bank-a-1") {
+		t.Errorf("it left by %s", last)
+	}
+	for name, r := range map[string]sdk.Registration{
+		"without a node":        {System: "bank", Site: "a", ID: "x", URL: "http://x"},
+		"ends before a renewal": {Nodes: []string{"http://x"}, System: "bank", Site: "a", ID: "x", URL: "http://x", Every: time.Minute, TTL: time.Second},
+	} {
+		if err := sdk.Register(t.Context(), r); err == nil {
+			t.Errorf("registered %s", name)
+		}
+	}
+}
