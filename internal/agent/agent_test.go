@@ -159,6 +159,7 @@ func (b *bed) past() unit.Record {
 	rec := b.plane.record()
 	rec.Ownership, rec.Owner, rec.State, rec.Switch = rec.Past[len(rec.Past)-1].Ownership, rec.Past[len(rec.Past)-1].Owner, unit.Open, nil
 	rec.InSync = rec.Past[len(rec.Past)-1].InSync
+	rec.Down = &rec.Owner
 	return rec
 }
 

@@ -134,6 +134,9 @@ func TestNothingIsDoneBeforeTheNextSessionIsOnDisk(t *testing.T) {
 		d.start(b)
 		d.eventually("a growth is on its way", func() bool { return way.waiting() > 0 })
 		names := d.net.SyncNames(a)
+		if len(names) != 1 {
+			t.Fatalf("in force is %v while a growth is on its way", names)
+		}
 		d.always("the names in force stay", 10*time.Second, func() bool { return slices.Equal(names, d.net.SyncNames(a)) })
 		if err := way.land()[0]; err != nil {
 			t.Fatalf("nothing stood against it: %v", err)
@@ -186,7 +189,7 @@ func TestLeaseOfADeadAgentIsEndedByItsSuccessor(t *testing.T) {
 		d.drivers[a] = func(db driver.Database) driver.Database { return stepped{db} }
 		d.up()
 		d.eventually("plain reads pass", func() bool { return d.net.Reads(a, u1) })
-		d.severed(a, b, true)
+		d.plane.link(a).set(func(l *link) { l.down = true }) // nobody tells it what it owns
 		d.restart(a)
 		if took := d.eventually("plain reads end", func() bool { return !d.net.Reads(a, u1) }); took > unit.DefaultTiming().Promise+50*time.Millisecond {
 			t.Errorf("they passed for %s", took)

@@ -28,7 +28,9 @@ func (w *world) reaches(from, to *proc) bool {
 func (w *world) linked(a, b *proc) bool { return w.reaches(a, b) && w.reaches(b, a) }
 
 // letsIn reports whether a process can be called by another one.
-func (w *world) letsIn(p, from *proc) bool { return p.site.deaf == 0 || !p.member || p.site == from.site }
+func (w *world) letsIn(p, from *proc) bool {
+	return p.site.deaf == 0 || !p.member || p.site == from.site
+}
 
 // walReaches reports whether replication goes that way.
 func (w *world) walReaches(from, to *proc) bool {
