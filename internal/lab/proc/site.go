@@ -2,7 +2,9 @@ package proc
 
 import (
 	"context"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -121,6 +123,8 @@ func (s *Supervisor) RestartDatabase(ctx context.Context, member string, user *s
 		if err := s.kill(ctx, roots); err != nil {
 			return err
 		}
+		// Its agent stands still and has not taken note of the death, so the lock files look like those of a living server.
+		forgetLocks(dir, args)
 		if err := cmd.Start(); err != nil {
 			return errs.New(errs.Unavailable, "cannot start the server of %s by hand: %w", member, err)
 		}
@@ -128,6 +132,22 @@ func (s *Supervisor) RestartDatabase(ctx context.Context, member string, user *s
 		return nil
 	}
 	return errs.New(errs.NotFound, "the server of %s does not run", member)
+}
+
+// forgetLocks removes the lock files of a server that was killed.
+func forgetLocks(dir string, args []string) {
+	locks := []string{filepath.Join(dir, "postmaster.pid")}
+	for _, a := range args {
+		if sockets, ok := strings.CutPrefix(a, "unix_socket_directories="); ok {
+			for d := range strings.SplitSeq(sockets, ",") {
+				found, _ := filepath.Glob(filepath.Join(strings.Trim(d, ` "`), ".s.PGSQL.*.lock"))
+				locks = append(locks, found...)
+			}
+		}
+	}
+	for _, l := range locks {
+		_ = os.Remove(l) // one that is still there keeps the server from starting, and that shows
+	}
 }
 
 // SignalAlone sends a signal to a process and to nobody that it started: a server goes on without its agent.
