@@ -5,7 +5,8 @@
 //	Apply(record, transition) → record      every change of the store's record is one transition, judged here
 //	Next(record, self, view) → action       what the agent of a member does next
 //	Watch(record, sight) → order            what a node does about an owner that is silent or a switch that is stuck
-//	Promise                                 the promise of those who may replace an owner (I8)
+//	Promise, Lease                          the promise of those who may replace an owner, and what it lets the owner do (I8)
+//	Tracker                                 how long what an agent sees and knows has been so
 //
 // All of them are level-triggered: they look at what is, never at what was asked, so a process that is killed at any
 // moment is followed by one that reads the same record and goes on (I15).
@@ -13,7 +14,9 @@
 // The caller's duties: Apply is committed conditionally on the revision it was given; an action is carried out under the
 // lock of the data directory, after the record was read again under that lock; whatever an action reports is fsynced in the
 // agent's own file before the transition that depends on it is posted. An agent believes no record older than one it has
-// met, and raises Self.Session when it starts and when a transition that it posted got no answer.
+// met, and raises Self.Session when it starts and when a transition that it posted got no answer: before it does anything else.
+// Before it posts OwnerDown nothing of the server is left; before it posts Grow no lease in the database outlives the promise of
+// the new member. It ends a lease on its own clock, its predecessor's too.
 //
 // The rules are named I1–I17; refusals carry the name of the rule that forbids.
 //

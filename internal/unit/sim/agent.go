@@ -225,10 +225,6 @@ func (a *agent) askUpstream() {
 
 // act asks the protocol and does what it says, after the highest ownership met is on disk (I1).
 func (a *agent) act() {
-	if a.known.rev == 0 {
-		a.rest(agentTick)
-		return
-	}
 	if own := a.known.rec.Ownership; a.self.Seen.Less(own) {
 		a.save(func(s *unit.Self) {
 			if s.Seen.Less(own) {
@@ -248,7 +244,9 @@ func (a *agent) decide() {
 	if a.w.tracing() && action.Do != unit.Wait {
 		a.w.tracef(a.p.name, "%s %s %s%s: %s", action.Do, action.Transition.Kind, s.rec.Ownership, names(action.Lives), action.Why)
 	}
-	if action.Do == unit.Wait || action.Do == unit.Alarm || a.fails > 0 && action.Do == a.failed && a.p.mono() < a.until {
+	// Without a record there is one thing to do: whoever has met a higher incarnation closes (I10).
+	unknown := s.rev == 0 && (action.Do != unit.CloseGates || a.self.Seen.IsZero())
+	if unknown || action.Do == unit.Wait || action.Do == unit.Alarm || a.fails > 0 && action.Do == a.failed && a.p.mono() < a.until {
 		a.rest(agentTick)
 		return
 	}

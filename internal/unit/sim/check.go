@@ -187,10 +187,15 @@ func (w *world) leases(d *database) {
 	}
 }
 
-// leaseExcused: the agent did not run and the wall clock was set back meanwhile; then nobody ends the lease in time.
+// leaseExcused: the wall clock was set back while the agent did not run; then nobody ends the lease in time. An agent that runs
+// again does so within one promise.
 func (w *world) leaseExcused(d *database) bool {
 	s, a := d.m.site, d.m.agent.p
-	return s.steppedBack != 0 && s.steppedBack >= d.leasedAt && (!a.running() || a.haltedAt >= d.leasedAt)
+	if s.steppedBack == 0 || s.steppedBack < d.leasedAt {
+		return false
+	}
+	late := w.now-a.haltedAt > int64(w.timing.Promise)*11/10
+	return !a.running() || a.haltedAt >= d.leasedAt && !late
 }
 
 // readsCopy is called when an asynchronous copy answers a query: it must not have more than the in-sync set (I12).

@@ -1,7 +1,8 @@
 // Package sim is a deterministic simulator of the ownership protocol: the real decisions of package unit run among models of
 // the control store, nodes, agents, PostgreSQL, gateways, applications and clients, in virtual time, from one seed.
 //
-// The real part is unit.Apply, unit.Next, unit.Watch, unit.Promise and unit.Lease. Everything else is a model whose behaviour
+// The real part is unit.Apply, unit.Next, unit.Watch, unit.Tracker, unit.Promise and unit.Lease, and what else package unit decides
+// for agents and nodes. Everything else is a model whose behaviour
 // was measured on the real programs; DESIGN.md of package unit says which line of the measurements each model stands for.
 //
 // There is one goroutine and no clock: a world is a queue of events. A seed gives the same events, the same facts and the
