@@ -58,6 +58,7 @@ func (s *State) Closed() bool {
 		return true
 	case unit.Accepting, unit.Growing, unit.Done, unit.Failed, "":
 		return false
+	case unit.MarkShut, unit.MarkSevered, unit.MarkPromoted: // moments within a phase, never one themselves
 	}
 	return true
 }
