@@ -182,6 +182,9 @@ func (d *Database) stop(ctx context.Context, immediate bool) error {
 	p := d.attach()
 	if p == nil {
 		killRemains(d.o.DataDir)
+		if pid := postmasterOf(d.o.DataDir); pid != 0 { // nobody may take for dead what cannot be watched (I8)
+			return errs.New(errs.Unavailable, "cannot stop server process %d: the agent cannot watch it; see whether it is out of file descriptors", pid)
+		}
 		return nil
 	}
 	if err := p.end(ctx, immediate); err != nil {
