@@ -3,10 +3,11 @@ package sdk_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
-	"os/signal"
-	"syscall"
+	"net/http/httptest"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,8 +17,6 @@ import (
 
 // A payment service: one handler, one call. The function bank.transfer begins with perdure.once and ends with perdure.settle.
 func Example() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
 	unit, err := sdk.Open("u1", "host=db.a port=5432 dbname=bank user=perdure_app", sdk.Options{})
 	if err != nil {
 		slog.Error("cannot start", "error", err)
@@ -26,7 +25,8 @@ func Example() {
 	defer unit.Close()
 	service := &sdk.Service{Units: map[string]*sdk.Unit{"u1": unit}, Log: slog.Default()}
 
-	http.Handle("POST /v1/transfers", service.Handle(func(in *sdk.Incoming) (sdk.Work, error) {
+	mux := http.NewServeMux()
+	mux.Handle("POST /v1/transfers", service.Handle(func(in *sdk.Incoming) (sdk.Work, error) {
 		var t struct{ From, To, Amount string }
 		if err := in.Decode(&t); err != nil {
 			return nil, err
@@ -34,15 +34,29 @@ func Example() {
 		return sdk.Function("bank.transfer", t.From, t.To, t.Amount), nil
 	}))
 
-	server := &http.Server{Addr: ":7600", ReadHeaderTimeout: 5 * time.Second}
-	context.AfterFunc(ctx, func() {
-		finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
-		defer cancel()
-		_ = server.Shutdown(finish) // what has not ended by then is unknown to its clients
-	})
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		slog.Error("cannot serve", "error", err)
+	// A request without a key is refused before anything is asked of a database.
+	answer := httptest.NewRecorder()
+	mux.ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/v1/transfers", strings.NewReader(`{}`)))
+	fmt.Println(answer.Code, answer.Header().Get("Content-Type"))
+	// Output: 400 application/problem+json
+}
+
+// Serving until the process is told to end: what has begun is answered first.
+func ExampleService() {
+	serve := func(ctx context.Context, service *sdk.Service, decide func(*sdk.Incoming) (sdk.Work, error)) error {
+		server := &http.Server{Addr: ":7600", Handler: service.Handle(decide), ReadHeaderTimeout: 5 * time.Second}
+		context.AfterFunc(ctx, func() {
+			finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+			defer cancel()
+			_ = server.Shutdown(finish) // what has not ended by then is unknown to its clients
+		})
+		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
 	}
+	_ = serve
+	// Output:
 }
 
 // Work in any SQL, sent at once. What must not be committed raises an error in the database.
@@ -57,6 +71,7 @@ func ExamplePipeline() {
 		}
 	}
 	_ = pay("acc-1", "acc-2", "12.50")
+	// Output:
 }
 
 // Work in code between statements, with a message to another unit in the same transaction.
@@ -76,6 +91,7 @@ func ExampleInteractive() {
 		})
 	}
 	_ = pay(sdk.Request{}, "acc-1", 1250)
+	// Output:
 }
 
 // Balances leave behind a barrier, or under the lease where they may be on their way still.
@@ -87,6 +103,7 @@ func ExampleRead() {
 		return value, err
 	}
 	_ = balance
+	// Output:
 }
 
 // An instance tells the gateways about itself until it leaves.
@@ -98,4 +115,5 @@ func ExampleRegister() {
 		})
 	}
 	_ = run
+	// Output:
 }
