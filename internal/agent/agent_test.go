@@ -195,19 +195,24 @@ func TestStoreIsNotNeededToGoOn(t *testing.T) {
 }
 
 func TestHigherIncarnationClosesAtOnceAndForGood(t *testing.T) {
-	inBed(t, nil, func(d *bed) {
-		d.up()
-		d.plane.link(a).set(func(l *link) { l.met(estate.Incarnation{Counter: 2, ID: "y"}) })
-		if took := d.eventually("closed", func() bool { _, open := d.net.Open(a, u1); return !open }); took > time.Second {
-			t.Errorf("it took %s", took)
-		}
-		d.plane.link(a).set(func(l *link) { l.down = true })
-		d.restart(a)
-		d.always("closed", 5*time.Second, func() bool { _, open := d.net.Open(a, u1); return !open })
-		if seen := d.agents[a].state().Seen; seen.Incarnation.Counter != 2 {
-			t.Errorf("it has met %s", seen)
-		}
-	})
+	for name, met := range map[string]estate.Incarnation{"higher": {Counter: 2, ID: "y"}, "another recovery of the same origin": {Counter: 1, ID: "y"}} {
+		t.Run(name, func(t *testing.T) {
+			inBed(t, nil, func(d *bed) {
+				d.up()
+				d.plane.link(a).set(func(l *link) { l.met(met) })
+				if took := d.eventually("closed", func() bool { _, open := d.net.Open(a, u1); return !open }); took > time.Second {
+					t.Errorf("it took %s", took)
+				}
+				seen := d.agents[a].state().Seen
+				d.plane.link(a).set(func(l *link) { l.down = true })
+				d.restart(a)
+				d.always("closed", 5*time.Second, func() bool { _, open := d.net.Open(a, u1); return !open })
+				if now := d.agents[a].state().Seen; now != seen || !d.plane.record().Ownership.Less(now) {
+					t.Errorf("it has met %s, and knows of %s", seen, now)
+				}
+			})
+		})
+	}
 }
 
 func TestUnitThatLeftTheGroupIsClosedWithIt(t *testing.T) {

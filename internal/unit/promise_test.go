@@ -85,6 +85,11 @@ func TestRecordOfAHigherIncarnationIsNewerAtAnyRevision(t *testing.T) {
 	if !Newer(recovered, 3, old, 800) || Newer(old, 900, recovered, 3) || Newer(old, 800, old, 800) || !Newer(old, 801, old, 800) {
 		t.Error("incarnation first, then revision")
 	}
+	twin := estate.Incarnation{Counter: 1, ID: "z"}
+	both := Self{Seen: epoch(9)}
+	if !both.Meets(twin) || both.Meets(twin) || !epoch(1_000_000).Less(both.Seen) || !both.Seen.Less(recovered.Ownership) {
+		t.Errorf("another recovery of the same origin does not end both: %+v", both)
+	}
 	self := Self{Seen: epoch(9)}
 	if !self.Meets(recovered.Ownership.Incarnation) || self.Meets(recovered.Ownership.Incarnation) || self.Meets(epoch(1).Incarnation) {
 		t.Errorf("%+v", self)
