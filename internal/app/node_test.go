@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,6 +79,7 @@ func newEstate(t *testing.T, names ...string) *estateOfNodes {
 		peers = append(peers, Peer{Name: name, Site: name, URL: "https://" + c.Listen})
 		e.configs[name] = c
 	}
+	t.Cleanup(func() { e.stop(slices.Collect(maps.Keys(e.stops))...) })
 	for name, c := range e.configs {
 		c.Nodes, c.Store.Members = peers, maps.Clone(members)
 		e.configs[name] = c
@@ -87,28 +89,25 @@ func newEstate(t *testing.T, names ...string) *estateOfNodes {
 
 func (e *estateOfNodes) start(names ...string) {
 	for _, name := range names {
-		ctx, cancel := context.WithCancel(e.t.Context())
+		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
 		go func() { ended <- RunNode(ctx, e.configs[name]) }()
-		stopped := false
-		stop := func() {
-			if !stopped {
-				stopped = true
-				cancel()
-				if err := <-ended; err != nil {
-					e.t.Errorf("node %s: %v", name, err)
-				}
+		e.stops[name], e.ended[name] = sync.OnceFunc(func() {
+			cancel()
+			if err := <-ended; err != nil {
+				e.t.Errorf("node %s: %v", name, err)
 			}
-		}
-		e.stops[name], e.ended[name] = stop, ended
-		e.t.Cleanup(stop)
+		}), ended
 	}
 }
 
+// stop ends nodes, all at once.
 func (e *estateOfNodes) stop(names ...string) {
+	var wg sync.WaitGroup
 	for _, name := range names {
-		e.stops[name]()
+		wg.Go(e.stops[name])
 	}
+	wg.Wait()
 }
 
 func (e *estateOfNodes) client(name string) *client.Client {
