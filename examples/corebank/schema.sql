@@ -3,9 +3,17 @@
 
 create schema if not exists corebank;
 
+-- The name of an account. A check of the table would be made anew at every payment; this one where a name is written.
+do $$
+begin
+  if to_regtype('corebank.account_id') is null then
+    create domain corebank.account_id as text collate "C" check (value ~ '^[A-Za-z0-9._~:@+=/#*-]{1,128}$');
+  end if;
+end $$;
+
 -- Customers' accounts. What internal accounts hold is the sum of their journal lines: one row each would make every payment wait.
 create table if not exists corebank.account (
-  id      text          collate "C" primary key check (id ~ '^[A-Za-z0-9._~:@+=/#*-]{1,128}$'),
+  id      corebank.account_id primary key,
   slot    int           not null,
   opening numeric(20,2) not null,
   balance numeric(20,2) not null check (balance >= 0)
