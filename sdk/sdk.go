@@ -102,6 +102,8 @@ func Refuse(status int, title, detail string) *Refusal {
 // defaults of Options.
 const (
 	defaultMaxConns     = 16
+	defaultWarmConns    = 8
+	warmPeriod          = 5 * time.Second
 	defaultRunningWait  = time.Second
 	defaultAbandonAfter = time.Minute
 	defaultConnectWait  = 3 * time.Second

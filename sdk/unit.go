@@ -18,6 +18,8 @@ import (
 type Options struct {
 	// MaxConns bounds the connections of this instance to the unit's database; default 16. Commits that wait for a copy hold theirs.
 	MaxConns int
+	// WarmConns are kept open, to a copy too, so that a switch does not begin with a storm of logins; default 8, at most MaxConns.
+	WarmConns int
 	// RunningWait is how long a request waits for another one with the same key before it answers 409; default 1 s, negative: not at all.
 	RunningWait time.Duration
 	// AbandonAfter is how long work that nobody waits for any more may go on before its connection is closed; default 1 min.
@@ -42,7 +44,8 @@ type Unit struct {
 	abandoned map[*call]struct{}
 }
 
-// Open makes a Unit from a connection string (URL or key=value). It does not connect: the database may be down, and come back.
+// Open makes a Unit from a connection string (URL or key=value). It does not wait for connections: the database may be down, and
+// come back.
 func Open(unit, conninfo string, o Options) (*Unit, error) {
 	if unit == "" {
 		return nil, errors.New("cannot open a unit without a name")
@@ -58,7 +61,8 @@ func Open(unit, conninfo string, o Options) (*Unit, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	cfg.MaxConns = int32(o.MaxConns)
+	o.WarmConns = min(cmp.Or(o.WarmConns, defaultWarmConns), o.MaxConns)
+	cfg.MaxConns, cfg.MinConns, cfg.HealthCheckPeriod = int32(o.MaxConns), int32(max(0, o.WarmConns)), warmPeriod
 	cfg.ConnConfig.ConnectTimeout = cmp.Or(cfg.ConnConfig.ConnectTimeout, defaultConnectWait)
 	params := cfg.ConnConfig.RuntimeParams
 	params["application_name"] = cmp.Or(params["application_name"], o.Name)

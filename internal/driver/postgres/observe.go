@@ -82,6 +82,9 @@ func (d *Database) Observe(ctx context.Context) (driver.Observation, error) {
 		return driver.Observation{Directory: o.Directory, Running: o.Running, FreeBytes: o.FreeBytes}, nil
 	}
 	o.Answering = true
+	if o.InRecovery { // should it be promoted, the session that opens it is there already
+		_ = d.session("gate").do(ctx, func(context.Context, *pgx.Conn) error { return nil })
+	}
 	return o, nil
 }
 
