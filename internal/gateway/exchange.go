@@ -42,8 +42,9 @@ type exchange struct {
 	holding  bool      // counted in the gate as held
 	heldSize int       // bytes counted there
 	pause    time.Duration
-	away     bool     // the owner's answer to the last attempt was that it is not the owner
-	scouting *lookout // the request asks for all that were turned away
+	away     bool      // the owner's answer to the last attempt was that it is not the owner
+	scouting *lookout  // the request asks for all that were turned away
+	waited   *unitView // it has waited for the scout of this one
 	avoid    *instance
 	lastWhy  string
 	attempts int
@@ -204,6 +205,13 @@ func (x *exchange) run() *problem {
 				x.lastWhy = "the owner's site has no instance"
 				break
 			}
+			if clear, ahead := x.goesAhead(); !ahead {
+				x.lastWhy = "the owner has not taken a request yet"
+				if p := x.pauseFor(unprovenPause, clear); p != nil {
+					return p
+				}
+				continue
+			}
 			done, p := x.attempt(in, now)
 			if done || p != nil {
 				return p
@@ -243,6 +251,7 @@ func (x *exchange) attempt(in *instance, now time.Time) (done bool, p *problem) 
 	}
 	switch verdict {
 	case route.Deliver:
+		x.judged.lookout(x.reads).proven.Store(true)
 		return true, nil
 	case route.Elsewhere:
 		x.away = true

@@ -243,6 +243,36 @@ func TestOneRequestAsksForAllThatTheOwnerTurnedAway(t *testing.T) {
 	w.until("the hold is empty", func() bool { return w.held() == 0 })
 }
 
+func TestANewOwnershipIsTriedByOneRequestFirst(t *testing.T) {
+	const crowd = 20
+	next := newApp(t, "app-b", "b", own(1, 6))
+	asked := make(chan string, 10_000)
+	next.set(func() {
+		next.answer = func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Perdure-Outcome", "not-owner")
+			w.WriteHeader(503)
+			asked <- r.Header.Get("Idempotency-Key")
+		}
+	})
+	w := start(t, nil)
+	w.feed.put(t, with(input(1, "b", own(1, 6), next), state(unit.Promoting, unit.Promotion)))
+	var crowded []<-chan answer
+	for i := range crowd {
+		crowded = append(crowded, begin(func() answer { return w.keyed(fmt.Sprint("k", i)) }))
+	}
+	w.until("all are held", func() bool { return w.held() == crowd })
+	w.feed.put(t, input(2, "b", own(1, 6), next))
+	if first, second, third := <-asked, <-asked, <-asked; first != second || second != third {
+		t.Errorf("the new owner was asked by %s, %s and %s", first, second, third)
+	}
+	next.set(func() { next.answer = nil })
+	for _, got := range crowded {
+		if got := w.answered(got); got.status != 200 {
+			t.Error(got)
+		}
+	}
+}
+
 // Seeded bug 31.
 func TestHoldEndsByItself(t *testing.T) {
 	a := newApp(t, "app-a", "a", own(1, 5))

@@ -8,9 +8,22 @@ import (
 	"perdure/internal/route"
 )
 
-// wait holds the request until its unit changes or, after a failed attempt, a growing pause is over. It is the only place where a
-// request waits, and it always ends: by the change, the pause, the end of the hold, or the end of the gateway.
+// wait holds the request until its unit changes or, after a failed attempt, a growing pause is over.
 func (x *exchange) wait(changeOnly bool) *problem {
+	switch {
+	case x.away:
+		return x.pauseFor(x.watch())
+	case !changeOnly:
+		return x.pauseFor(x.nextPause(), nil)
+	}
+	return x.pauseFor(forever, nil)
+}
+
+const forever = 1<<63 - 1
+
+// pauseFor holds the request for a time, until the channel is closed, or until its unit changes. It is the only place where a
+// request waits, and it always ends: by one of these, the end of the hold, or the end of the gateway.
+func (x *exchange) pauseFor(pause time.Duration, clear <-chan struct{}) *problem {
 	now := time.Now()
 	left := x.left(now)
 	if left <= 0 {
@@ -27,16 +40,7 @@ func (x *exchange) wait(changeOnly bool) *problem {
 			x.heldAt = now
 		}
 	}
-	pause := left
-	var clear <-chan struct{}
-	switch {
-	case x.away:
-		pause, clear = x.watch()
-		pause = min(left, pause)
-	case !changeOnly:
-		pause = min(left, x.nextPause())
-	}
-	t := x.g.timers.get(pause)
+	t := x.g.timers.get(min(left, pause))
 	select {
 	case <-x.judged.changed:
 		x.pause, x.trouble = 0, 0

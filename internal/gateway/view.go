@@ -123,6 +123,9 @@ func (g *Gateway) publishLocked(table *route.Table) {
 				if was.entry.Ownership != u.entry.Ownership {
 					u.gen = u.track.gen.Load() + 1
 					flipped = append(flipped, u.track)
+				} else {
+					u.readLookout.proven.Store(was.readLookout.proven.Load())
+					u.writeLookout.proven.Store(was.writeLookout.proven.Load())
 				}
 			}
 			delete(former, u.track.id)
