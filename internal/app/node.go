@@ -72,7 +72,7 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 		MayAct: func() error { return standing.MayAct() },
 	})
 	standing, err = etcdnode.NewStanding(etcdnode.StandingOptions{
-		Self: c.Name, Peers: peers.names(), Dir: c.DataDir, HasLeader: member.HasLeader, Logger: p.log,
+		Self: c.Name, Peers: peers.names(), Dir: c.DataDir, HasLeader: member.HasLeader, IsLeader: member.IsLeader, HandOver: member.HandOver, Logger: p.log,
 		Ask: peers.standing,
 		Own: func(ctx context.Context) (estate.Incarnation, error) {
 			i, err := st.Incarnation(ctx, wire.Local)

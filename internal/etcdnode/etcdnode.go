@@ -215,6 +215,19 @@ func (n *Node) HasLeader(ctx context.Context) bool {
 	return n.knownLeader
 }
 
+// HandOver passes the leadership of the store to another voting member.
+func (n *Node) HandOver(ctx context.Context, to string) error {
+	if !n.IsLeader() {
+		return errs.New(errs.Conflict, "cannot hand the leadership to %s: this member does not lead the store", to)
+	}
+	for _, m := range n.etcd.Server.Cluster().Members() {
+		if m.Name == to && !m.IsLearner {
+			return n.etcd.Server.MoveLeader(ctx, uint64(n.etcd.Server.MemberID()), uint64(m.ID))
+		}
+	}
+	return errs.New(errs.NotFound, "cannot hand the leadership to %s: no voting member has that name", to)
+}
+
 // IsLeader reports whether the embedded member leads the store.
 func (n *Node) IsLeader() bool {
 	return n.etcd != nil && n.etcd.Server.Leader() != 0 && n.etcd.Server.Leader() == n.etcd.Server.MemberID()

@@ -27,6 +27,9 @@ type StandingOptions struct {
 	Own func(ctx context.Context) (estate.Incarnation, error)
 	// HasLeader reports whether the store has a leader now.
 	HasLeader func(ctx context.Context) bool
+	// IsLeader reports whether this node leads the store, HandOver passes that on; both are nil for an external store.
+	IsLeader func() bool
+	HandOver func(ctx context.Context, peer string) error
 	// Dir is the node's data directory: what was met and what a person recovered is kept there.
 	Dir string
 	// Every is the time between two rounds (default 500 ms). ColdAfter is how long a node may be without a leader
@@ -54,6 +57,7 @@ type Standing struct {
 	confirmed  string
 	heard      map[string]heard
 	lastLeader time.Time
+	near       nearness
 }
 
 type heard struct {
@@ -106,6 +110,7 @@ func (s *Standing) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		s.round(ctx)
+		s.handOver(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -120,9 +125,14 @@ func (s *Standing) round(ctx context.Context) {
 	defer cancel()
 	answers := make([]wire.Standing, len(s.o.Peers))
 	failures := make([]error, len(s.o.Peers))
+	took := make([]time.Duration, len(s.o.Peers))
 	var wg sync.WaitGroup
 	for i, peer := range s.o.Peers {
-		wg.Go(func() { answers[i], failures[i] = s.o.Ask(limit, peer) })
+		wg.Go(func() {
+			began := time.Now()
+			answers[i], failures[i] = s.o.Ask(limit, peer)
+			took[i] = time.Since(began)
+		})
 	}
 	own, err := s.o.Own(limit)
 	leader := s.o.HasLeader(limit)
@@ -144,8 +154,10 @@ func (s *Standing) round(ctx context.Context) {
 			h := s.heard[peer]
 			h.err = failures[i].Error()
 			s.heard[peer] = h
+			s.near.gone(peer)
 			continue
 		}
+		s.near.answered(peer, took[i])
 		s.heard[peer] = heard{at: now, since: leader || !s.cold, standing: answers[i]}
 		s.meet(peer, answers[i])
 	}
@@ -340,6 +352,9 @@ func (s *Standing) View() (wire.Standing, []wire.NodeView) {
 	own := wire.Standing{Node: s.o.Self, Incarnation: s.own, Cold: s.cold, ConfirmedBy: s.confirmed, Removed: s.removed}
 	if s.cold {
 		own.Missing = s.missing()
+	}
+	if far, ok := s.near.toMajority(len(s.o.Peers) + 1); ok {
+		own.MajorityMicros = far.Microseconds()
 	}
 	if supersedes(s.met, s.belongs()) {
 		met := s.met

@@ -18,6 +18,8 @@ type Standing struct {
 	Removed bool `json:"removed,omitempty"`
 	// Missing are the configured nodes not heard since the node became cold.
 	Missing []string `json:"missing,omitempty"`
+	// MajorityMicros is the shortest round trip to the peers that make a majority with the node, 0 while it is not known.
+	MajorityMicros int64 `json:"majorityMicros,omitempty"`
 	// ConfirmedBy is the person who let a cold node act.
 	ConfirmedBy string `json:"confirmedBy,omitempty"`
 }
