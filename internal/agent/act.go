@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"slices"
 	"strconv"
@@ -230,7 +231,13 @@ func (a *Agent) follow(ctx context.Context, action unit.Action, rec unit.Record)
 	}); err != nil {
 		return err
 	}
-	return a.db.Follow(ctx, up, a.me())
+	err = a.db.Follow(ctx, up, a.me())
+	if refused := (&errs.Error{}); errors.As(err, &refused) && refused.Invariant == "I12" {
+		a.mu.Lock()
+		a.beyond = rec.Ownership
+		a.mu.Unlock()
+	}
+	return err
 }
 
 // compare lists what this former owner has and its successor has not, before anything is thrown away (I6).
@@ -294,6 +301,14 @@ func (a *Agent) rewind(ctx context.Context, action unit.Action, rec unit.Record)
 		}
 		return err
 	}
+	return a.madeAnew()
+}
+
+// madeAnew forgets what was true of the directory before it was rewound or replaced.
+func (a *Agent) madeAnew() error {
+	a.mu.Lock()
+	a.beyond = estate.Ownership{}
+	a.mu.Unlock()
 	return a.remember(forget)
 }
 
@@ -313,7 +328,7 @@ func (a *Agent) reinitialise(ctx context.Context, action unit.Action, rec unit.R
 	if err := a.db.Reinitialise(ctx, up, a.progress); err != nil {
 		return err
 	}
-	return a.remember(forget)
+	return a.madeAnew()
 }
 
 // growBy proves the wait, then tells the store; where the store does not take it, the former set is put back (I2).

@@ -84,6 +84,7 @@ type Agent struct {
 	unsure      bool
 	served      string // see servedKey
 	unprotected time.Time
+	beyond      estate.Ownership     // under which following was refused, because the directory has log beyond where the histories part
 	marks       map[unit.Phase]int64 // when steps of a switch were done, for people; the acting goroutine's own
 
 	looking sync.Mutex // one observation at a time
@@ -261,6 +262,7 @@ func (a *Agent) next() (unit.Action, wire.Group, bool) {
 		return unit.Action{}, group, false
 	}
 	view := a.track.View(group.Record, &a.promise, a.now())
+	view.Beyond = a.beyond != estate.Ownership{} && a.beyond == group.Record.Ownership
 	view.Unserved = a.served != servedKey(group.Record)
 	action := unit.Next(group.Record, a.self, view, a.opts.Timing, time.Now().UnixMilli())
 	// Without a record there is one thing to do: whoever has met a higher incarnation closes (I10).

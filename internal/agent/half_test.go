@@ -249,3 +249,42 @@ func TestWhatIsReportedDeadIsDead(t *testing.T) {
 		}
 	})
 }
+
+// beyond is the database of a copy that has log beyond where the histories part: it follows only when it was rewound.
+type beyond struct {
+	driver.Database
+	refuses, rewound, flagged atomic.Bool
+	isFlagged                 func() bool
+}
+
+func (d *beyond) Follow(ctx context.Context, up driver.Upstream, life estate.Life) error {
+	if d.refuses.Load() {
+		return errs.Refuse("I12", "cannot make it follow %s: it has log beyond where the histories part; rewind it", up.Member)
+	}
+	return d.Database.Follow(ctx, up, life)
+}
+
+func (d *beyond) Rewind(ctx context.Context, up driver.Upstream, progress driver.Progress) error {
+	d.refuses.Store(false)
+	d.flagged.Store(d.isFlagged())
+	d.rewound.Store(true)
+	return d.Database.Rewind(ctx, up, progress)
+}
+
+func TestCopyThatCannotFollowBecauseItHasMoreIsFlaggedAndRewound(t *testing.T) {
+	inBed(t, nil, func(d *bed) {
+		wrapped := &beyond{isFlagged: func() bool { m, _ := memberOf(d.plane.record(), c); return m.Ahead }}
+		d.drivers[c] = func(db driver.Database) driver.Database { wrapped.Database = db; return wrapped }
+		d.up()
+		d.commit(a, "k1")
+		wrapped.refuses.Store(true)
+		d.net.Kill(a)
+		d.eventually("the copy follows again", func() bool {
+			m, _ := memberOf(d.plane.record(), c)
+			return d.openAt(b) && wrapped.rewound.Load() && m.Following == d.plane.record().Ownership && !m.Ahead
+		})
+		if !wrapped.flagged.Load() {
+			t.Error("it was rewound before anybody was told that it has more than the in-sync set")
+		}
+	})
+}

@@ -418,18 +418,18 @@ func (n agentView) follower() Action {
 		}
 		return Action{Do: Wait, Why: "no upstream while the group is " + string(n.rec.State)}
 	}
+	m, _ := n.rec.Member(n.self.Member)
+	if n.view.Beyond {
+		return n.ahead(m)
+	}
 	if !n.view.Running || n.view.Upstream != up {
 		return Action{Do: Follow, Why: "follow " + string(up), Upstream: up}
 	}
 	if !n.view.Answering {
 		return Action{Do: Wait, Why: "the database does not answer"}
 	}
-	m, _ := n.rec.Member(n.self.Member)
 	if n.view.StuckFor >= n.timing.Stuck && aheadOf(n.rec, m, n.view.Flushed) {
-		if !m.Ahead {
-			return n.post(Transition{Kind: Enrol, Following: m.Following, Ahead: true})
-		}
-		return Action{Do: Rewind, Why: "it has more than the in-sync set had [I12]", Ownership: n.rec.Ownership, Upstream: n.rec.Owner.Member}
+		return n.ahead(m)
 	}
 	if n.view.StuckFor >= n.timing.Stuck*lostFactor {
 		return n.makeCopy("it cannot stream from " + string(up) + " although that answers")
@@ -448,6 +448,14 @@ func (n agentView) follower() Action {
 		return Action{Do: Admit, Why: "asynchronous copies may stream from here [I12]"}
 	}
 	return Action{Do: Wait, Why: "following " + string(up)}
+}
+
+// ahead flags a copy that has more than the in-sync set had, so that nobody gives it anything, and rewinds it (I12).
+func (n agentView) ahead(m Member) Action {
+	if !m.Ahead {
+		return n.post(Transition{Kind: Enrol, Following: m.Following, Ahead: true})
+	}
+	return Action{Do: Rewind, Why: "it has more than the in-sync set had [I12]", Ownership: n.rec.Ownership, Upstream: n.rec.Owner.Member}
 }
 
 // lostFactor times Timing.Stuck is how long a follower fails to stream before it is copied anew.

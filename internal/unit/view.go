@@ -69,6 +69,8 @@ type View struct {
 	Streaming bool
 	// StuckFor: running, told to follow, and not streaming for so long although the upstream answers.
 	StuckFor time.Duration
+	// Beyond: it could not be made to follow under the present ownership, because it has log beyond where the histories part (I12).
+	Beyond bool
 	// DownFor: since when the server does not run.
 	DownFor time.Duration
 	Copies  []Copy
