@@ -1,7 +1,7 @@
 # The database of u2 is killed twenty times; each time the unit goes to the other site of the city, and back.
 estate two-city
 start
-load rate 300
+load rate 250
 wait load steady 30s
 repeat 20
   step "killed" failover units u2

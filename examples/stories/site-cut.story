@@ -1,7 +1,7 @@
 # Site a is alive and nobody reaches it, twenty times.
 estate two-city
 start
-load rate 300
+load rate 250
 wait load steady 30s
 repeat 20
   step "site a cut off" failover

@@ -1,7 +1,7 @@
 # Every process of site a stands still, and wakes up when others have taken over, twenty times.
 estate two-city
 start
-load rate 300
+load rate 250
 wait load steady 30s
 repeat 20
   step "site a frozen" failover

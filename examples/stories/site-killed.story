@@ -1,7 +1,7 @@
 # Site a, with the store's leader or without, is killed and comes back, twenty times.
 estate two-city
 start
-load rate 300
+load rate 250
 wait load steady 30s
 repeat 20
   step "site a killed" failover

@@ -1,7 +1,7 @@
 # Forty planned switches of one unit, there and back, under load.
 estate two-city
 start
-load rate 300
+load rate 250
 wait load steady 30s
 repeat 20
   step "there" takeover units u1 switches u1 1 switches u2 0

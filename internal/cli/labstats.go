@@ -14,6 +14,7 @@ import (
 
 	"perdure/internal/errs"
 	"perdure/internal/lab"
+	"perdure/internal/lab/checker"
 	"perdure/internal/lab/report"
 )
 
@@ -30,9 +31,18 @@ type stat struct {
 	// Pause is between the last acknowledgement of an ownership and the first of the next.
 	PauseP50 int64 `json:"pause_p50_ms"`
 	PauseP95 int64 `json:"pause_p95_ms"`
+	// Phases are the medians and the 95th percentiles of a planned switch's phases, in their order.
+	Phases []phaseStat `json:"phases,omitempty"`
 	Errors   int   `json:"errors"`
 	Lost     int   `json:"lost"`
 	Doubled  int   `json:"doubled"`
+}
+
+// phaseStat is the spread of one phase.
+type phaseStat struct {
+	Phase string `json:"phase"`
+	P50   int64  `json:"p50_ms"`
+	P95   int64  `json:"p95_ms"`
 }
 
 func (s *session) labStatsCommand(o *lab.Options) *cobra.Command {
@@ -60,6 +70,16 @@ func (s *session) labStatsCommand(o *lab.Options) *cobra.Command {
 			if err := t.Flush(); err != nil {
 				return errs.New(errs.Internal, "cannot write the answer: %w", err)
 			}
+			for _, x := range stats {
+				if len(x.Phases) == 0 {
+					continue
+				}
+				fmt.Fprintf(s.Out, "%s, p50/p95 of the phases:", x.Step)
+				for _, p := range x.Phases {
+					fmt.Fprintf(s.Out, "  %s %d/%d ms", p.Phase, p.P50, p.P95)
+				}
+				fmt.Fprintln(s.Out)
+			}
 			fmt.Fprintf(s.Out, "verdict: %s\n", summary.Verdict)
 			return nil
 		},
@@ -70,18 +90,22 @@ func (s *session) labStatsCommand(o *lab.Options) *cobra.Command {
 func spread(summary report.Summary) []stat {
 	var names []string
 	gaps, pauses, sums := map[string][]time.Duration{}, map[string][]time.Duration{}, map[string]*stat{}
+	phases := map[string]map[string][]time.Duration{}
 	for _, e := range summary.Details.Estates {
 		for _, step := range e.Steps {
 			name := numbered.ReplaceAllString(step.Name, "")
 			if sums[name] == nil {
 				names = append(names, name)
-				sums[name] = &stat{Step: name}
+				sums[name], phases[name] = &stat{Step: name}, map[string][]time.Duration{}
 			}
 			x := sums[name]
 			x.Times++
 			x.Errors += step.Errors
 			x.Lost += step.Lost
 			x.Doubled += step.Doubled
+			for phase, took := range step.Phases {
+				phases[name][phase] = append(phases[name][phase], took)
+			}
 			gaps[name], pauses[name] = append(gaps[name], step.Gap), append(pauses[name], step.Pause)
 		}
 	}
@@ -90,6 +114,11 @@ func spread(summary report.Summary) []stat {
 		x := *sums[name]
 		x.GapP50, x.GapP95, x.GapMax = percentile(gaps[name], 50), percentile(gaps[name], 95), percentile(gaps[name], 100)
 		x.PauseP50, x.PauseP95 = percentile(pauses[name], 50), percentile(pauses[name], 95)
+		for _, phase := range checker.PhaseNames() {
+			if took := phases[name][phase]; len(took) > 0 {
+				x.Phases = append(x.Phases, phaseStat{phase, percentile(took, 50), percentile(took, 95)})
+			}
+		}
 		out = append(out, x)
 	}
 	return out

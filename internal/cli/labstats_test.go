@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ func TestRepeatedStepsAreGroupedByNameWithoutNumber(t *testing.T) {
 		t.Fatalf("%d groups, want 1: %+v", len(stats), stats)
 	}
 	want := stat{Step: "killed", Times: 20, GapP50: 10, GapP95: 19, GapMax: 20, Errors: 20}
-	if stats[0] != want {
+	if !reflect.DeepEqual(stats[0], want) {
 		t.Errorf("spread = %+v, want %+v", stats[0], want)
 	}
 }

@@ -280,7 +280,8 @@ func (d *Database) dumpLog(ctx context.Context, s span, from estate.LSN) (logged
 			if out.end != 0 || d.laterLog(s.Timeline, from) {
 				return logged{}, errLogGone
 			}
-		case strings.Contains(said, "could not find a valid record after") || strings.Contains(said, "error in WAL record at"):
+		case strings.Contains(said, "could not find a valid record after") || strings.Contains(said, "error in WAL record at"),
+			strings.Contains(said, "header specifies 0 bytes"): // the next file was made, and nothing written into it
 			// The log of a killed server ends in something that is no record; that is its end, as it is for recovery.
 		default:
 			return logged{}, errs.New(errs.Unavailable, "cannot read the log of %s: %s (%w)", d.o.Member, complaint(said), err)

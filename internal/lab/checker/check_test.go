@@ -35,6 +35,29 @@ func TestCorrectRunPasses(t *testing.T) {
 	}
 }
 
+func TestPhasesOfAPlannedSwitchAreToldApart(t *testing.T) {
+	var seen int
+	for _, s := range judge(t, story(1)).Steps {
+		if s.Mode != history.Takeover {
+			continue
+		}
+		seen++
+		p := s.Phases
+		want := map[string]time.Duration{checker.PhaseHold: 5, checker.PhaseDrain: 6, checker.PhaseDecide: 7, checker.PhaseSever: 2, checker.PhasePromote: 9}
+		for name, ms := range want {
+			if p[name] != ms*time.Millisecond {
+				t.Errorf("%s: %s took %s, want %d ms", s.Name, name, p[name], ms)
+			}
+		}
+		if p[checker.PhaseFlip] <= 0 || p[checker.PhaseFlip] > s.Pause || p[checker.PhaseGrow] <= 0 {
+			t.Errorf("%s: flip %s of a pause of %s, grow %s", s.Name, p[checker.PhaseFlip], s.Pause, p[checker.PhaseGrow])
+		}
+	}
+	if seen == 0 {
+		t.Error("the story has no takeover")
+	}
+}
+
 func TestQuarantineAnswerIsNoResultWhileAnEarlierSendingIsUnderWay(t *testing.T) {
 	w := story(1)
 	m := w.step(history.Starts, history.Emergency)

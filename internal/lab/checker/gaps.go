@@ -36,6 +36,7 @@ func (c *check) gaps() {
 	for _, u := range slices.Sorted(maps.Keys(units)) {
 		slices.SortFunc(acks[u], func(a, b *call) int { return cmp.Compare(a.done, b.done) })
 		c.unitGaps(u, acks[u])
+		c.phases(u, acks[u])
 	}
 	for i := range c.steps {
 		c.sumGaps(&c.steps[i])

@@ -101,7 +101,9 @@ type Step struct {
 	GapMeaningful bool          `json:"gap_meaningful"`
 	// Pause is the longest time from the last acknowledgement of an old ownership to the first of the new one; 0 without a change.
 	Pause time.Duration `json:"pause_ns"`
-	Units []UnitStep    `json:"units"`
+	// Phases is how long each phase of the planned switch of the step took, by PhaseNames; empty where there was none.
+	Phases map[string]time.Duration `json:"phases_ns,omitempty"`
+	Units  []UnitStep               `json:"units"`
 	// Errors, Reconnects leave out the clients inside a cut-off site; InsideErrors counts those, ReadErrors are errors of reads.
 	Errors       int `json:"errors"`
 	InsideErrors int `json:"inside_errors"`

@@ -241,9 +241,15 @@ func (w *world) planned(i int, site string, mode unit.Mode) {
 	name := fmt.Sprintf("%s-%s-to-%s-%d", mode, b.id, site, len(w.events))
 	w.mark(history.Starts, name, history.Mode(mode), history.Expect{Exact: true, Switches: map[estate.UnitID]int{b.id: 1}})
 	w.load(25)
+	began := w.millis()
 	w.pass(30 * time.Millisecond)
 	w.hand(b, site, mode, false)
+	b.record.Switch = &unit.Switch{ID: name, Mode: mode, Phase: unit.Done, At: map[unit.Phase]int64{
+		unit.Closing: began, unit.MarkShut: began + 5, unit.Drained: began + 11, unit.Promotion: began + 18, unit.MarkSevered: began + 20, unit.MarkPromoted: began + 29,
+		unit.Growing: w.millis(),
+	}}
 	w.load(25)
+	b.record.Switch.At[unit.Done] = w.millis()
 	w.follow(b)
 	w.mark(history.Ends, name, "", history.Expect{})
 }
