@@ -60,7 +60,10 @@ const (
 	// EndBlockersSQL terminates those who hold the fence of units ($1 text[]) up and counts them.
 	EndBlockersSQL = `select perdure.end_blockers($1)`
 	// LeaseSQL lets plain reads of units ($1 text[]) pass until $2, Unix milliseconds; 0 ends the lease. It touches nothing logged.
+	// It gives how many of them have no lease that could be written: MakeLeasesSQL makes those.
 	LeaseSQL = `select perdure.lease($1, $2)`
+	// MakeLeasesSQL makes the leases of units ($1 text[]) that are open and have none. It touches what is logged, once in a life.
+	MakeLeasesSQL = `select perdure.make_leases($1)`
 	// NoteSQL writes down an ownership that was heard of for units ($1 text[]): incarnation counter $2, id $3, epoch $4.
 	// It gives "noted", "known" or "conflict"; whatever is lower than what it notes is closed.
 	NoteSQL = `select perdure.note($1, $2, $3, $4)`

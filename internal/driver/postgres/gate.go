@@ -107,7 +107,13 @@ func (d *Database) Lease(ctx context.Context, units []estate.UnitID, duration ti
 		until = time.Now().Add(duration).UnixMilli()
 	}
 	return d.session("gate").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, guard.LeaseSQL, unitNames(units), until)
+		names, missing := unitNames(units), 0
+		err := conn.QueryRow(ctx, guard.LeaseSQL, names, until).Scan(&missing)
+		if err == nil && missing > 0 && until > 0 {
+			if _, err = conn.Exec(ctx, guard.MakeLeasesSQL, names); err == nil {
+				_, err = conn.Exec(ctx, guard.LeaseSQL, names, until)
+			}
+		}
 		return failed(err, "cannot renew the read lease of %s", d.o.Member)
 	})
 }

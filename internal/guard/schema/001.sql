@@ -18,7 +18,7 @@ create unlogged table perdure.gate (
   member             text        not null,
   started            timestamptz not null, -- pg_postmaster_start_time() of the life that was opened
   open               boolean     not null,
-  lease              regclass    not null, -- unlogged sequence: end of the read lease in Unix milliseconds (I8)
+  lease              regclass,             -- unlogged sequence: end of the read lease in Unix milliseconds (I8); null: none yet
   quarantined        boolean     not null, -- accounts are judged one by one (I7)
   retention          interval    not null
 ) with (fillfactor = 50);

@@ -314,22 +314,35 @@ end $$;
 -------------------------------------------------------------------------------------------------------------------- agent
 -- The agent's session runs with synchronous_commit = local (I9). close and lease touch nothing that is logged.
 
--- new_lease makes the sequence of a read lease, ended. PostgreSQL does not flush the initial page of an unlogged sequence on a copy,
--- so after the promotion of a copy that made no checkpoint since, the sequence is damaged ("bad magic number"): it is made anew.
-create or replace function perdure.new_lease(p_name text) returns void
+-- lease_of gives the sequence of a unit's read lease, ended; null where there is none that can be used. PostgreSQL does not flush the
+-- initial page of an unlogged sequence on a copy, so after the promotion of a copy that made no checkpoint since, the sequence is
+-- damaged ("bad magic number").
+create or replace function perdure.lease_of(p_unit text) returns regclass
 language plpgsql volatile as $$
+declare
+  v_lease regclass := to_regclass('perdure.lease_' || md5(p_unit));
 begin
-  if to_regclass('perdure.' || p_name) is not null then
-    begin
-      perform setval(('perdure.' || p_name)::regclass, 1, false);
-      return;
-    exception when internal_error or data_corrupted then
-      execute format('drop sequence perdure.%I', p_name);
-    end;
-  end if;
-  execute format('create unlogged sequence perdure.%I', p_name);
-  execute format('grant select on sequence perdure.%I to perdure_guard', p_name);
-  perform setval(('perdure.' || p_name)::regclass, 1, false);
+  perform setval(v_lease, 1, false);
+  return v_lease;
+exception when internal_error or data_corrupted then
+  return null;
+end $$;
+
+-- make_leases makes the sequences that lease said are missing. It takes its time, so opening does not wait for it.
+create or replace function perdure.make_leases(p_units text[]) returns void
+language plpgsql volatile as $$
+declare
+  v_unit text;
+  v_name text;
+begin
+  for v_unit in select g.unit from perdure.gate g where g.unit = any (p_units) and g.open and g.started = pg_postmaster_start_time() and g.lease is null loop
+    v_name := 'lease_' || md5(v_unit);
+    execute format('drop sequence if exists perdure.%I', v_name);
+    execute format('create unlogged sequence perdure.%I', v_name);
+    execute format('grant select on sequence perdure.%I to perdure_guard', v_name);
+    update perdure.gate g set lease = ('perdure.' || v_name)::regclass where g.unit = v_unit;
+    perform setval(('perdure.' || v_name)::regclass, 1, false);
+  end loop;
 end $$;
 
 -- outwait tries for 50 ms to outwait every transaction that entered the unit; newcomers queue behind it.
@@ -348,7 +361,6 @@ create or replace function perdure.open(p_units text[], p_incarnation bigint, p_
 language plpgsql volatile as $$
 declare
   v_unit text;
-  v_lease text;
   v_seen perdure.seen;
   v_policy perdure.policy;
   v_ownership text := p_incarnation || '.' || p_incarnation_id || '.' || p_epoch;
@@ -378,10 +390,8 @@ begin
       on conflict (unit) do update set incarnation = excluded.incarnation, incarnation_id = excluded.incarnation_id, epoch = excluded.epoch, used = true, at = clock_timestamp();
     insert into perdure.policy (unit) values (v_unit) on conflict (unit) do nothing;
     select * into v_policy from perdure.policy p where p.unit = v_unit;
-    v_lease := 'lease_' || md5(v_unit);
-    perform perdure.new_lease(v_lease);
     insert into perdure.gate values (v_unit, p_incarnation, p_incarnation_id, p_epoch, v_ownership, p_member, pg_postmaster_start_time(), true,
-        ('perdure.' || v_lease)::regclass, v_policy.quarantined, v_policy.retention)
+        perdure.lease_of(v_unit), v_policy.quarantined, v_policy.retention)
       on conflict (unit) do update set incarnation = excluded.incarnation, incarnation_id = excluded.incarnation_id, epoch = excluded.epoch,
         ownership = excluded.ownership, member = excluded.member, started = excluded.started, open = true, lease = excluded.lease,
         quarantined = excluded.quarantined, retention = excluded.retention;
@@ -429,12 +439,13 @@ language sql volatile as $$
 $$;
 
 -- lease lets plain reads pass until p_until, Unix milliseconds; 0 ends it at once. It is a time of day and not a duration, so that a
--- server that was frozen meanwhile does not lengthen it. It changes unlogged sequences only.
-create or replace function perdure.lease(p_units text[], p_until bigint) returns void
+-- server that was frozen meanwhile does not lengthen it. It changes unlogged sequences only, and says how many are missing.
+create or replace function perdure.lease(p_units text[], p_until bigint) returns int
 language plpgsql volatile as $$
 begin
   perform setval(g.lease, greatest(p_until, 1))
-    from perdure.gate g where g.unit = any (p_units) and g.open and g.started = pg_postmaster_start_time();
+    from perdure.gate g where g.unit = any (p_units) and g.open and g.started = pg_postmaster_start_time() and g.lease is not null;
+  return (select count(*) from perdure.gate g where g.unit = any (p_units) and g.open and g.started = pg_postmaster_start_time() and g.lease is null);
 end $$;
 
 -- note writes down an ownership that was heard of. A higher one, or another incarnation of the same counter, closes the gate.
