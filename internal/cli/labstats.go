@@ -32,10 +32,10 @@ type stat struct {
 	PauseP50 int64 `json:"pause_p50_ms"`
 	PauseP95 int64 `json:"pause_p95_ms"`
 	// Phases are the medians and the 95th percentiles of a planned switch's phases, in their order.
-	Phases []phaseStat `json:"phases,omitempty"`
-	Errors   int   `json:"errors"`
-	Lost     int   `json:"lost"`
-	Doubled  int   `json:"doubled"`
+	Phases  []phaseStat `json:"phases,omitempty"`
+	Errors  int         `json:"errors"`
+	Lost    int         `json:"lost"`
+	Doubled int         `json:"doubled"`
 }
 
 // phaseStat is the spread of one phase.

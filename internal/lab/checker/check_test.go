@@ -43,9 +43,9 @@ func TestPhasesOfAPlannedSwitchAreToldApart(t *testing.T) {
 		}
 		seen++
 		p := s.Phases
-		want := map[string]time.Duration{checker.PhaseHold: 5, checker.PhaseDrain: 6, checker.PhaseDecide: 7, checker.PhaseSever: 2, checker.PhasePromote: 9}
+		want := map[string]int64{checker.PhaseHold: 5, checker.PhaseDrain: 6, checker.PhaseDecide: 7, checker.PhaseSever: 2, checker.PhasePromote: 9}
 		for name, ms := range want {
-			if p[name] != ms*time.Millisecond {
+			if p[name].Milliseconds() != ms {
 				t.Errorf("%s: %s took %s, want %d ms", s.Name, name, p[name], ms)
 			}
 		}
