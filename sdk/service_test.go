@@ -276,12 +276,30 @@ func (c *counter) stalled() {
 	c.Helper()
 	c.exec("alter system set synchronous_standby_names = 'nobody'")
 	c.exec("select pg_reload_conf()")
-	c.server.Await("commits wait", func(ctx context.Context) error {
-		var defined bool
-		if err := c.server.Connect().QueryRow(ctx, "select current_setting('synchronous_standby_names') <> ''").Scan(&defined); err != nil || !defined {
-			return fmt.Errorf("%v, %w", defined, err)
+	// Whether a commit waits is decided by the checkpointer, some time after the setting shows: only a commit that waits proves it.
+	c.server.Await("a probe waits", func(ctx context.Context) error {
+		probe, stop := context.WithCancel(ctx)
+		defer stop()
+		conn := c.server.Connect()
+		done := make(chan error, 1)
+		go func() {
+			_, err := conn.Exec(probe, "select pg_logical_emit_message(true, 'probe', '')")
+			done <- err
+		}()
+		for {
+			var waits bool
+			err := c.agent.QueryRow(ctx, "select wait_event is not distinct from 'SyncRep' from pg_stat_activity where pid = $1", conn.PgConn().PID()).Scan(&waits)
+			if err != nil || waits {
+				stop()
+				<-done
+				return err
+			}
+			select {
+			case err := <-done:
+				return fmt.Errorf("a commit did not wait: %w", err)
+			default:
+			}
 		}
-		return nil
 	})
 }
 

@@ -59,7 +59,8 @@ create table perdure.record (
   accounts     text[]      not null,
   hash         bytea       not null,
   result       bytea       not null,
-  primary key (caller, routing_key, key)
+  -- The key comes first: most carry their time, so the index grows at its end and stays in memory.
+  primary key (key, caller, routing_key)
 ) with (
   -- A plan made while statistics say "one page" would scan the table in every session that keeps it: look late.
   autovacuum_analyze_threshold = 20000, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_insert_threshold = 100000

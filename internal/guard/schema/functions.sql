@@ -209,6 +209,12 @@ begin
   return perdure.settle(r, p_status, p_content_type, p_result, '{}', null);
 end $$;
 
+-- quarantined says whether admit has anything to look at in this transaction. It costs next to nothing, a call of admit does not.
+create or replace function perdure.quarantined() returns boolean
+language sql volatile parallel unsafe as $$
+  select coalesce(current_setting('perdure.quarantined', true), '') = 'on'
+$$;
+
 -- admit refuses what a quarantine forbids: unverified accounts are blocked, verified ones open, inconsistent ones credit only (I7).
 -- p_side is debit or credit. Call it after once, for each account touched. Outside a quarantine it costs nothing worth naming.
 create or replace function perdure.admit(p_unit text, p_account text, p_side text) returns void

@@ -48,7 +48,7 @@ func TestExampleEstateHasItsProcesses(t *testing.T) {
 	for _, p := range l.Processes {
 		names = append(names, p.Name)
 	}
-	want := "agent-u1-a agent-u2-a corebank-a gateway-a node-a agent-u1-b agent-u2-b corebank-b gateway-b node-b agent-u1-c agent-u2-c corebank-c gateway-c node-c"
+	want := "agent-u1-a agent-u2-a corebank-a corebank-a2 gateway-a node-a agent-u1-b agent-u2-b corebank-b corebank-b2 gateway-b node-b agent-u1-c agent-u2-c corebank-c gateway-c node-c"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("processes\n%s, want\n%s", got, want)
 	}
