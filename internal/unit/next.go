@@ -387,6 +387,9 @@ func (n agentView) returning() Action {
 		}
 		return Action{Do: Wait, Why: "closed; the new owner is not open yet"}
 	}
+	if n.view.Running && n.drained() && n.view.PhaseFor < n.timing.Farewell {
+		return Action{Do: Wait, Why: "closed and drained; who is still connected gets an answer"}
+	}
 	if n.view.Running {
 		return Action{Do: Stop, Why: n.rec.Owner.String() + " owns it now", Immediate: true}
 	}
@@ -397,6 +400,12 @@ func (n agentView) returning() Action {
 		return Action{Do: Compare, Why: "list what the successor does not have", Ownership: n.rec.Ownership, Upstream: n.rec.Owner.Member}
 	}
 	return Action{Do: Rewind, Why: "become a copy of the successor", Ownership: n.rec.Ownership, Upstream: n.rec.Owner.Member}
+}
+
+// drained reports whether the present ownership was taken over from this very life by a planned switch.
+func (n agentView) drained() bool {
+	p := len(n.rec.Past) - 1
+	return p >= 0 && n.rec.Past[p].Owner == n.self.Now() && n.rec.Past[p].Fence != 0
 }
 
 func (n agentView) makeCopy(why string) Action {

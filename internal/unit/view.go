@@ -140,6 +140,9 @@ type Timing struct {
 	GrowWithin estate.LSN
 	// Promotion is how long a decided member may take before the decision passes on.
 	Promotion time.Duration
+	// Farewell is how long a former owner that was closed and drained stays up, so that whoever is still connected is told that it is
+	// not the owner any more, and the successor opens before the machine they may share is busy with the end of the old server.
+	Farewell time.Duration
 	// Full is how long the owner's disk may have no room before a copy that has room takes over.
 	Full time.Duration
 }
@@ -154,7 +157,7 @@ func DefaultTiming() Timing {
 		Missing: 700 * time.Millisecond, Stall: 1200 * time.Millisecond,
 		Restart: 3 * time.Second, Turn: 700 * time.Millisecond, Stuck: 4 * time.Second,
 		GrowAfter: time.Second, GrowWithin: 16 << 20, Promotion: 8 * time.Second,
-		Full: 500 * time.Millisecond,
+		Farewell: 300 * time.Millisecond, Full: 500 * time.Millisecond,
 	}
 }
 

@@ -32,7 +32,7 @@ func seededBugs() []seeded {
 		{LateReload, "the reload of a paused agent comes after the regrowth", SlowCopy, 1, 3, []string{"I2"}},
 		{RecoverKeepsSets, "a forced new cluster keeps the in-sync sets", Recovery, 1, 3, []string{"I10"}},
 		{IncarnationIgnored, "incarnations are not compared", Recovery, 5, 3, []string{"I10"}},
-		{ColdQuorumActs, "a cold quorum acts alone", Recovery, 7, 3, []string{"I10"}},
+		{ColdQuorumActs, "a cold quorum acts alone", Recovery, 13, 3, []string{"I10"}},
 		{LeaseFromReceipt, "the owner counts its lease from the receipt", Late, 1, 2, []string{"I8"}},
 		{LeaseFromStore, "the right to write is a lease of the store", Leader, 5, 3, []string{"I8"}},
 		{GuardLate, "the guard comes after the first business write", Aborted, 1, 3, []string{"I9"}},

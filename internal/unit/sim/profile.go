@@ -39,7 +39,7 @@ type profile struct {
 	damping   time.Duration
 
 	length   time.Duration // of the part with faults
-	rest     time.Duration // of the part without
+	rest     time.Duration // of the part without: long enough for a copy that has to be made anew, which takes 15 times Timing.Stuck to be seen
 	gap      time.Duration // mean time between faults
 	weights  [faults]int
 	switches int // per mille a second and group
@@ -59,7 +59,7 @@ func profileOf(name Profile, w *world) profile {
 	}
 	p := profile{
 		name: name, sites: 3, groups: 2, clients: 4, think: 400 * time.Millisecond, failover: unit.Auto, damping: 10 * time.Second,
-		length: 100 * time.Second, rest: 60 * time.Second, gap: 6 * time.Second, longWork: 10, twice: 30, hiccups: 20, switches: 10, aborts: 50,
+		length: 100 * time.Second, rest: 90 * time.Second, gap: 6 * time.Second, longWork: 10, twice: 30, hiccups: 20, switches: 10, aborts: 50,
 		late: 5,
 	}
 	if r.IntN(4) == 0 {

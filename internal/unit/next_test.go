@@ -35,3 +35,26 @@ func TestOwnerWithAFullDiskHandsOverOnlyToACopyWithRoom(t *testing.T) {
 		}
 	}
 }
+
+func TestDrainedOwnerStaysUpForAFarewell(t *testing.T) {
+	a, b := estate.Life{Member: "a", N: 1}, estate.Life{Member: "b", N: 1}
+	rec := testGroup()
+	rec.State, rec.Owner, rec.Ownership.Epoch = Open, b, 2
+	rec.Members[0].Life, rec.Members[1].Life = 1, 1
+	self := Self{Member: "a", Life: 1, FirstLife: 1, Seen: rec.Ownership, Owned: estate.Ownership{Incarnation: rec.Ownership.Incarnation, Epoch: 1}}
+	view := View{Directory: PrimaryDir, Running: true, Answering: true}
+	do := func(fence estate.LSN, since time.Duration) Do {
+		rec.Past = []Past{{Owner: a, Fence: fence}}
+		view.PhaseFor = since
+		return Next(rec, self, view, DefaultTiming(), 1_000_000).Do
+	}
+	if got := do(7, 0); got != Wait {
+		t.Errorf("just drained: %s", got)
+	}
+	if got := do(7, time.Second); got != Stop {
+		t.Errorf("a second later: %s", got)
+	}
+	if got := do(0, 0); got != Stop {
+		t.Errorf("overtaken, not drained: %s", got)
+	}
+}
