@@ -17,5 +17,6 @@ repeat 20
     wait u1 at a in-sync 60s
     wait gap closed 10s
   end
+  pass 9s # an automatic switch is damped for a while after another one
 end
 check
