@@ -15,17 +15,8 @@ import (
 
 // agentCommand runs an agent; adopt gives it a directory that was run without one.
 func (s *session) agentCommand() *cobra.Command {
-	c := process("agent --config FILE", "Look after one database directory; or adopt one", "  perdure agent --config /etc/perdure/u1-a.yaml", app.RunAgent)
-	run := c.RunE
-	c.Args = cobra.ArbitraryArgs
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return parent(cmd, args)
-		}
-		return run(cmd, args)
-	}
-	c.AddCommand(s.adoptCommand())
-	return c
+	return withCommands(process("agent --config FILE", "Look after one database directory; or adopt one", "  perdure agent --config /etc/perdure/u1-a.yaml", app.RunAgent),
+		s.adoptCommand())
 }
 
 func (s *session) adoptCommand() *cobra.Command {

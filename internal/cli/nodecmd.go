@@ -12,17 +12,8 @@ import (
 
 // nodeCommand runs a node; its subcommands are what people do to the control plane itself.
 func (s *session) nodeCommand() *cobra.Command {
-	c := process("node --config FILE", "Run a control-plane node; or look after the control plane's members", "  perdure node --config /etc/perdure/node.yaml", app.RunNode)
-	run := c.RunE
-	c.Args = cobra.ArbitraryArgs
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return parent(cmd, args)
-		}
-		return run(cmd, args)
-	}
-	c.AddCommand(s.membersCommand(), s.joinCommand(), s.removeCommand(), s.reclaimCommand(), s.snapshotCommand(), s.confirmColdCommand(), s.recoverCommand(), s.restoreCommand())
-	return c
+	return withCommands(process("node --config FILE", "Run a control-plane node; or look after the control plane's members", "  perdure node --config /etc/perdure/node.yaml", app.RunNode),
+		s.membersCommand(), s.joinCommand(), s.removeCommand(), s.reclaimCommand(), s.snapshotCommand(), s.confirmColdCommand(), s.recoverCommand(), s.restoreCommand())
 }
 
 func (s *session) gatewayCommand() *cobra.Command {

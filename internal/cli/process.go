@@ -27,3 +27,17 @@ func process[C any](use, short, example string, run func(context.Context, C) err
 	c.Flags().StringVar(&file, "config", "", "configuration file, YAML (docs/cli.md)")
 	return c
 }
+
+// withCommands adds what people do beside such a process: without the name of one, the process itself runs.
+func withCommands(c *cobra.Command, more ...*cobra.Command) *cobra.Command {
+	run := c.RunE
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return parent(cmd, args)
+		}
+		return run(cmd, args)
+	}
+	c.AddCommand(more...)
+	return c
+}

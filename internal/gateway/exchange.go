@@ -251,7 +251,7 @@ func (x *exchange) attempt(in *instance, now time.Time) (done bool, p *problem) 
 	}
 	switch verdict {
 	case route.Deliver:
-		x.judged.lookout(x.reads).proven.Store(true)
+		x.judged.lookout(x.reads).prove()
 		return true, nil
 	case route.Elsewhere:
 		x.away = true

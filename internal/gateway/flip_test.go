@@ -204,10 +204,9 @@ func TestNotOwnerMeansRouteAgainAndHoldForUnkeyedRequestsToo(t *testing.T) {
 	}
 }
 
-func TestOneRequestAsksForAllThatTheOwnerTurnedAway(t *testing.T) {
-	const crowd = 20
-	a := newApp(t, "app-a", "a", own(1, 5))
-	asked := make(chan string, 10_000)
+// turnsAway makes the application say that it is not the owner, and tells who asked it.
+func (a *app) turnsAway() (asked chan string) {
+	asked = make(chan string, 10_000)
 	a.set(func() {
 		a.answer = func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Perdure-Outcome", "not-owner")
@@ -215,13 +214,40 @@ func TestOneRequestAsksForAllThatTheOwnerTurnedAway(t *testing.T) {
 			asked <- r.Header.Get("Idempotency-Key")
 		}
 	})
+	return asked
+}
+
+// crowd sends 20 requests that are all held.
+func (w *world) crowd() (under []<-chan answer) {
+	w.Helper()
+	for i := range 20 {
+		under = append(under, begin(func() answer { return w.keyed(fmt.Sprint("k", i)) }))
+	}
+	w.until("all are held", func() bool { return w.held() == int64(len(under)) })
+	return under
+}
+
+// served lets the application carry out what the crowd asked for.
+func (w *world) served(a *app, under []<-chan answer) {
+	w.Helper()
+	a.set(func() { a.answer = nil })
+	for _, got := range under {
+		if got := w.answered(got); got.status != 200 {
+			w.Error(got)
+		}
+	}
+	w.until("the hold is empty", func() bool { return w.held() == 0 })
+}
+
+func TestOneRequestAsksForAllThatTheOwnerTurnedAway(t *testing.T) {
+	a := newApp(t, "app-a", "a", own(1, 5))
 	w := start(t, nil)
 	w.feed.put(t, input(1, "a", own(1, 5), a))
-	var crowded []<-chan answer
-	for i := range crowd {
-		crowded = append(crowded, begin(func() answer { return w.keyed(fmt.Sprint("k", i)) }))
+	if got := w.keyed("before"); got.status != 200 { // the ownership has served; it is closed now
+		t.Fatal(got)
 	}
-	w.until("all are held", func() bool { return w.held() == crowd })
+	asked := a.turnsAway()
+	under := w.crowd()
 	for len(asked) > 0 {
 		<-asked
 	}
@@ -234,43 +260,20 @@ func TestOneRequestAsksForAllThatTheOwnerTurnedAway(t *testing.T) {
 	if most < 5 {
 		t.Errorf("of ten attempts none came from a scout: %v", times)
 	}
-	a.set(func() { a.answer = nil })
-	for _, got := range crowded {
-		if got := w.answered(got); got.status != 200 {
-			t.Error(got)
-		}
-	}
-	w.until("the hold is empty", func() bool { return w.held() == 0 })
+	w.served(a, under)
 }
 
 func TestANewOwnershipIsTriedByOneRequestFirst(t *testing.T) {
-	const crowd = 20
 	next := newApp(t, "app-b", "b", own(1, 6))
-	asked := make(chan string, 10_000)
-	next.set(func() {
-		next.answer = func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Perdure-Outcome", "not-owner")
-			w.WriteHeader(503)
-			asked <- r.Header.Get("Idempotency-Key")
-		}
-	})
+	asked := next.turnsAway()
 	w := start(t, nil)
 	w.feed.put(t, with(input(1, "b", own(1, 6), next), state(unit.Promoting, unit.Promotion)))
-	var crowded []<-chan answer
-	for i := range crowd {
-		crowded = append(crowded, begin(func() answer { return w.keyed(fmt.Sprint("k", i)) }))
-	}
-	w.until("all are held", func() bool { return w.held() == crowd })
+	under := w.crowd()
 	w.feed.put(t, input(2, "b", own(1, 6), next))
 	if first, second, third := <-asked, <-asked, <-asked; first != second || second != third {
 		t.Errorf("the new owner was asked by %s, %s and %s", first, second, third)
 	}
-	next.set(func() { next.answer = nil })
-	for _, got := range crowded {
-		if got := w.answered(got); got.status != 200 {
-			t.Error(got)
-		}
-	}
+	w.served(next, under)
 }
 
 // Seeded bug 31.

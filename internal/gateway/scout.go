@@ -41,6 +41,13 @@ func (l *lookout) leave() {
 	l.clear = nil
 }
 
+// prove notes that the owner took a request. Every request calls it: only the first one writes.
+func (l *lookout) prove() {
+	if !l.proven.Load() {
+		l.proven.Store(true)
+	}
+}
+
 // lookout is that of plain reads or of everything else: a lease that is over turns away reads alone.
 func (u *unitView) lookout(reads bool) *lookout {
 	if reads {

@@ -329,3 +329,15 @@ func TestPortInUseIsNamed(t *testing.T) {
 		p.start()
 	}
 }
+
+func TestNothingIsLeftOfAServerThatDiedWhileItStoodStill(t *testing.T) {
+	t.Parallel()
+	p := newMember(t, "u1-a", func(o *Options) { o.Settings["logging_collector"] = "on" })
+	p.own(1)
+	dead := p.Dead()
+	p.signal(syscall.SIGSTOP)
+	_ = syscall.Kill(postmasterOf(p.opts.DataDir), syscall.SIGKILL)
+	await(t, dead)
+	p.must(p.Stop(p.ctx(), true))
+	p.must(poll(p.ctx(), func() (bool, error) { return len(serverProcesses(p.opts.DataDir)) == 0, nil }))
+}

@@ -248,7 +248,7 @@ func serverProcesses(dir string) []int {
 }
 
 // killRemains ends what a dead postmaster left behind: its children go on committing until they notice.
-// The log collector is spared, it ends by itself when nobody writes to it.
+// The log collector is spared, it ends by itself when nobody writes to it; one that stands still is woken for that.
 func killRemains(dir string) {
 	if postmasterOf(dir) != 0 {
 		return
@@ -257,6 +257,7 @@ func killRemains(dir string) {
 		left := 0
 		for _, pid := range serverProcesses(dir) {
 			if strings.Contains(title(pid), "logger") {
+				_ = syscall.Kill(pid, syscall.SIGCONT) // it may have ended just now
 				continue
 			}
 			left++
