@@ -258,7 +258,7 @@ func (s *session) seededRuns(cmd *cobra.Command, o *lab.Options, which string, c
 				failed++
 				fmt.Fprint(o.Out, r.Told)
 			}
-			fmt.Fprintf(o.Out, "%s seeded bug %d, %s: found %s, %d s (seed %d) %s\n", word, r.Number, what, cmp.Or(strings.Join(r.Found, ", "), "nothing"), r.Millis/1000, r.Seed, r.Why)
+			fmt.Fprintf(o.Out, "%s seeded bug %d, %s: found %s in try %d, %d s (seed %d) %s\n", word, r.Number, what, cmp.Or(strings.Join(r.Found, ", "), "nothing"), r.Tries, r.Millis/1000, r.Seed, r.Why)
 		},
 	}
 	results, err := lab.RunSeeded(cmd.Context(), *o, runs)
