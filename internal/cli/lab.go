@@ -190,7 +190,7 @@ func (s *session) labDoCommand(o *lab.Options) *cobra.Command {
 
 func (s *session) labFaultsCommand(o *lab.Options) *cobra.Command {
 	var sample, all, control bool
-	var seconds int
+	var seconds, times int
 	var bugs string
 	runs := lab.FaultRuns{}
 	c := &cobra.Command{
@@ -202,13 +202,22 @@ checker; what was done stands in the results file, and a run that was broken off
 same is made, as many as fit into the time.
 
 With --seeded the product is built with a bug in it, and the story that provokes the bug has to be failed by the checker, by the bug's
-name: "always" are the bugs of every test run, "all" are all, numbers such as 1,4 some. That needs the source tree and Go's toolchain.`,
+name: "always" are the bugs of every test run, "all" are all, numbers such as 1,4 some. That needs the source tree and Go's toolchain.
+
+With --kills switches of every kind are begun on one running estate, and in each of them one process is killed at some moment; then the
+estate has to become whole again. The seed makes the choices. With --seconds none is begun after that time.`,
 		Example: "  perdure lab faults --seeded always\n  perdure lab faults --matrix --only primary",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case bugs != "" && (sample || all):
-				return usagef("--seeded stands alone")
+			case bugs != "" && (sample || all), times > 0 && (bugs != "" || sample || all):
+				return usagef("--seeded and --kills stand alone")
+			case times > 0:
+				limit := time.Duration(0)
+				if cmd.Flags().Changed("seconds") {
+					limit = time.Duration(seconds) * time.Second
+				}
+				return s.killRuns(cmd, o, times, limit)
 			case bugs != "":
 				return s.seededRuns(cmd, o, bugs, control)
 			case !sample && !all:
@@ -221,8 +230,9 @@ name: "always" are the bugs of every test run, "all" are all, numbers such as 1,
 	c.Flags().BoolVar(&sample, "sample", false, "a seeded sample of the matrix")
 	c.Flags().BoolVar(&all, "matrix", false, "the whole matrix, resumable")
 	c.Flags().StringVar(&bugs, "seeded", "", "seeded bugs that have to be caught: always, all, or numbers")
+	c.Flags().IntVar(&times, "kills", 0, "so many switches on one estate, with one process killed in each")
 	c.Flags().BoolVar(&control, "control", false, "with --seeded: each story without its bug too, which has to pass")
-	c.Flags().IntVar(&seconds, "seconds", 360, "time of a sample")
+	c.Flags().IntVar(&seconds, "seconds", 360, "time of a sample, or of kills")
 	c.Flags().StringVar(&runs.Only, "only", "", "only cells whose name contains this, for example primary")
 	c.Flags().StringVar(&runs.Results, "results", "", "file of results (default for --matrix: .perdure/matrix.json)")
 	c.Flags().Uint64Var(&o.Seed, "seed", 0, "seed of the choice and of the load (default: a random one, shown)")
@@ -272,6 +282,26 @@ func (s *session) seededRuns(cmd *cobra.Command, o *lab.Options, which string, c
 	}
 	if failed > 0 {
 		return errs.New(errs.Refused, "%d of %d runs of seeded bugs did not end as they must", failed, len(results))
+	}
+	return nil
+}
+
+// killRuns kills one process in each of many switches.
+func (s *session) killRuns(cmd *cobra.Command, o *lab.Options, times int, limit time.Duration) error {
+	if s.json {
+		o.Out = s.Err // what programs read stands alone on standard output
+	}
+	summary, err := lab.RunKills(cmd.Context(), *o, times, limit)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		if err := s.emit(summary); err != nil {
+			return err
+		}
+	}
+	if summary.Verdict != "pass" {
+		return errs.New(errs.Refused, "a promise was broken by a kill: see %s", filepath.Join(o.Dir, "report.html"))
 	}
 	return nil
 }

@@ -222,7 +222,10 @@ func (r *running) gapClosed(u estate.UnitID) (bool, string) {
 	if !ok {
 		return false, "there is no load"
 	}
-	if since := time.Since(r.struck); since < settled {
+	r.faultMu.Lock()
+	struck := r.struck
+	r.faultMu.Unlock()
+	if since := time.Since(struck); since < settled {
 		return false, fmt.Sprintf("the last fault began %.1fs ago", since.Seconds())
 	}
 	for _, one := range s.Units {

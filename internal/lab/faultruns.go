@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"perdure/internal/errs"
+	"perdure/internal/lab/kills"
 	"perdure/internal/lab/matrix"
 	"perdure/internal/lab/report"
 )
@@ -70,6 +71,15 @@ func RunFaults(ctx context.Context, o Options, runs FaultRuns) ([]matrix.Result,
 		}
 	}
 	return results, nil
+}
+
+// RunKills begins switches on one running estate and kills one process in each, times times, or less often where the time d (0: no bound)
+// is over before. The seed makes the choices; where it is 0 a random one is taken, and shown.
+func RunKills(ctx context.Context, o Options, times int, d time.Duration) (report.Summary, error) {
+	if o.Seed == 0 {
+		o.Seed = rand.Uint64()
+	}
+	return runText(ctx, o, kills.Story(times, d))
 }
 
 // runCell carries out one cell's story. What the story ran into is part of the result, not an error.

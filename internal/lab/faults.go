@@ -47,14 +47,17 @@ func (r *running) fault(ctx context.Context, out *story.Progress, f story.Fault)
 		r.inside(s, true)
 	}
 	err = r.strike(ctx, b)
+	r.faultMu.Lock()
 	r.struck = time.Now()
+	r.faultMu.Unlock()
 	if errors.Is(err, proc.ErrNoRights) {
 		b.event.Skipped = err.Error()
 		out.Say("   skipped: %v", err)
 		return r.hist.Fault(b.end())
 	}
 	if err != nil {
-		return err
+		b.event.Skipped = err.Error()
+		return errors.Join(err, r.hist.Fault(b.end()))
 	}
 	switch {
 	case f.Kind == story.Crash, f.Kind == story.Kill && len(f.Databases) > 0, f.Kind == story.Terminate, f.Kind == story.Cancel, f.Kind == story.Promote, f.Kind == story.Restart:
@@ -104,7 +107,8 @@ func (r *running) inside(s estate.SiteID, cut bool) {
 // aim finds out what a fault hits.
 func (r *running) aim(ctx context.Context, f story.Fault) (*broken, error) {
 	r.faultMu.Lock()
-	b := &broken{id: fmt.Sprintf("f%d-%s", len(r.faults)+1, f.Kind), fault: f}
+	r.aimed++
+	b := &broken{id: fmt.Sprintf("f%d-%s", r.aimed, f.Kind), fault: f}
 	r.faultMu.Unlock()
 	var lives []estate.MemberID
 	if f.Link != nil {
@@ -137,7 +141,7 @@ func (r *running) aim(ctx context.Context, f story.Fault) (*broken, error) {
 			return nil, err
 		}
 		b.names = append(b.names, serverName(f.Part, member))
-		if f.Kind == story.Kill || f.Kind == story.Crash || f.Kind == story.Restart {
+		if f.Part != story.Agent && (f.Kind == story.Kill || f.Kind == story.Crash || f.Kind == story.Restart) {
 			lives = append(lives, member)
 		}
 	}

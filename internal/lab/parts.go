@@ -19,6 +19,9 @@ var parts = map[story.Part]proc.Part{
 	story.Startup:      {Title: "startup "},
 	story.Backend:      {Title: applicationRole + " ", One: true},
 	story.Backends:     {Title: applicationRole + " "},
+	story.WALWriter:    {Title: "walwriter"},
+	story.WALReceiver:  {Title: "walreceiver"},
+	story.WALSender:    {Title: "walsender ", One: true},
 }
 
 // applicationRole is what the reference system logs in as.
@@ -47,7 +50,7 @@ func (r *running) strikeServer(ctx context.Context, b *broken) error {
 			err = r.promote(ctx, estate.MemberID(member))
 		case b.fault.Kind == story.Restart:
 			err = r.sup.RestartDatabase(ctx, member, r.server)
-		case b.fault.Part == story.Agent:
+		case b.fault.Part == story.Agent, b.fault.Part == story.Postmaster:
 			err = r.sup.SignalAlone(name, signals[b.fault.Kind])
 		default:
 			err = r.sup.SignalPart(member, parts[b.fault.Part], signals[b.fault.Kind])

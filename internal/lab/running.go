@@ -47,8 +47,9 @@ type running struct {
 	stopLoad context.CancelFunc
 	loadDone chan error
 
-	struck  time.Time // when the last fault began; used by the story's goroutine alone
 	faultMu sync.Mutex
+	struck  time.Time // when the last fault began
+	aimed   int       // faults so far
 	faults  []*broken
 	timers  sync.WaitGroup
 	ended   chan struct{}

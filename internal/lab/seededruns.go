@@ -38,9 +38,9 @@ type SeededResult struct {
 	// Passed: the bug was caught by the name it has to be caught by; a control kept every promise.
 	Passed bool `json:"passed"`
 	// Found are the names of the checker's findings, Why what kept the story from its end.
-	Found  []string `json:"found,omitempty"`
-	Why    string   `json:"why,omitempty"`
-	Seed   uint64   `json:"seed"`
+	Found []string `json:"found,omitempty"`
+	Why   string   `json:"why,omitempty"`
+	Seed  uint64   `json:"seed"`
 	// Tries is how often the story was carried out.
 	Tries  int   `json:"tries"`
 	Millis int64 `json:"ms"`

@@ -59,6 +59,8 @@ func (l *Lab) Do(ctx context.Context, action story.Action) error {
 		return r.fault(ctx, l.out, a)
 	case story.Heal:
 		return r.heal(ctx, a)
+	case story.Kills:
+		return l.kills(ctx, a)
 	case story.Check:
 		return l.finish(ctx, false)
 	}

@@ -233,6 +233,7 @@ func (r *run) takeFault(f history.Fault) {
 	for i := range r.faults {
 		if r.faults[i].ID == f.ID && r.faults[i].until < 0 {
 			r.faults[i].until = f.At.Mono
+			r.faults[i].Skipped = f.Skipped // that it could not be done is known after it began
 			return
 		}
 	}

@@ -101,7 +101,7 @@ func (s *Supervisor) SignalPart(member string, part Part, sig syscall.Signal) er
 	if len(found) == 0 {
 		return errs.New(errs.NotFound, "the server of %s has no process %q at the moment", member, strings.TrimSpace(part.Title))
 	}
-	signalAll(found, sig)
+	s.signalEach(found, sig)
 	return nil
 }
 
@@ -150,14 +150,26 @@ func forgetLocks(dir string, args []string) {
 	}
 }
 
-// SignalAlone sends a signal to a process and to nobody that it started: a server goes on without its agent.
+// SignalAlone sends a signal to a process and to nobody that it started: a server goes on without its agent, and its sessions go on until
+// they find out that its first process is gone. That it does not run is an error: the fault would be none.
 func (s *Supervisor) SignalAlone(name string, sig syscall.Signal) error {
 	roots, err := s.roots([]string{name})
 	if err != nil {
 		return err
 	}
-	signalAll(roots, sig)
+	if len(roots) == 0 {
+		return errs.New(errs.NotFound, "%s does not run at the moment", name)
+	}
+	s.signalEach(roots, sig)
 	return nil
+}
+
+// signalEach signals processes; what a server that is killed by it leaves behind is written down first.
+func (s *Supervisor) signalEach(pids map[int]bool, sig syscall.Signal) {
+	if sig == syscall.SIGKILL {
+		s.note(pids)
+	}
+	signalAll(pids, sig)
 }
 
 // FreezeSite stops everything that runs at a site.

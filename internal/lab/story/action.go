@@ -51,6 +51,12 @@ func parseAction(word string, w *words) Action {
 		return parseFault(w)
 	case "heal":
 		return parseHeal(w)
+	case "kills":
+		k := Kills{Times: w.integer("a number of kills", 1, 100_000)}
+		if w.take("for") {
+			k.For = w.duration()
+		}
+		return k
 	case "check":
 		return Check{}
 	}
@@ -228,7 +234,7 @@ func parseFault(w *words) Action {
 		parseTargets(w, &f)
 	case "crash":
 		f.Kind = Crash
-		if !parsePart(w, &f, Backend) {
+		if !parsePart(w, &f, Backend, Agent, Postmaster, Checkpointer, WALWriter, WALReceiver, WALSender, Startup) {
 			parseTargets(w, &f)
 		}
 	case "freeze", "stop":

@@ -128,7 +128,7 @@ func write(tokens []token) string {
 
 // firstWords are what a statement may begin with.
 var firstWords = []string{
-	"estate", "policy", "disk", "latency", "start", "load", "step", "repeat", "switch", "accept", "verify", "release", "recover", "fault", "heal", "wait", "pass", "say", "check",
+	"estate", "policy", "disk", "latency", "start", "load", "step", "repeat", "switch", "accept", "verify", "release", "recover", "fault", "heal", "wait", "pass", "say", "kills", "check",
 }
 
 func (p *parser) statement(s *Statement, w *words, in *opener, lines []string) {
@@ -167,6 +167,9 @@ func (p *parser) statement(s *Statement, w *words, in *opener, lines []string) {
 		s.Say = w.text("what is said")
 	case "":
 	default:
+		if word == "kills" && in.within("step") {
+			w.fail("each kill is a step, and a step cannot stand in a step")
+		}
 		s.Action = parseAction(word, w)
 	}
 	p.finish(w, line)

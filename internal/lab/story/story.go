@@ -174,10 +174,14 @@ type Part string
 const (
 	Whole        Part = ""
 	Checkpointer Part = "checkpointer"
-	Startup      Part = "startup"  // what replays the log on a copy
-	Agent        Part = "agent"    // its agent alone: the server goes on
-	Backend      Part = "backend"  // one session of an application
-	Backends     Part = "backends" // all sessions of applications
+	Startup      Part = "startup"    // what replays the log on a copy
+	Agent        Part = "agent"      // its agent alone: the server goes on
+	Backend      Part = "backend"    // one session of an application
+	Backends     Part = "backends"   // all sessions of applications
+	Postmaster   Part = "postmaster" // its first process alone: the others find out
+	WALWriter    Part = "walwriter"
+	WALReceiver  Part = "walreceiver"
+	WALSender    Part = "walsender"
 )
 
 // Fault breaks something.
@@ -211,6 +215,12 @@ type Heal struct {
 	All       bool
 }
 
+// Kills begins switches and kills one process in each, chosen by the run's seed. Each is a step of its own.
+type Kills struct {
+	Times int
+	For   time.Duration // none is begun after that; 0: no bound
+}
+
 // Check judges what was recorded so far and ends the estate.
 type Check struct{}
 
@@ -228,6 +238,7 @@ func (Verify) action()   {}
 func (Release) action()  {}
 func (Fault) action()    {}
 func (Heal) action()     {}
+func (Kills) action()    {}
 func (Check) action()    {}
 
 // Wait waits until the condition holds.
