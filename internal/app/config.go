@@ -112,7 +112,7 @@ type GatewayConfig struct {
 	// TrafficCert and TrafficKey serve TLS to clients; plain HTTP where empty.
 	TrafficCert string `yaml:"trafficCert,omitempty"`
 	TrafficKey  string `yaml:"trafficKey,omitempty"`
-	// Gateways are the other gateways, to which receipts are shipped.
+	// Gateways are the other gateways: receipts are shipped to them, and they are asked who owns what while no node is heard.
 	Gateways []Peer `yaml:"gateways,omitempty"`
 	// AccessLog is "off", "errors" or "all"; errors where empty.
 	AccessLog string `yaml:"accessLog,omitempty"`

@@ -72,12 +72,16 @@ type routes struct {
 	log     *slog.Logger
 }
 
-// Watch delivers the whole input after every change, until ctx ends.
-func (r routes) Watch(ctx context.Context, deliver func(route.Input)) error {
+// Watch delivers the whole input after every change, until ctx ends. The source is heard where a node with a majority says that
+// all it knows was delivered; a node without one may be behind for as long as it likes.
+func (r routes) Watch(ctx context.Context, deliver func(route.Input), heard func()) error {
 	w := newWorld(r.log)
 	return r.nodes.c.Watch(ctx, client.WatchOptions{Prefixes: []string{"manifest", "groups/", "instances/"}}, func(u wire.Update) error {
 		if u.Reset {
 			w = newWorld(r.log)
+		}
+		if u.Heartbeat && u.Quorum && u.Superseded == nil {
+			heard()
 		}
 		if !u.Reset && len(u.Changes) == 0 {
 			return nil
@@ -87,7 +91,7 @@ func (r routes) Watch(ctx context.Context, deliver func(route.Input)) error {
 				return err
 			}
 		}
-		deliver(w.input(u.Position.Revision))
+		deliver(w.input(u.Position))
 		return nil
 	})
 }
@@ -160,8 +164,8 @@ func (w *world) takeManifest(c wire.Change) error {
 	return nil
 }
 
-func (w *world) input(version int64) route.Input {
-	in := route.Input{Version: version, Systems: w.systems, Instances: slices.Clone(w.static)}
+func (w *world) input(at wire.Position) route.Input {
+	in := route.Input{Version: at.Revision, Incarnation: at.Incarnation, Systems: w.systems, Instances: slices.Clone(w.static)}
 	for _, k := range slices.Sorted(maps.Keys(w.groups)) {
 		in.Owners = append(in.Owners, w.groups[k])
 	}

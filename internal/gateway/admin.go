@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -26,6 +27,7 @@ func (g *Gateway) adminHandler() http.Handler {
 		{"GET /healthz", nil, g.serveHealth},
 		{"GET /metrics", readers, promhttp.HandlerFor(g.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP},
 		{"GET /table", readers, g.serveTable},
+		{"GET /input", []string{"gateway"}, g.lend},
 		{"GET /ledger", readers, g.serveLedger},
 		{"GET /ledger/{from}", []string{"gateway"}, g.serveLedgerPosition},
 		{"POST /ledger/{from}", []string{"gateway"}, g.takeLedger},
@@ -61,11 +63,14 @@ func (g *Gateway) only(roles []string, next http.HandlerFunc) http.HandlerFunc {
 }
 
 // machine gives the common name of the client's verified certificate, "" where there is none.
-func machine(r *http.Request) string {
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+func machine(r *http.Request) string { return machineOf(r.TLS) }
+
+// machineOf gives the common name of the other side's verified certificate, "" where there is none.
+func machineOf(c *tls.ConnectionState) string {
+	if c == nil || len(c.VerifiedChains) == 0 {
 		return ""
 	}
-	return r.TLS.PeerCertificates[0].Subject.CommonName
+	return c.PeerCertificates[0].Subject.CommonName
 }
 
 func refuse(w http.ResponseWriter, status int, slug, detail string) {

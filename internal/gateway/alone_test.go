@@ -19,7 +19,7 @@ import (
 // deadSource is a control plane that nobody can reach.
 type deadSource struct{}
 
-func (deadSource) Watch(context.Context, func(route.Input)) error {
+func (deadSource) Watch(context.Context, func(route.Input), func()) error {
 	return errors.New("no node answers")
 }
 func (deadSource) Ack(context.Context, int64) error { return errors.New("no node answers") }

@@ -29,12 +29,13 @@ import (
 // Source is where tables come from. The gateway works without it for as long as it must.
 type Source interface {
 	// Watch calls deliver with the whole input, first the present one, then after every change, until ctx ends or the source fails.
-	Watch(ctx context.Context, deliver func(route.Input)) error
+	// It calls heard, once a second or more often, for as long as what it delivered is all that a majority of the control plane knows.
+	Watch(ctx context.Context, deliver func(route.Input), heard func()) error
 	// Ack says that the gateway routes by the version, or a later one.
 	Ack(ctx context.Context, version int64) error
 }
 
-// Peer is the gateway of another site: it keeps a copy of this one's ledger.
+// Peer is the gateway of another site: it keeps a copy of this one's ledger, and lends its table where the source is not heard.
 type Peer struct {
 	Name string // of the gateway, for example "c"
 	URL  string // of its admin port, for example https://gateway.c.perdure.internal:7510
@@ -67,6 +68,8 @@ type Options struct {
 	// UpstreamTLS is for https instances, PeerTLS for peers' admin ports.
 	UpstreamTLS, PeerTLS *tls.Config
 	Peers                []Peer
+	// Silence is how long the source may not be heard until peers are asked for their tables, default 1.5 s.
+	Silence time.Duration
 
 	MaxHeader    int           // bytes of a request's head, default 16 KiB
 	MaxAnswer    int           // bytes of an answer's body, default 32 MiB
@@ -113,6 +116,8 @@ type Gateway struct {
 	saved   atomic.Int64  // version on disk
 	onDisk  route.Input   // of keepTable alone
 	acks    chan struct{}
+	source  hearing
+	lending lending
 	ledger  *ledger
 	metrics *metrics
 	logTurn atomic.Uint64
@@ -130,6 +135,7 @@ func New(o Options, log *slog.Logger) (*Gateway, error) {
 		o: o, log: log, began: time.Now(),
 		tracks: map[trackID]*track{}, gates: map[estate.SystemID]*gate{}, members: map[instanceID]*instance{},
 		anonymous: []byte("anonymous"), save: make(chan struct{}, 1), acks: make(chan struct{}, 1),
+		source: hearing{again: make(chan struct{}, 1)},
 	}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.metrics = newMetrics(g)
@@ -175,6 +181,7 @@ func (o *Options) defaults() {
 	o.WriteTimeout = orDefault(o.WriteTimeout, 30*time.Second)
 	o.DialTimeout = orDefault(o.DialTimeout, time.Second)
 	o.HealthEvery = orDefault(o.HealthEvery, time.Second)
+	o.Silence = orDefault(o.Silence, 1500*time.Millisecond)
 	o.Drain = orDefault(o.Drain, 15*time.Second)
 	o.MaxClients = orDefault(o.MaxClients, 65536)
 	o.AccessLog = orDefault(o.AccessLog, LogErrors)
@@ -239,6 +246,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.o.Source != nil {
 		background(g.follow)
 		background(g.acknowledge)
+		if len(g.o.Peers) > 0 {
+			background(g.borrow)
+		}
 	}
 	if g.ledger != nil {
 		background(func() {
@@ -319,7 +329,7 @@ func (g *Gateway) follow() {
 	pause := 50 * time.Millisecond
 	for g.ctx.Err() == nil {
 		began := time.Now()
-		err := g.o.Source.Watch(g.ctx, g.take)
+		err := g.o.Source.Watch(g.ctx, g.take, g.heard)
 		if g.ctx.Err() != nil {
 			return
 		}

@@ -30,6 +30,7 @@ type metrics struct {
 	ledgerShipped, ledgerShipFailures *prometheus.CounterVec
 	byVerdict                         [8]prometheus.Counter
 	tableSaves, tableSaveFailures     prometheus.Counter
+	peerAsks                          *prometheus.CounterVec
 }
 
 // unitMetrics are those of one unit.
@@ -87,6 +88,7 @@ func newMetrics(g *Gateway) *metrics {
 	m.ledgerDropped = counter("ledger_dropped_total", "Acknowledged writes not noted because the buffer was full.")
 	m.ledgerShipped = vec("ledger_shipped_bytes_total", "Ledger bytes that another gateway has taken.", "peer")
 	m.ledgerShipFailures = vec("ledger_ship_failures_total", "Failed attempts to ship the ledger.", "peer")
+	m.peerAsks = vec("peer_asks_total", "Times another gateway was asked for its table because the control plane was not heard: newer, same, failed.", "peer", "result")
 	m.tableSaves = counter("table_saves_total", "Tables written to disk.")
 	m.tableSaveFailures = counter("table_save_failures_total", "Tables that could not be written to disk.")
 	for v := route.Deliver; v <= route.Unstamped; v++ {
@@ -175,6 +177,7 @@ func (c *gauges) Collect(out chan<- prometheus.Metric) {
 	}
 	put(gaugeDesc("table_version", "Store revision of the table in force."), float64(v.table.Version))
 	put(gaugeDesc("table_version_on_disk", "Store revision of the table on disk."), float64(g.saved.Load()))
+	put(gaugeDesc("source_silent_seconds", "Time since the control plane was last heard with a majority."), g.silence().Seconds())
 	put(gaugeDesc("active_requests", "Requests inside."), float64(g.active.Load()))
 	held := gaugeDesc("held_requests", "Requests held now.", "system")
 	heldBytes := gaugeDesc("held_bytes", "Bytes held now.", "system")

@@ -57,20 +57,38 @@ type track struct {
 func (g *Gateway) take(in route.Input) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	old := g.table.Input()
-	merged, refused := route.Merge(old, in)
+	merged, refused := route.Merge(g.table.Input(), in)
 	for _, r := range refused {
 		g.metrics.refusedInputs.Inc()
 		g.log.Warn("not taken over into the table", "group", r.Group, "reason", r.Reason, "invariant", "I14")
 	}
+	g.adoptLocked(merged)
+}
+
+// takeLent merges what another gateway lent (route.Borrow) and reports whether requests are routed in another way now.
+// That the other one knows less of some group is no fault of anybody's.
+func (g *Gateway) takeLent(in route.Input, from string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old := g.table.Input()
+	merged, refused := route.Borrow(old, in)
+	for _, r := range refused {
+		g.log.Debug("not taken over from another gateway", "peer", from, "group", r.Group, "reason", r.Reason, "invariant", "I14")
+	}
+	g.adoptLocked(merged)
+	return !g.table.Input().RoutesLike(old)
+}
+
+// adoptLocked compiles an input and puts it in force.
+func (g *Gateway) adoptLocked(merged route.Input) {
 	table, err := route.Compile(merged)
 	if err != nil {
 		// A wrong definition must never keep a change of ownership from being routed: take the owners alone.
 		g.metrics.brokenInputs.Inc()
-		g.log.Error("the new definitions cannot be routed; owners are taken over, definitions are not", "version", in.Version, "error", err)
-		merged.Systems = old.Systems
+		g.log.Error("the new definitions cannot be routed; owners are taken over, definitions are not", "version", merged.Version, "error", err)
+		merged.Systems = g.table.Input().Systems
 		if table, err = route.Compile(merged); err != nil {
-			g.log.Error("the new owners cannot be routed; the table stays", "version", in.Version, "error", err)
+			g.log.Error("the new owners cannot be routed; the table stays", "version", merged.Version, "error", err)
 			return
 		}
 	}

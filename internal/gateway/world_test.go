@@ -130,21 +130,28 @@ func state(s unit.State, phase unit.Phase) func(*route.Input) {
 	return func(in *route.Input) { in.Owners[0].State, in.Owners[0].Phase = s, phase }
 }
 
-// feed is a source driven by the test.
+// feed is a source driven by the test. It is heard all the time, unless it is mute.
 type feed struct {
 	inputs chan route.Input
 	acks   chan int64
+	mute   atomic.Bool
 }
 
 func newFeed() *feed {
 	return &feed{inputs: make(chan route.Input, 100), acks: make(chan int64, 100)}
 }
 
-func (f *feed) Watch(ctx context.Context, deliver func(route.Input)) error {
+func (f *feed) Watch(ctx context.Context, deliver func(route.Input), heard func()) error {
+	beat := time.NewTicker(10 * time.Millisecond)
+	defer beat.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-beat.C:
+			if !f.mute.Load() {
+				heard()
+			}
 		case in, ok := <-f.inputs:
 			if !ok {
 				f.inputs = nil

@@ -15,10 +15,12 @@ import (
 // Input is everything a table is compiled from. It is plain data: it travels from the store and lies on the gateway's disk.
 type Input struct {
 	// Version is the store revision the input was read at. It may fall only when a new incarnation of the store begins (I10).
-	Version   int64      `json:"version"`
-	Systems   []System   `json:"systems"`
-	Owners    []Owner    `json:"owners"`
-	Instances []Instance `json:"instances"`
+	Version int64 `json:"version"`
+	// Incarnation is that of the store; zero where the holder does not know it: then any other is newer.
+	Incarnation estate.Incarnation `json:"incarnation,omitzero"`
+	Systems     []System           `json:"systems"`
+	Owners      []Owner            `json:"owners"`
+	Instances   []Instance         `json:"instances"`
 }
 
 // System says how the requests of one information system are recognised, keyed, limited and held.

@@ -1,9 +1,11 @@
 package route
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 
 	"perdure/internal/estate"
 )
@@ -19,63 +21,91 @@ type Refusal struct {
 // With equal ownership the newer revision of the record counts. Two incarnations with one counter are marked as in conflict.
 // Systems and instances come from next, unless next is older than old in every respect.
 func Merge(old, next Input) (Input, []Refusal) {
-	var refused []Refusal
+	newer := next.follows(old)
 	merged := next
-	merged.Owners = make([]Owner, 0, len(next.Owners))
-	byGroup := make(map[estate.GroupID]Owner, len(old.Owners))
-	for _, o := range old.Owners {
+	var refused []Refusal
+	merged.Owners, refused = mergeOwners(old.Owners, next.Owners, newer)
+	if newer {
+		merged.Instances = withFormer(old.Instances, next.Instances)
+	} else {
+		refused = append(refused, Refusal{"", fmt.Sprintf("version %s is older than %s", next.position(), old.position())})
+		merged.Version, merged.Incarnation, merged.Systems, merged.Instances = old.Version, old.Incarnation, old.Systems, old.Instances
+	}
+	return merged, refused
+}
+
+func (in Input) position() string {
+	if in.Incarnation.Counter == 0 {
+		return strconv.FormatInt(in.Version, 10)
+	}
+	return fmt.Sprintf("%d of incarnation %d.%s", in.Version, in.Incarnation.Counter, in.Incarnation.ID)
+}
+
+// follows reports whether the systems and instances of an input count after those of old: it was read from a later incarnation
+// of the store (I10), or from the same one and not earlier.
+func (in Input) follows(old Input) bool {
+	if in.Incarnation.Counter != old.Incarnation.Counter {
+		return in.Incarnation.Counter > old.Incarnation.Counter
+	}
+	if in.Version >= old.Version {
+		return true
+	}
+	held := make(map[estate.GroupID]uint64, len(old.Owners))
+	for i := range old.Owners {
+		held[old.Owners[i].Group] = old.Owners[i].Ownership.Incarnation.Counter
+	}
+	return slices.ContainsFunc(in.Owners, func(n Owner) bool {
+		counter, known := held[n.Group]
+		return known && n.Ownership.Incarnation.Counter > counter
+	})
+}
+
+// mergeOwners keeps the newer ownership of every group. Whether a group still exists is said by the input whose definitions count.
+func mergeOwners(old, next []Owner, newer bool) ([]Owner, []Refusal) {
+	var refused []Refusal
+	merged := make([]Owner, 0, len(next))
+	byGroup := make(map[estate.GroupID]Owner, len(old))
+	for _, o := range old {
 		byGroup[o.Group] = o
 	}
-	newer := next.Version >= old.Version
-	for _, n := range next.Owners {
+	for _, n := range next {
 		o, known := byGroup[n.Group]
 		delete(byGroup, n.Group)
+		if !known {
+			merged = append(merged, n)
+			continue
+		}
+		gone := o.Gone
+		if newer {
+			gone = n.Gone
+		}
 		switch {
-		case !known:
-			merged.Owners = append(merged.Owners, n)
 		case n.Ownership.Conflicts(o.Ownership):
 			refused = append(refused, Refusal{n.Group, fmt.Sprintf("ownership %s conflicts with %s", n.Ownership, o.Ownership)})
-			o.Conflicted, o.Gone = n.Ownership, false
-			merged.Owners = append(merged.Owners, o)
+			o.Conflicted = n.Ownership
 		case n.Ownership.Less(o.Ownership):
 			refused = append(refused, Refusal{n.Group, fmt.Sprintf("ownership %s is older than %s", n.Ownership, o.Ownership)})
-			o.Gone = false
-			merged.Owners = append(merged.Owners, o)
 		case o.Ownership.Less(n.Ownership):
-			if n.Ownership.Incarnation.Counter > o.Ownership.Incarnation.Counter {
-				newer = true
-			}
-			merged.Owners = append(merged.Owners, n)
+			o, gone = n, n.Gone
 		case n.Revision < o.Revision:
 			refused = append(refused, Refusal{n.Group, fmt.Sprintf("revision %d is older than %d", n.Revision, o.Revision)})
-			merged.Owners = append(merged.Owners, o)
 		default:
-			n.Conflicted = o.Conflicted
-			merged.Owners = append(merged.Owners, n)
+			if n.Conflicted.IsZero() {
+				n.Conflicted = o.Conflicted
+			}
+			o = n
 		}
-	}
-	if !newer {
-		refused = append(refused, Refusal{"", fmt.Sprintf("version %d is older than %d", next.Version, old.Version)})
-		merged.Version, merged.Systems, merged.Instances = old.Version, old.Systems, old.Instances
-	} else {
-		merged.Instances = withFormer(old.Instances, next.Instances)
+		o.Gone = gone
+		merged = append(merged, o)
 	}
 	// A group that the input no longer names keeps its ownership: it may be back, and then it must not be lower.
-	for _, o := range old.Owners {
+	for _, o := range old {
 		if _, left := byGroup[o.Group]; left {
 			o.Gone = o.Gone || newer
-			merged.Owners = append(merged.Owners, o)
+			merged = append(merged, o)
 		}
 	}
-	slices.SortFunc(merged.Owners, func(a, b Owner) int {
-		if a.Group < b.Group {
-			return -1
-		}
-		if a.Group > b.Group {
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(merged, func(a, b Owner) int { return cmp.Compare(a.Group, b.Group) })
 	return merged, refused
 }
 

@@ -109,34 +109,47 @@ func TestTablesAreCompiledByTheScripts(t *testing.T) {
 
 func TestInputsAreMergedByTheScripts(t *testing.T) {
 	scripts(t, "testdata/merge/*.txt", func(a *txtar.Archive) string {
-		merged, refused := Merge(readInput(t, a, "old"), readInput(t, a, "next"))
-		var b strings.Builder
-		fmt.Fprintf(&b, "version %d\n", merged.Version)
-		for _, s := range merged.Systems {
-			fmt.Fprintf(&b, "system %s\n", s.ID)
-		}
-		for _, i := range merged.Instances {
-			fmt.Fprintf(&b, "instance %s of %s at %s", i.ID, i.System, i.Site)
-			if i.Former {
-				b.WriteString(" former")
-			}
-			b.WriteByte('\n')
-		}
-		for _, o := range merged.Owners {
-			fmt.Fprintf(&b, "group %s %s %s at %s revision %d", o.Group, o.Ownership, o.State, o.Site, o.Revision)
-			if o.Gone {
-				b.WriteString(" gone")
-			}
-			if !o.Conflicted.IsZero() {
-				fmt.Fprintf(&b, " in conflict with %s", o.Conflicted)
-			}
-			b.WriteByte('\n')
-		}
-		for _, r := range refused {
-			fmt.Fprintf(&b, "refused %s: %s\n", r.Group, r.Reason)
-		}
-		return b.String()
+		return dumpMerged(Merge(readInput(t, a, "old"), readInput(t, a, "next")))
 	})
+}
+
+func TestInputsOfOtherGatewaysAreBorrowedByTheScripts(t *testing.T) {
+	scripts(t, "testdata/borrow/*.txt", func(a *txtar.Archive) string {
+		return dumpMerged(Borrow(readInput(t, a, "old"), readInput(t, a, "lent")))
+	})
+}
+
+func dumpMerged(merged Input, refused []Refusal) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "version %d", merged.Version)
+	if merged.Incarnation.Counter > 0 {
+		fmt.Fprintf(&b, " of %d.%s", merged.Incarnation.Counter, merged.Incarnation.ID)
+	}
+	b.WriteByte('\n')
+	for _, s := range merged.Systems {
+		fmt.Fprintf(&b, "system %s\n", s.ID)
+	}
+	for _, i := range merged.Instances {
+		fmt.Fprintf(&b, "instance %s of %s at %s", i.ID, i.System, i.Site)
+		if i.Former {
+			b.WriteString(" former")
+		}
+		b.WriteByte('\n')
+	}
+	for _, o := range merged.Owners {
+		fmt.Fprintf(&b, "group %s %s %s at %s revision %d", o.Group, o.Ownership, o.State, o.Site, o.Revision)
+		if o.Gone {
+			b.WriteString(" gone")
+		}
+		if !o.Conflicted.IsZero() {
+			fmt.Fprintf(&b, " in conflict with %s", o.Conflicted)
+		}
+		b.WriteByte('\n')
+	}
+	for _, r := range refused {
+		fmt.Fprintf(&b, "refused %s: %s\n", r.Group, r.Reason)
+	}
+	return b.String()
 }
 
 // scripts runs every archive that matches; its last file "want" is what run has to give.
