@@ -31,7 +31,7 @@ type exchange struct {
 	view   *view
 	system *systemView
 	unit   *unitView
-	judged *unitView // the unit as it was when it was last judged: a wait is over when that one has changed
+	way    approach
 	slot   estate.Slot
 
 	start    time.Time
@@ -42,9 +42,6 @@ type exchange struct {
 	holding  bool      // counted in the gate as held
 	heldSize int       // bytes counted there
 	pause    time.Duration
-	away     bool      // the owner's answer to the last attempt was that it is not the owner
-	scouting *lookout  // the request asks for all that were turned away
-	waited   *unitView // it has waited for the scout of this one
 	avoid    *instance
 	lastWhy  string
 	attempts int
@@ -192,7 +189,7 @@ func (x *exchange) run() *problem {
 		if x.homeless {
 			return x.noSystem()
 		}
-		x.judged, x.away = x.unit, false
+		x.way.to(x.unit, x.reads)
 		onlyChange := true // can help; after a failed attempt a pause is enough
 		switch route.Judge(&x.unit.entry.State, x.g.o.Site, now) {
 		case route.Refuse:
@@ -205,7 +202,7 @@ func (x *exchange) run() *problem {
 				x.lastWhy = "the owner's site has no instance"
 				break
 			}
-			if clear, ahead := x.goesAhead(); !ahead {
+			if clear, ahead := x.way.ahead(); !ahead {
 				x.lastWhy = "the owner has not taken a request yet"
 				if p := x.pauseFor(unprovenPause, clear); p != nil {
 					return p
@@ -218,8 +215,8 @@ func (x *exchange) run() *problem {
 			}
 			onlyChange = false
 		}
-		if !x.away {
-			x.endWatch()
+		if !x.way.turned {
+			x.way.leave()
 		}
 		if p := x.wait(onlyChange); p != nil {
 			return p
@@ -251,10 +248,10 @@ func (x *exchange) attempt(in *instance, now time.Time) (done bool, p *problem) 
 	}
 	switch verdict {
 	case route.Deliver:
-		x.judged.lookout(x.reads).prove()
+		x.way.crowd.prove()
 		return true, nil
 	case route.Elsewhere:
-		x.away = true
+		x.way.turned = true
 		x.lastWhy = "the application says that it is not the owner's"
 	case route.Running:
 		x.lastWhy = "an earlier attempt with this key is still running"

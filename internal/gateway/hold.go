@@ -11,8 +11,8 @@ import (
 // wait holds the request until its unit changes or, after a failed attempt, a growing pause is over.
 func (x *exchange) wait(changeOnly bool) *problem {
 	switch {
-	case x.away:
-		return x.pauseFor(x.watch())
+	case x.way.turned:
+		return x.pauseFor(x.way.again())
 	case !changeOnly:
 		return x.pauseFor(x.nextPause(), nil)
 	}
@@ -42,7 +42,7 @@ func (x *exchange) pauseFor(pause time.Duration, clear <-chan struct{}) *problem
 	}
 	t := x.g.timers.get(min(left, pause))
 	select {
-	case <-x.judged.changed:
+	case <-x.way.unit.changed:
 		x.pause, x.trouble = 0, 0
 	case <-clear:
 	case <-t.C:
@@ -66,7 +66,7 @@ func (x *exchange) nextPause() time.Duration {
 
 // release ends the hold.
 func (x *exchange) release() {
-	x.endWatch()
+	x.way.leave()
 	if x.holding {
 		x.holding = false
 		x.system.gate.release(x.heldSize)

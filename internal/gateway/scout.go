@@ -56,42 +56,57 @@ func (u *unitView) lookout(reads bool) *lookout {
 	return &u.writeLookout
 }
 
-// watch is how long a request that was turned away waits before it asks again, and for whom beside the clock.
-func (x *exchange) watch() (pause time.Duration, clear <-chan struct{}) {
-	if clear, scout := x.stepUp(); !scout {
-		return waiterPause, clear
-	}
-	x.pause = min(x.pause+scoutPause, scoutLimit)
-	return x.pause, nil
+// approach is a request before the owner it goes to: whether it may ask now, and whom it waits for otherwise. The zero value is that
+// of a request that was not judged yet.
+type approach struct {
+	unit   *unitView // as it was when the request was last judged: a wait is over when that one has changed
+	crowd  *lookout  // of the unit, for requests of this kind
+	turned bool      // the last attempt was turned away
+	scouts *lookout  // the request is the scout of this crowd
+	waited *lookout  // it has waited for this one's scout, and asks by itself now
+	pause  time.Duration
 }
 
-// stepUp makes the request the scout of where it is going, unless there is one: then it gives what to wait for.
-func (x *exchange) stepUp() (clear <-chan struct{}, scout bool) {
-	here := x.judged.lookout(x.reads)
-	if x.scouting == here {
+// to turns the request to where it was judged to go.
+func (a *approach) to(u *unitView, reads bool) {
+	a.unit, a.crowd, a.turned = u, u.lookout(reads), false
+}
+
+// ahead reports whether the request may be sent: once the ownership is proven everybody may, before that the scout, and who
+// waited for it. Otherwise it gives what to wait for.
+func (a *approach) ahead() (clear <-chan struct{}, ahead bool) {
+	if a.crowd.proven.Load() || a.waited == a.crowd {
 		return nil, true
 	}
-	x.endWatch()
-	if clear, scout = here.join(); scout {
-		x.scouting, x.pause = here, 0
+	a.waited = a.crowd
+	return a.stepUp()
+}
+
+// again is how long a request that was turned away waits before it asks again, and for whom beside the clock.
+func (a *approach) again() (pause time.Duration, clear <-chan struct{}) {
+	if clear, scout := a.stepUp(); !scout {
+		return waiterPause, clear
+	}
+	a.pause = min(a.pause+scoutPause, scoutLimit)
+	return a.pause, nil
+}
+
+// stepUp makes the request the scout of its crowd, unless there is one: then it gives what to wait for.
+func (a *approach) stepUp() (clear <-chan struct{}, scout bool) {
+	if a.scouts == a.crowd {
+		return nil, true
+	}
+	a.leave()
+	if clear, scout = a.crowd.join(); scout {
+		a.scouts, a.pause = a.crowd, 0
 	}
 	return clear, scout
 }
 
-// goesAhead reports whether the request may be sent: once the ownership is proven everybody may, before that the scout, and who
-// waited for it. Otherwise it gives what to wait for.
-func (x *exchange) goesAhead() (clear <-chan struct{}, ahead bool) {
-	if x.judged.lookout(x.reads).proven.Load() || x.waited == x.judged {
-		return nil, true
-	}
-	x.waited = x.judged
-	return x.stepUp()
-}
-
-// endWatch is called by every request that was not turned away again.
-func (x *exchange) endWatch() {
-	if x.scouting != nil {
-		x.scouting.leave()
-		x.scouting = nil
+// leave ends the watch of a scout; every request that was not turned away again calls it.
+func (a *approach) leave() {
+	if a.scouts != nil {
+		a.scouts.leave()
+		a.scouts = nil
 	}
 }
