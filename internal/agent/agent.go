@@ -87,8 +87,9 @@ type Agent struct {
 	beyond      estate.Ownership     // under which following was refused, because the directory has log beyond where the histories part
 	marks       map[unit.Phase]int64 // when steps of a switch were done, for people; the acting goroutine's own
 
-	looking sync.Mutex // one observation at a time
-	leasing sync.Mutex // one renewal at a time: a later one knows more about what is in force
+	looking  sync.Mutex // one observation at a time
+	counting sync.Mutex // one tally at a time: each counts what was recorded since the one before
+	leasing  sync.Mutex // one renewal at a time: a later one knows more about what is in force
 }
 
 // New makes an agent; Run takes the lock of the directory.

@@ -35,6 +35,26 @@ func (a *Agent) fork(ctx context.Context, body []byte) (any, error) {
 	return wire.ForkAnswer{Seq: seq, Ownership: rec.Ownership}, err
 }
 
+// missing says which keys are not recorded here, for the estimate of a loss (I10). Copies answer too: it is them that are asked.
+func (a *Agent) missing(ctx context.Context, body []byte) (any, error) {
+	var ask wire.MissingRequest
+	if err := json.Unmarshal(body, &ask); err != nil {
+		return nil, errs.New(errs.Invalid, "request for missing keys: %w", err)
+	}
+	if len(ask.Keys) > 0 {
+		missing, err := a.db.Missing(ctx, ask.Keys)
+		return wire.MissingAnswer{Missing: missing}, err
+	}
+	newest, err := a.db.Newest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.count(ctx) // the report may be a second old, and a copy goes on while its owner is being lost
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return wire.MissingAnswer{Tally: a.status.Tally, Newest: newest}, nil
+}
+
 // judge compares the accounts of a quarantined unit with receipts and with the system's own query (I7).
 func (a *Agent) judge(ctx context.Context, body []byte) (any, error) {
 	var ask driver.Judgement

@@ -52,6 +52,8 @@ func (a *Agent) keepReporting(ctx context.Context) error {
 
 // count sums up what the units have recorded, for loss estimates (I10).
 func (a *Agent) count(ctx context.Context) {
+	a.counting.Lock()
+	defer a.counting.Unlock()
 	a.mu.Lock()
 	rec, seen := a.group.Record, a.seen
 	a.mu.Unlock()

@@ -30,6 +30,7 @@ func (a *Agent) handler() http.Handler {
 	mux.Handle("POST /v1/promise", machines(func(_ context.Context, body []byte) (any, error) { return a.grant(body) }))
 	mux.Handle("POST /v1/consent", machines(func(_ context.Context, body []byte) (any, error) { return a.consent(body) }))
 	mux.Handle("POST /v1/fork", machines(a.fork))
+	mux.Handle("POST /v1/missing", machines(a.missing))
 	mux.Handle("POST /v1/judge", machines(a.judge))
 	mux.Handle("POST /v1/release", machines(a.release))
 	return mux

@@ -5,15 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"maps"
-	"math/big"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -358,46 +356,36 @@ type receipts struct {
 // Before gives single receipts for a judgement.
 func (r receipts) Before(ctx context.Context, u estate.UnitID, seq int64, ownership estate.Ownership) ([]driver.Receipt, string, error) {
 	var found []driver.Receipt
-	source, err := r.read(ctx, u, seq, func(e gateway.Entry) error {
+	source, err := r.read(ctx, u, url.Values{"after": {strconv.FormatInt(seq, 10)}}, func(e gateway.Entry) error {
 		o, err := estate.ParseOwnership(e.Ownership)
 		if err == nil && o.Less(ownership) {
-			found = append(found, driver.Receipt{Caller: e.Caller, RoutingKey: e.RoutingKey, Key: e.Key, Accounts: e.Receipt.Accounts, Amount: e.Receipt.Amount})
+			found = append(found, single(e))
 		}
 		return nil
 	})
 	return found, source, err
 }
 
-// After sums receipts.
-func (r receipts) After(ctx context.Context, u estate.UnitID, seq int64) (controller.ReceiptSum, error) {
-	var sum controller.ReceiptSum
-	seen, accounts, amount := map[int64]bool{}, map[string]bool{}, new(big.Rat)
-	source, err := r.read(ctx, u, seq, func(e gateway.Entry) error {
-		if seen[e.Receipt.Seq] { // the same record, replayed to a client
-			return nil
-		}
-		seen[e.Receipt.Seq] = true
-		sum.Transactions++
-		if v, ok := new(big.Rat).SetString(e.Receipt.Amount); ok {
-			amount.Add(amount, v)
-		}
-		for _, a := range e.Receipt.Accounts {
-			accounts[a] = true
-		}
-		if at := time.UnixMilli(e.At); at.After(sum.Until) {
-			sum.Until = at
-		}
-		return nil
-	})
-	sum.Accounts, sum.Amount, sum.Source = slices.Sorted(maps.Keys(accounts)), amount.FloatString(2), source
-	return sum, err
+// Since hands receipts on for an estimate.
+func (r receipts) Since(ctx context.Context, u estate.UnitID, at time.Time, on func(controller.Kept) error) (string, error) {
+	q := url.Values{}
+	if !at.IsZero() {
+		q.Set("since", strconv.FormatInt(at.UnixMilli(), 10))
+	}
+	return r.read(ctx, u, q, func(e gateway.Entry) error { return on(controller.Kept{Receipt: single(e), At: time.UnixMilli(e.At)}) })
+}
+
+// single is an entry of a ledger as a receipt.
+func single(e gateway.Entry) driver.Receipt {
+	return driver.Receipt{Caller: e.Caller, RoutingKey: e.RoutingKey, Key: e.Key, Accounts: e.Receipt.Accounts, Amount: e.Receipt.Amount}
 }
 
 // read takes the first gateway that answers: each keeps copies of the others' receipts.
-func (r receipts) read(ctx context.Context, u estate.UnitID, seq int64, on func(gateway.Entry) error) (string, error) {
+func (r receipts) read(ctx context.Context, u estate.UnitID, query url.Values, on func(gateway.Entry) error) (string, error) {
+	query.Set("unit", string(u))
 	err := errs.New(errs.Unavailable, "no gateway is configured")
 	for _, g := range r.gateways {
-		answer, gerr := r.open(ctx, g, u, seq)
+		answer, gerr := r.open(ctx, g, query)
 		if gerr != nil {
 			err = errs.New(errs.Unavailable, "gateway %s: %w", g.Name, gerr)
 			continue
@@ -409,9 +397,8 @@ func (r receipts) read(ctx context.Context, u estate.UnitID, seq int64, on func(
 	return "", err
 }
 
-func (r receipts) open(ctx context.Context, g Peer, u estate.UnitID, seq int64) (*http.Response, error) {
-	q := url.Values{"unit": {string(u)}, "after": {fmt.Sprint(seq)}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL+"/ledger?"+q.Encode(), nil)
+func (r receipts) open(ctx context.Context, g Peer, query url.Values) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL+"/ledger?"+query.Encode(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -40,19 +40,16 @@ type Peers interface {
 
 // Receipts are the acknowledgements that gateways outside a lost site have kept.
 type Receipts interface {
-	// After sums the receipts of a unit beyond the given sequence number of its records.
-	After(ctx context.Context, unit estate.UnitID, seq int64) (ReceiptSum, error)
+	// Since hands on the receipts of a unit that were kept at or after the time, in no order, until on fails, and says where they were kept.
+	Since(ctx context.Context, unit estate.UnitID, at time.Time, on func(Kept) error) (string, error)
 	// Before gives the receipts beyond the sequence number that were made under an older ownership, and where they were kept.
 	Before(ctx context.Context, unit estate.UnitID, seq int64, ownership estate.Ownership) ([]driver.Receipt, string, error)
 }
 
-// ReceiptSum is what receipts say was acknowledged.
-type ReceiptSum struct {
-	Transactions int64
-	Accounts     []string
-	Amount       string
-	Until        time.Time // newest receipt
-	Source       string
+// Kept is a receipt with the time at which it was kept, by the clock of its gateway.
+type Kept struct {
+	driver.Receipt
+	At time.Time
 }
 
 // Options configure a controller.

@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -421,51 +423,157 @@ func TestOwnerWhoseAgentIsDeadButWhoseDatabaseAnswersIsHeard(t *testing.T) {
 
 // kept are receipts as gateways keep them.
 type kept struct {
-	sum     ReceiptSum
-	single  []driver.Receipt
-	err     error
-	between [2]int64 // sequence numbers that were asked for: After, Before
+	all    []Kept
+	single []driver.Receipt
+	err    error
+	since  time.Time // what was asked for by Since, and by Before
+	before int64
 }
 
-func (k *kept) After(_ context.Context, _ estate.UnitID, seq int64) (ReceiptSum, error) {
-	k.between[0] = seq
-	return k.sum, k.err
+func (k *kept) Since(_ context.Context, _ estate.UnitID, at time.Time, on func(Kept) error) (string, error) {
+	k.since = at
+	for _, r := range k.all {
+		if err := on(r); err != nil {
+			return "receipts kept at gateway c", err
+		}
+	}
+	return "receipts kept at gateway c", k.err
 }
 
 func (k *kept) Before(_ context.Context, _ estate.UnitID, seq int64, _ estate.Ownership) ([]driver.Receipt, string, error) {
-	k.between[1] = seq
+	k.before = seq
 	return k.single, "receipts kept at gateway c", k.err
+}
+
+// add keeps receipts of 10.00 each between an account of their own and a common one, as acknowledged at the time.
+func (k *kept) add(at time.Time, keys ...string) {
+	for _, key := range keys {
+		k.all = append(k.all, Kept{At: at, Receipt: driver.Receipt{Caller: "x", RoutingKey: "of-" + key, Key: key, Accounts: []string{"of-" + key, "common"}, Amount: "10.00"}})
+	}
 }
 
 func tally(transactions, seq int64, amount string) []driver.Tally {
 	return []driver.Tally{{Unit: u1, Transactions: transactions, Seq: seq, Amount: amount}}
 }
 
-func TestEstimateTakesTheLargerFigureAndNamesItsSources(t *testing.T) {
-	receipts := &kept{sum: ReceiptSum{Transactions: 9, Accounts: []string{"x", "y"}, Amount: "90.00", Source: "gateway c"}}
+// copyWith is the agent of a copy that has the keys; it counts how often it was asked about some.
+func copyWith(t *testing.T, newest time.Time, has []driver.Tally, asked *int, keys ...string) func(string, []byte) (any, error) {
+	return func(path string, body []byte) (any, error) {
+		var request wire.MissingRequest
+		if path != "/v1/missing" {
+			return wire.AgentState{Tally: has}, nil
+		}
+		if err := json.Unmarshal(body, &request); err != nil {
+			t.Error(err)
+		}
+		if len(request.Keys) == 0 {
+			return wire.MissingAnswer{Newest: newest, Tally: has}, nil
+		}
+		*asked++
+		var answer wire.MissingAnswer
+		for i, k := range request.Keys {
+			if !slices.Contains(keys, k.Key) {
+				answer.Missing = append(answer.Missing, i)
+			}
+		}
+		return answer, nil
+	}
+}
+
+func emergencyTo(w *world, to estate.SiteID) unit.Loss {
+	w.t.Helper()
+	answer, err := w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: to, Mode: unit.Emergency, DryRun: true})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return *answer.Loss
+}
+
+func TestEstimateCountsReceiptsByTheirKeyAndNotByTheirNumber(t *testing.T) {
+	receipts := &kept{}
 	watching(t, nil, receipts, func(w *world) {
-		status, _ := json.Marshal(wire.AgentState{Tally: tally(107, 107, "1070.00")})
-		w.statuses = []wire.MemberStatus{{Member: a, Status: status}}
-		w.set(func() {
-			w.agents[c] = func(string, []byte) (any, error) { return wire.AgentState{Tally: tally(100, 100, "1000.00")}, nil }
-		})
-		answer, err := w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: "c", Mode: unit.Emergency, DryRun: true})
-		if err != nil {
-			t.Fatal(err)
+		// The copy has k3, which got its number after k2 and was committed before it: k2 is lost, though a later number is there.
+		now, asked := time.Now(), 0
+		receipts.add(now, "k1", "k2", "k3", "k4", "k2")
+		status, _ := json.Marshal(wire.AgentState{Tally: tally(3, 3, "30.00")})
+		w.statuses = []wire.MemberStatus{{Member: a, Status: status, At: now.Add(-time.Second).UnixMilli()}}
+		w.set(func() { w.agents[c] = copyWith(t, now.Add(-time.Second), tally(2, 3, "20.00"), &asked, "k1", "k3") })
+		loss := emergencyTo(w, "c")
+		if loss.Transactions != 2 || loss.Amount != "20.00" || loss.Accounts != 3 || loss.NoneIfHeld {
+			t.Errorf("k2 and k4 are lost, estimated are %+v", loss)
 		}
-		loss := answer.Loss
-		if loss.Transactions != 9 || loss.Amount != "90.00" || loss.Accounts != 2 || loss.NoneIfHeld || !strings.Contains(loss.Source, "gateway c") || !strings.Contains(loss.Source, "u1-a") {
-			t.Errorf("%+v", loss)
+		if !strings.Contains(loss.Source, "gateway c of u1 up to "+stamp(now)) || !strings.Contains(loss.Source, "u1-a") {
+			t.Errorf("source %q", loss.Source)
 		}
-		if receipts.between[0] != 100 {
-			t.Errorf("receipts beyond %d were summed", receipts.between[0])
+		if want := now.Add(-time.Second - clocksApart); !receipts.since.Equal(want) {
+			t.Errorf("receipts were asked for since %s, want %s", receipts.since, want)
 		}
-		receipts.sum.Transactions = 3
-		answer, err = w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: "c", Mode: unit.Emergency, DryRun: true})
-		if err != nil || answer.Loss.Transactions != 7 || answer.Loss.Amount != "70.00" {
-			t.Errorf("%+v, %v", answer.Loss, err)
+		// The copy goes on with what is still on its way: nothing is lost then.
+		w.set(func() { w.agents[c] = copyWith(t, now, tally(4, 4, "40.00"), &asked, "k1", "k2", "k3", "k4") })
+		if loss := emergencyTo(w, "c"); loss.Transactions != 0 || loss.Accounts != 0 || loss.Amount != "0.00" {
+			t.Errorf("nothing is lost, estimated are %+v", loss)
 		}
 	})
+}
+
+func TestEstimateTakesTheLargerFigureWhereReceiptsEndBeforeTheOwnersReport(t *testing.T) {
+	receipts := &kept{}
+	watching(t, nil, receipts, func(w *world) {
+		now, asked := time.Now(), 0
+		receipts.add(now.Add(-time.Minute), "k1")
+		status, _ := json.Marshal(wire.AgentState{Tally: tally(107, 107, "1070.00")})
+		w.statuses = []wire.MemberStatus{{Member: a, Status: status, At: now.UnixMilli()}}
+		w.set(func() { w.agents[c] = copyWith(t, now.Add(-2*time.Minute), tally(100, 100, "1000.00"), &asked) })
+		if loss := emergencyTo(w, "c"); loss.Transactions != 7 || loss.Amount != "70.00" || loss.Accounts != 2 {
+			t.Errorf("%+v", loss)
+		}
+	})
+}
+
+func TestEstimateComparesInBoundedPieces(t *testing.T) {
+	receipts := &kept{}
+	watching(t, nil, receipts, func(w *world) {
+		asked := 0
+		for i := range 2*compared + 1 {
+			receipts.add(time.Now(), fmt.Sprint(i))
+		}
+		w.set(func() { w.agents[c] = copyWith(t, time.Time{}, nil, &asked, "0") })
+		if loss := emergencyTo(w, "c"); loss.Transactions != 2*compared || asked != 3 {
+			t.Errorf("%d pieces, %+v", asked, loss)
+		}
+		if !receipts.since.IsZero() {
+			t.Errorf("a copy without a record was compared since %s only", receipts.since)
+		}
+	})
+}
+
+func TestEstimateThatWasCutShortSaysAtLeast(t *testing.T) {
+	receipts := &kept{err: errs.New(errs.Unavailable, "the gateway is gone")}
+	watching(t, nil, receipts, func(w *world) {
+		asked := 0
+		for i := range compared {
+			receipts.add(time.Now(), fmt.Sprint(i))
+		}
+		w.set(func() { w.agents[c] = copyWith(t, time.Time{}, nil, &asked) })
+		loss := emergencyTo(w, "c")
+		if loss.Transactions != compared || !strings.Contains(loss.Source, fmt.Sprintf("at least %d", compared)) || !strings.Contains(loss.Source, "gone") {
+			t.Errorf("%+v", loss)
+		}
+	})
+}
+
+func TestEstimateWithoutReceiptsNamesNoTimeThatNeverWas(t *testing.T) {
+	for _, newest := range []time.Time{{}, time.Unix(1_700_000_000, 0)} {
+		receipts := &kept{}
+		watching(t, nil, receipts, func(w *world) {
+			asked := 0
+			w.set(func() { w.agents[c] = copyWith(t, newest, nil, &asked) })
+			loss := emergencyTo(w, "c")
+			if loss.Transactions != -1 || loss.Accounts != -1 || !strings.Contains(loss.Source, "gateway c: none of u1") || strings.Contains(loss.Source, "0001-01-01") {
+				t.Errorf("%+v", loss)
+			}
+		})
+	}
 }
 
 func TestEstimateSaysUnknownWhereNothingIsKnown(t *testing.T) {
@@ -523,8 +631,8 @@ func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
 		if err != nil || answer.Judged.Verified != 4 || answer.Receipts != 1 || answer.Source == "" {
 			t.Fatalf("%+v, %v", answer, err)
 		}
-		if len(judged.Receipts) != 1 || judged.By != "ann" || judged.Query != "select" || receipts.between[1] != 50_000-overlap {
-			t.Errorf("%+v from %d on", judged, receipts.between[1])
+		if len(judged.Receipts) != 1 || judged.By != "ann" || judged.Query != "select" || receipts.before != 50_000-overlap {
+			t.Errorf("%+v from %d on", judged, receipts.before)
 		}
 		receipts.err = errs.New(errs.Unavailable, "no gateway answers")
 		if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); errs.KindOf(err) != errs.Unavailable {

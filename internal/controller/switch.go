@@ -3,12 +3,10 @@ package controller
 import (
 	"context"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 	"time"
 
-	"perdure/internal/driver"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/unit"
@@ -198,111 +196,4 @@ func forecast(rec unit.Record) *wire.Forecast {
 		PauseP50Millis: pauses[len(pauses)/2], PauseP95Millis: pauses[(len(pauses)*95-1)/100],
 		Basis: fmt.Sprintf("%d earlier planned switches of this group", len(pauses)),
 	}
-}
-
-// estimate says what a takeover outside the in-sync set would lose, with its sources; what is not known is said to be unknown (I10).
-func (c *Controller) estimate(ctx context.Context, rec unit.Record, target unit.Member) unit.Loss {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	loss := unit.Loss{Transactions: -1, Accounts: -1}
-	life := estate.Life{Member: target.ID, N: target.Life}
-	set, owner, revision := rec.InSync, rec.Owner, int64(0)
-	if rec.Lost != nil {
-		set, owner, revision = rec.Lost.InSync, rec.Lost.Owner, rec.Lost.Revision
-	}
-	switch {
-	case target.ID == owner.Member:
-		loss.NoneIfHeld = true
-		loss.Statement = "it was the owner itself: it holds everything it acknowledged"
-	case slices.ContainsFunc(set, func(l estate.Life) bool { return l.Member == target.ID }):
-		loss.NoneIfHeld = true
-		loss.Statement = fmt.Sprintf("no loss if the in-sync set of store revision %d still held; not provable without the lost sites [I10]", revision)
-	default:
-		loss.Statement = life.String() + " was not in the in-sync set: acknowledged transactions are lost"
-	}
-	var sources []string
-	state, err := c.agentState(ctx, target)
-	if err != nil {
-		loss.Source = "the target does not answer: " + err.Error()
-		return loss
-	}
-	if t, from, ok := c.tallyDifference(ctx, owner.Member, state.Tally); ok {
-		loss.Transactions, loss.Amount = t.Transactions, t.Amount
-		sources = append(sources, from)
-	}
-	if c.receipts != nil {
-		accounts := map[string]bool{}
-		total, amount := int64(0), new(big.Rat)
-		for _, u := range rec.Units {
-			sum, err := c.receipts.After(ctx, u, seqOf(state.Tally, u))
-			if err != nil {
-				sources = append(sources, "receipts of "+string(u)+": "+err.Error())
-				continue
-			}
-			total += sum.Transactions
-			if r, ok := new(big.Rat).SetString(sum.Amount); ok {
-				amount.Add(amount, r)
-			}
-			for _, a := range sum.Accounts {
-				accounts[a] = true
-			}
-			sources = append(sources, fmt.Sprintf("%s up to %s: %d acknowledged beyond the target's copy", sum.Source, sum.Until.Format(time.RFC3339Nano), sum.Transactions))
-			// The larger figure is the safer one.
-			loss.Accounts = int64(len(accounts))
-			if total > loss.Transactions {
-				loss.Transactions, loss.Amount = total, amount.FloatString(2)
-			}
-		}
-	}
-	if len(sources) == 0 {
-		sources = []string{"no record outside the lost sites: UNKNOWN"}
-	}
-	loss.Source = strings.Join(sources, "; ")
-	return loss
-}
-
-func seqOf(tally []driver.Tally, u estate.UnitID) int64 {
-	for _, t := range tally {
-		if t.Unit == u {
-			return t.Seq
-		}
-	}
-	return 0
-}
-
-// tallyDifference is what the owner last reported having recorded beyond what the target has.
-func (c *Controller) tallyDifference(ctx context.Context, owner estate.MemberID, has []driver.Tally) (driver.Tally, string, bool) {
-	statuses, err := c.store.MemberStatuses(ctx)
-	if err != nil {
-		return driver.Tally{}, "", false
-	}
-	for _, s := range statuses {
-		if s.Member != owner {
-			continue
-		}
-		state, err := decodeState(s.Status)
-		if err != nil || len(state.Tally) == 0 {
-			return driver.Tally{}, "", false
-		}
-		diff := driver.Tally{}
-		amount := new(big.Rat)
-		for _, t := range state.Tally {
-			i := slices.IndexFunc(has, func(h driver.Tally) bool { return h.Unit == t.Unit })
-			if i < 0 {
-				return driver.Tally{}, "", false
-			}
-			diff.Transactions += max(0, t.Transactions-has[i].Transactions)
-			a, ok1 := new(big.Rat).SetString(t.Amount)
-			b, ok2 := new(big.Rat).SetString(has[i].Amount)
-			if ok1 && ok2 {
-				amount.Add(amount, a.Sub(a, b))
-			}
-		}
-		if amount.Sign() < 0 {
-			amount.SetInt64(0)
-		}
-		diff.Amount = amount.FloatString(2)
-		return diff, fmt.Sprintf("what %s last reported, at %s", owner, time.UnixMilli(s.At).UTC().Format(time.RFC3339Nano)), true
-	}
-	return driver.Tally{}, "", false
 }

@@ -143,6 +143,13 @@ type Receipt struct {
 	Amount     string   `json:"amount"`
 }
 
+// Key is what an idempotency record is found by (I5).
+type Key struct {
+	Caller     string `json:"caller"`
+	RoutingKey string `json:"routingKey"`
+	Key        string `json:"key"`
+}
+
 // Judged is the outcome of a judgement.
 type Judged struct {
 	Verified     int64 `json:"verified"`
@@ -216,6 +223,11 @@ type Database interface {
 	// Judge compares the accounts of quarantined units with receipts and by the system's own query, and writes the verdicts.
 	Judge(ctx context.Context, judgement Judgement) (Judged, error)
 
+	// Missing gives the indexes of the keys that are not recorded here; copies answer too. It bounds nothing: callers ask for some thousands.
+	Missing(ctx context.Context, keys []Key) ([]int, error)
+	// Newest is when the newest record here was made, by the clock of the server that made it; zero where there is none. Whatever was
+	// committed before that time is here.
+	Newest(ctx context.Context) (time.Time, error)
 	// Tally sums what the units have recorded since the last call.
 	Tally(ctx context.Context, units []estate.UnitID) ([]Tally, error)
 	// Check runs the installation checks of I17.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"perdure/internal/errs"
 	"perdure/internal/route"
@@ -180,14 +181,16 @@ func (l *ledger) append(x *exchange, at int64) bool {
 	return true
 }
 
-// appendJSONBytes appends printable ASCII as a JSON string.
+// appendJSONBytes appends text as a JSON string. A routing key may be of any letters, and is compared later: only what no text has, and
+// no database would have taken, is replaced.
 func appendJSONBytes(b, s []byte) []byte {
 	b = append(b, '"')
+	text := utf8.Valid(s)
 	for _, c := range s {
 		switch {
 		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
-		case c < 0x20 || c > 0x7e:
+		case c < 0x20 || c == 0x7f || c > 0x7f && !text:
 			b = append(b, '?')
 		default:
 			b = append(b, c)

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"time"
+
 	"perdure/internal/driver"
 	"perdure/internal/estate"
 	"perdure/internal/unit"
@@ -78,6 +80,19 @@ type ConsentAnswer struct {
 // ForkRequest asks an owner's agent up to where the records of a unit were made before its ownership.
 type ForkRequest struct {
 	Unit estate.UnitID `json:"unit"`
+}
+
+// MissingRequest asks any member's agent which of the keys are not recorded there; without keys, what it has.
+type MissingRequest struct {
+	Keys []driver.Key `json:"keys,omitempty"`
+}
+
+// MissingAnswer are the indexes of the keys that are not recorded. To a request without keys: the tally at this moment, and when the
+// newest record was made, by the clock of the server that made it; zero where there is none.
+type MissingAnswer struct {
+	Missing []int          `json:"missing,omitempty"`
+	Tally   []driver.Tally `json:"tally,omitempty"`
+	Newest  time.Time      `json:"newest,omitzero"`
 }
 
 // ForkAnswer is the highest sequence number of such a record.

@@ -666,6 +666,19 @@ func counted(s *scene) {
 	}
 	_, err := m.Check(s.ctx())
 	s.must(err)
+
+	key := func(k string) driver.Key { return driver.Key{Caller: "suite", RoutingKey: "suite", Key: k} }
+	missing, err := m.Missing(s.ctx(), []driver.Key{key("one"), key("gone"), key("four"), key("never")})
+	s.must(err)
+	if !slices.Equal(missing, []int{1, 3}) {
+		s.Errorf("missing are %v", missing)
+	}
+	newest, err := m.Newest(s.ctx())
+	s.must(err)
+	s.commit(m, "five")
+	if later, err := m.Newest(s.ctx()); err != nil || newest.IsZero() || !newest.Before(later) {
+		s.Errorf("the newest record is of %s, then of %s (%v)", newest, later, err)
+	}
 }
 
 func judged(s *scene) {

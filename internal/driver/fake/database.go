@@ -496,6 +496,38 @@ func (db *Database) Judge(ctx context.Context, j driver.Judgement) (driver.Judge
 	return out, nil
 }
 
+// Missing compares keys with what was recorded.
+func (db *Database) Missing(ctx context.Context, keys []driver.Key) ([]int, error) {
+	d, done := db.lock()
+	defer done()
+	if err := d.answers(ctx); err != nil {
+		return nil, err
+	}
+	var missing []int
+	for i, k := range keys {
+		if !slices.ContainsFunc(d.log, func(e entry) bool { return e.key == k.Key }) {
+			missing = append(missing, i)
+		}
+	}
+	return missing, nil
+}
+
+// Newest is the time of the newest record.
+func (db *Database) Newest(ctx context.Context) (time.Time, error) {
+	d, done := db.lock()
+	defer done()
+	var newest time.Time
+	if err := d.answers(ctx); err != nil {
+		return newest, err
+	}
+	for _, e := range d.log {
+		if e.key != "" {
+			newest = e.at
+		}
+	}
+	return newest, nil
+}
+
 // Tally sums up what was recorded.
 func (db *Database) Tally(ctx context.Context, units []estate.UnitID) ([]driver.Tally, error) {
 	d, done := db.lock()

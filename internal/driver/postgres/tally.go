@@ -81,6 +81,39 @@ func (d *Database) Tally(ctx context.Context, units []estate.UnitID) ([]driver.T
 	return out, nil
 }
 
+// Missing compares keys with the records, in one statement.
+func (d *Database) Missing(ctx context.Context, keys []driver.Key) ([]int, error) {
+	callers, routing, words := make([]string, len(keys)), make([]string, len(keys)), make([]string, len(keys))
+	for i, k := range keys {
+		callers[i], routing[i], words[i] = k.Caller, k.RoutingKey, k.Key
+	}
+	var missing []int
+	err := d.session("tally").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, `select (k.n - 1)::int from unnest($1::text[], $2::text[], $3::text[]) with ordinality k (caller, routing_key, key, n)
+			where not exists (select from perdure.record r where r.key = k.key and r.caller = k.caller and r.routing_key = k.routing_key)
+			order by k.n`, callers, routing, words)
+		if err != nil {
+			return err
+		}
+		missing, err = pgx.CollectRows(rows, pgx.RowTo[int])
+		return err
+	})
+	return missing, failed(err, "cannot compare receipts with the records of %s", d.o.Member)
+}
+
+// Newest reads the record of the newest transaction. It was made before it was committed, so all that was committed before its time
+// lies before it in the log.
+func (d *Database) Newest(ctx context.Context) (time.Time, error) {
+	var at *time.Time
+	err := d.session("tally").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, `select max(recorded_at) from (select recorded_at from perdure.record order by xid desc limit 1) r`).Scan(&at)
+	})
+	if err != nil || at == nil {
+		return time.Time{}, failed(err, "cannot read the records of %s", d.o.Member)
+	}
+	return *at, nil
+}
+
 func (s *tallyState) count(ctx context.Context, conn *pgx.Conn, upto uint64) error {
 	rows, err := conn.Query(ctx, `select unit, count(*), max(seq), coalesce(sum(amount), 0)::text from perdure.record
 		where xid >= $1::text::xid8 and xid < $2::text::xid8 group by unit`, strconv.FormatUint(s.next, 10), strconv.FormatUint(upto, 10))

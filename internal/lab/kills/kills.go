@@ -52,10 +52,14 @@ func Moments(k Kind) []Moment {
 
 // Usual is about how long a switch of the kind takes, until its set is grown again: delays are spread over it.
 func Usual(k Kind) time.Duration {
-	if k == Planned {
-		return 2500 * time.Millisecond
+	switch k {
+	case Planned:
+		return 1200 * time.Millisecond
+	case Failover:
+		return 1500 * time.Millisecond
+	case Emergency:
 	}
-	return 4 * time.Second
+	return 2500 * time.Millisecond
 }
 
 // jitter spreads kills that are tied to a moment.
