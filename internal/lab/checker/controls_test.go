@@ -138,6 +138,31 @@ func (w *world) list() *history.Divergence {
 	return nil
 }
 
+// cutOffList gives a list of an owner that lived on unseen, of which there is no copy.
+func (w *world) cutOffList() *listOf {
+	for _, e := range w.events {
+		if d := e.Divergence; d != nil && !w.hasCopy(d) && slices.ContainsFunc(w.events, func(e history.Event) bool {
+			return e.Fault != nil && e.Fault.What == "cut" && e.Fault.Edge == history.Ends && e.Fault.At == d.At
+		}) {
+			return (*listOf)(d)
+		}
+	}
+	return nil
+}
+
+type listOf history.Divergence
+
+func (l *listOf) names(c *history.Call) bool {
+	if c == nil {
+		return false
+	}
+	l.List.Transactions = append(l.List.Transactions, driver.DivergedTransaction{Caller: c.Caller, RoutingKey: c.From, Key: c.Key, Settled: true})
+	return true
+}
+
+// strayed reports whether the call was sent more than once, or its key was.
+func strayed(c *history.Call) bool { return c.Replays > 0 || len(c.Attempts) > 1 }
+
 func (w *world) eachGroup(do func(*history.Group)) {
 	for _, e := range w.events {
 		if e.Group != nil {
@@ -521,6 +546,28 @@ var controls = []control{
 		l.List.Transactions = append(l.List.Transactions, driver.DivergedTransaction{Caller: c.Caller, RoutingKey: c.From, Key: c.Key, Settled: true})
 		return w.hasCopy(l)
 	}},
+	{"the list names a transaction that was sent once and answered by the successor", checker.WrongDivergence, func(w *world, r *rand.Rand) bool {
+		l := w.cutOffList()
+		if l == nil {
+			return false
+		}
+		return l.names(pick(w, r, func(c *history.Call) bool {
+			return acknowledged(c) && string(c.Unit) == string(l.Group) && c.Ownership > l.Left.String() && c.Done < l.At.Mono && !strayed(c)
+		}))
+	}},
+	{"the list names a transaction that was sent after the list was made", checker.WrongDivergence, func(w *world, r *rand.Rand) bool {
+		l := w.cutOffList()
+		if l == nil {
+			return false
+		}
+		c := pick(w, r, func(c *history.Call) bool {
+			return acknowledged(c) && string(c.Unit) == string(l.Group) && c.Sent.Mono > l.At.Mono && w.recordOf(c) >= 0
+		})
+		if c != nil {
+			c.Replays = 1
+		}
+		return l.names(c)
+	}},
 	{"the list names a transaction twice", checker.WrongDivergence, func(w *world, _ *rand.Rand) bool {
 		l := w.list()
 		if l == nil {
@@ -561,6 +608,11 @@ var controls = []control{
 		l := w.list()
 		if l == nil {
 			return false
+		}
+		for _, e := range w.events {
+			if e.Mark != nil && e.Mark.Mode == history.Failover {
+				e.Mark.Expect.Exact = true
+			}
 		}
 		w.events = slices.DeleteFunc(w.events, func(e history.Event) bool { return e.Divergence == l })
 		w.events[len(w.events)-1].End.Events = uint64(len(w.events) - 1)
@@ -773,13 +825,15 @@ func drawStory(t *rapid.T) *world {
 	for range rapid.IntRange(1, 4).Draw(t, "steps") {
 		i := rapid.IntRange(0, 1).Draw(t, "unit")
 		to := map[string]string{"a": "b", "b": "a", "c": "a"}[at[i]]
-		switch kind := rapid.IntRange(0, 3).Draw(t, "kind"); {
+		switch kind := rapid.IntRange(0, 4).Draw(t, "kind"); {
 		case kind == 0:
 			w.planned(i, to, "takeover")
 		case kind == 1:
 			w.failover(i, to, false)
 		case kind == 2:
 			w.failover(i, to, true)
+		case kind == 3:
+			w.cutOff(i, to, rapid.Bool().Draw(t, "exact"))
 		case !lossy:
 			w.emergency(i, rapid.IntRange(0, 12).Draw(t, "lost"))
 			lossy, to = true, "c"

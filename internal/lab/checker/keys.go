@@ -26,6 +26,8 @@ type key struct {
 	answered bool
 	refused  *call
 	unsure   bool
+	// astray: some sending of it, by the client or by a gateway, was not the one that was answered, or none was.
+	astray bool
 	// record is the idempotency record that the key has at the end.
 	record *Record
 	lost   bool
@@ -63,6 +65,7 @@ func (c *check) gatherKeys() {
 func (one *key) take(k *call) {
 	one.sent, one.done = min(one.sent, k.sent), max(one.done, k.done)
 	one.unsure = one.unsure || k.unsure || k.outcome == history.Unresolved
+	one.astray = one.astray || one.unsure || k.replays > 0
 	switch k.outcome {
 	case history.Acknowledged:
 		if one.ack == nil {

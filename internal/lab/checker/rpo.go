@@ -186,7 +186,7 @@ func (c *check) equal(h *handover, list *history.Divergence, own map[Scope]lostR
 }
 
 // plausible compares the list with bounds: what is known to be lost must be listed; what is listed must not have survived, and must be
-// of a call that was under way when the unit changed hands.
+// of a call that can have reached the former owner without its client learning of it.
 func (c *check) plausible(h *handover, list *history.Divergence, own map[Scope]lostRow) bool {
 	listed, ok := c.listed(h, list)
 	for s := range own {
@@ -204,17 +204,19 @@ func (c *check) plausible(h *handover, list *history.Divergence, own map[Scope]l
 		case one == nil && c.callers[s.Caller]:
 			ok = false
 			c.wrongList(h, s, "is listed, and no client ever sent it")
-		case one != nil && !one.lost && !c.underWay(h, one):
+		case one != nil && !one.lost && !c.mayHaveReached(h, list, one):
 			ok = false
-			c.wrongList(h, s, "is listed, and it was not under way when the unit changed hands")
+			c.wrongList(h, s, "is listed, and it cannot have reached the former owner without its client learning of it")
 		}
 	}
 	return ok
 }
 
-// underWay reports whether a call of the key can have reached the former owner without its client learning of it.
-func (c *check) underWay(h *handover, one *key) bool {
-	return one.sent <= c.mono(h.to.opened)+slack && one.done >= c.mono(h.from.opened)-history.Patience
+// mayHaveReached reports whether the former owner can have committed the key without its client learning of it: some sending of it
+// went astray, and it was under way between the owner's opening and the list. The opening of the successor is no bound: an owner that is
+// alive and cut off takes writes until it hears of its successor, and only acknowledges none (I4).
+func (c *check) mayHaveReached(h *handover, list *history.Divergence, one *key) bool {
+	return one.astray && one.sent <= list.At.Mono && one.done >= c.mono(h.from.opened)-history.Patience
 }
 
 // listed gives the listed keys, and whether the list is consistent in itself and with what clients saw.

@@ -320,6 +320,45 @@ func (w *world) failover(i int, site string, withCopy bool) {
 	w.mark(history.Ends, name, "", history.Expect{})
 }
 
+// cutOff lets a copy take over from an owner that lives on unseen: some writes go there until it hears of its successor, are committed
+// and never acknowledged (I4). Their clients try again at the successor.
+func (w *world) cutOff(i int, site string, exact bool) {
+	b := w.units[i]
+	name := fmt.Sprintf("cut-off-%s-to-%s-%d", b.id, site, len(w.events))
+	w.mark(history.Starts, name, history.Failover, history.Expect{Exact: exact, Switches: map[estate.UnitID]int{b.id: 1}})
+	w.load(25)
+	left, member := b.record.Ownership, b.record.Owner.Member
+	w.fault(history.Starts, name, "cut")
+	w.pass(400 * time.Millisecond)
+	w.hand(b, site, unit.Failover, false)
+	w.load(5)
+	list := history.Divergence{Group: b.record.Group, Member: member, Left: left}
+	for range 1 + w.rand.IntN(5) {
+		w.pass(100 * time.Microsecond)
+		c := w.draw(i, w.now)
+		for c.Op == history.Balance || c.Op == history.Cross {
+			c = w.draw(i, w.now)
+		}
+		if w.rand.IntN(2) == 0 {
+			w.pass(20 * time.Millisecond)
+			c.Attempts = append(c.Attempts, history.Attempt{Gateway: "g", From: c.Sent.Mono, Until: w.now, Ending: history.TimedOut})
+		} else {
+			c.Replays = 1 // the gateway went on to the successor by itself
+		}
+		w.pass(500 * time.Microsecond)
+		w.commit(b, c)
+		c.Outcome, c.Status, c.Stamped, c.Result = history.Acknowledged, 201, "committed", "r-"+c.Key
+		w.answer(b, c)
+		list.List.Transactions = append(list.List.Transactions, driver.DivergedTransaction{Unit: b.id, Caller: c.Caller, RoutingKey: c.From, Key: c.Key, Amount: c.Amount.String(), Settled: true})
+	}
+	w.load(25)
+	w.fault(history.Ends, name, "cut")
+	list.At = w.at(w.now)
+	w.emit(history.Event{Divergence: &list})
+	w.follow(b)
+	w.mark(history.Ends, name, "", history.Expect{})
+}
+
 func accountsOf(t tx) []string {
 	if t.to != "" {
 		return []string{t.account, t.to}
@@ -455,6 +494,8 @@ func story(seed uint64) *world {
 	w.planned(0, "a", unit.SwitchBack)
 	w.failover(0, "b", true)
 	w.failover(1, "a", false)
+	w.load(20)
+	w.cutOff(1, "b", false)
 	w.load(20)
 	w.emergency(0, 7)
 	w.end()
