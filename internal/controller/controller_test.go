@@ -17,6 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"perdure/internal/driver"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
@@ -334,6 +336,85 @@ func TestPlannedSwitchThatUsesUpItsBudgetIsUndone(t *testing.T) {
 		}
 		if s := w.record().Switch; s.Phase != unit.Failed || time.Since(began) < unit.DefaultBudget || time.Since(began) > unit.DefaultBudget+time.Second {
 			t.Fatalf("%s after %s: %s", s.Phase, time.Since(began), s.Reason)
+		}
+	})
+}
+
+func TestRefusedPlannedSwitchChangesNothingAndNamesTheReason(t *testing.T) {
+	says := func(state wire.AgentState) func(string, []byte) (any, error) {
+		return func(string, []byte) (any, error) { return state, nil }
+	}
+	for name, refused := range map[string]struct {
+		to   estate.SiteID
+		mode unit.Mode
+		set  func(*world)
+		kind errs.Kind
+		says string
+	}{
+		"not in the set":            {to: "c", kind: errs.Refused, says: "not in the in-sync set (u1-b.1)"},
+		"the owner itself":          {to: "a", kind: errs.Refused, says: "current there already"},
+		"no copy there":             {to: "z", kind: errs.NotFound, says: "copies at: a, b, c"},
+		"no such mode":              {to: "b", mode: "sideways", kind: errs.Invalid, says: "allowed: takeover, switch-back, emergency"},
+		"the set is empty":          {to: "b", kind: errs.Refused, says: "empty", set: func(w *world) { w.rec.Record.InSync = nil }},
+		"nobody has it open":        {to: "b", kind: errs.Refused, says: "it is closed", set: func(w *world) { w.rec.Record.State = unit.Closed }},
+		"target without agent":      {to: "b", kind: errs.Refused, says: "u1-b: it cannot take over: agent of u1-b does not answer", set: func(w *world) { w.agents[b] = gone }},
+		"target's database is down": {to: "b", kind: errs.Refused, says: "u1-b: it cannot take over: its database does not run", set: func(w *world) { w.agents[b] = says(wire.AgentState{}) }},
+		"owner's database hangs":    {to: "b", kind: errs.Refused, says: "u1-a cannot hand over: its database does not answer", set: func(w *world) { w.agents[a] = says(wire.AgentState{Running: true}) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			watching(t, nil, nil, func(w *world) {
+				if refused.set != nil {
+					w.set(func() { refused.set(w) })
+				}
+				before := w.record()
+				_, err := w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: refused.to, Mode: refused.mode, ID: "s1"})
+				if errs.KindOf(err) != refused.kind || !strings.Contains(err.Error(), refused.says) {
+					t.Errorf("refused with %q (%s), want %q (%s)", err, errs.KindOf(err), refused.says, refused.kind)
+				}
+				if d := cmp.Diff(before, w.record()); d != "" || len(w.posts) != 0 {
+					t.Errorf("the record was changed by %+v:\n%s", w.posts, d)
+				}
+			})
+		})
+	}
+}
+
+func TestDryRunShowsWhatWouldRefuseTheSwitch(t *testing.T) {
+	watching(t, nil, nil, func(w *world) {
+		w.set(func() { w.agents[b] = gone })
+		answer, err := w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: "b", DryRun: true})
+		i := slices.IndexFunc(answer.Checks, func(c wire.Check) bool { return c.Name == "target's agent" })
+		if err != nil || i < 0 || answer.Checks[i].OK || !strings.Contains(answer.Checks[i].Detail, "does not answer") {
+			t.Errorf("%+v, %v", answer.Checks, err)
+		}
+	})
+}
+
+func TestSecondSwitchOfAUnitIsRefusedAndNamesTheFirst(t *testing.T) {
+	watching(t, nil, nil, func(w *world) {
+		// Both at once: one of them is first.
+		answers := make(chan error, 2)
+		for id, person := range map[string]string{"s-ann": "ann", "s-bob": "bob"} {
+			go func() {
+				_, err := w.Switch(w.t.Context(), person, u1, wire.SwitchRequest{To: "b", ID: id})
+				answers <- err
+			}()
+		}
+		one, other := <-answers, <-answers
+		if one != nil {
+			one, other = other, one
+		}
+		first := w.record().Switch
+		if one != nil || errs.KindOf(other) != errs.Conflict || !strings.Contains(other.Error(), first.ID) || !strings.Contains(other.Error(), first.By) || len(w.posts) != 1 {
+			t.Fatalf("%v and %v after %+v", one, other, w.posts)
+		}
+		// Whoever asks for the first one again is told of it.
+		answer, err := w.Switch(w.t.Context(), first.By, u1, wire.SwitchRequest{To: "b", ID: first.ID})
+		if err != nil || answer.Switch == nil || answer.Switch.ID != first.ID || len(w.posts) != 1 {
+			t.Fatalf("%+v, %v", answer, err)
+		}
+		if _, err := w.Switch(w.t.Context(), "carl", u1, wire.SwitchRequest{To: "c", Mode: unit.Emergency, ID: "s-carl"}); errs.KindOf(err) != errs.Conflict || !strings.Contains(err.Error(), first.ID) {
+			t.Fatalf("a lossy emergency beside it: %v", err)
 		}
 	})
 }

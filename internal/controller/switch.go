@@ -82,8 +82,16 @@ func (c *Controller) Switch(ctx context.Context, person string, id estate.UnitID
 	switch request.Mode {
 	case unit.Takeover, unit.SwitchBack:
 		t.Kind = unit.Begin
-		answer.Checks = c.preflight(ctx, g.Record, target)
+		var able error
+		answer.Checks, able = c.preflight(ctx, g.Record, target)
 		answer.Forecast = forecast(g.Record)
+		if able != nil && !request.DryRun {
+			// What the record forbids anyway is said in its own words.
+			if _, err := unit.Apply(g.Record, t); err != nil {
+				able = err
+			}
+			return answer, able
+		}
 	case unit.Emergency:
 		if g.Record.Lossless(t.Member) {
 			t.Kind = unit.Decide
@@ -150,10 +158,12 @@ func (c *Controller) act(ctx context.Context, person string, id estate.UnitID, t
 	return answer, nil
 }
 
-// preflight looks at what could make a planned switch fail or long. It never forbids: Apply does.
-func (c *Controller) preflight(ctx context.Context, rec unit.Record, target unit.Member) []wire.Check {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
+// preflightBound is how long the agents may take to answer before a planned switch.
+const preflightBound = 2 * time.Second
+
+// preflight looks at what could make a planned switch fail or long. Its error is that one of the two members cannot do its part: such a
+// switch would hold writes for its whole budget and be undone. What the record forbids is for Apply to say.
+func (c *Controller) preflight(ctx context.Context, rec unit.Record, target unit.Member) ([]wire.Check, error) {
 	life := estate.Life{Member: target.ID, N: target.Life}
 	checks := []wire.Check{
 		{Name: "open", OK: rec.State == unit.Open, Detail: "the group is " + string(rec.State)},
@@ -161,23 +171,56 @@ func (c *Controller) preflight(ctx context.Context, rec unit.Record, target unit
 		{Name: "no other switch", OK: !rec.Switch.Active(), Detail: "one switch at a time"},
 	}
 	owner, _ := rec.Member(rec.Owner.Member)
-	if state, err := c.agentState(ctx, owner); err != nil {
-		checks = append(checks, wire.Check{Name: "owner's agent", OK: false, Detail: err.Error()})
-	} else {
-		longest := time.Duration(state.LongestMillis) * time.Millisecond
-		checks = append(checks,
-			wire.Check{Name: "owner's agent", OK: state.Running && state.Answering, Detail: "its database runs and answers"},
-			wire.Check{Name: "longest transaction", OK: longest < longTransaction, Detail: longest.String() + " open; transactions still open when the guard closes are ended"})
+	theirs := make(chan able, 1)
+	go func() { theirs <- c.able(ctx, target) }()
+	of := c.able(ctx, owner)
+	checks = append(checks, wire.Check{Name: "owner's agent", OK: of.problem == "", Detail: of.detail()})
+	if of.answered {
+		longest := time.Duration(of.state.LongestMillis) * time.Millisecond
+		checks = append(checks, wire.Check{Name: "longest transaction", OK: longest < longTransaction, Detail: longest.String() + " open; transactions still open when the guard closes are ended"})
 	}
-	if state, err := c.agentState(ctx, target); err != nil {
-		checks = append(checks, wire.Check{Name: "target's agent", OK: false, Detail: err.Error()})
-	} else {
-		lag := state.Flushed - min(state.Flushed, state.Replayed)
-		checks = append(checks,
-			wire.Check{Name: "target's agent", OK: state.Running && state.Answering, Detail: "its database runs and answers"},
-			wire.Check{Name: "replay lag", OK: lag < 16<<20, Detail: fmt.Sprintf("%d bytes to replay", lag)})
+	to := <-theirs
+	checks = append(checks, wire.Check{Name: "target's agent", OK: to.problem == "", Detail: to.detail()})
+	if to.answered {
+		lag := to.state.Flushed - min(to.state.Flushed, to.state.Replayed)
+		checks = append(checks, wire.Check{Name: "replay lag", OK: lag < 16<<20, Detail: fmt.Sprintf("%d bytes to replay", lag)})
 	}
-	return checks
+	switch {
+	case of.problem != "":
+		return checks, errs.New(errs.Refused, "cannot switch %s: the owner %s cannot hand over: %s; mend that, or use --mode emergency", rec.Group, owner.ID, of.problem)
+	case to.problem != "":
+		return checks, errs.New(errs.Refused, "cannot switch %s to %s: it cannot take over: %s; mend that, or choose another copy", rec.Group, target.ID, to.problem)
+	}
+	return checks, nil
+}
+
+// able is whether a member can do its part of a planned switch, as far as its agent says.
+type able struct {
+	state    wire.AgentState
+	answered bool
+	problem  string // "" where it can
+}
+
+func (a able) detail() string {
+	if a.problem != "" {
+		return a.problem
+	}
+	return "its database runs and answers"
+}
+
+func (c *Controller) able(ctx context.Context, m unit.Member) able {
+	ctx, cancel := context.WithTimeout(ctx, preflightBound)
+	defer cancel()
+	state, err := c.agentState(ctx, m)
+	switch {
+	case err != nil:
+		return able{problem: err.Error()}
+	case !state.Running:
+		return able{state: state, answered: true, problem: "its database does not run"}
+	case !state.Answering:
+		return able{state: state, answered: true, problem: "its database does not answer"}
+	}
+	return able{state: state, answered: true}
 }
 
 // forecast takes the pauses of the group's earlier planned switches.

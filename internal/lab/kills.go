@@ -27,7 +27,7 @@ import (
 // Bounds of a round of kills.
 const (
 	// momentWait is how long a moment is waited for: a switch that was refused, or that went another way, never comes to it.
-	momentWait = 8 * time.Second
+	momentWait = 12 * time.Second
 	// personWait is how long a person goes on asking for an emergency.
 	personWait = 15 * time.Second
 	// wholeWait bounds how long the estate may take until everything runs, streams and is in sync again.

@@ -41,13 +41,16 @@ const (
 	Grown    Moment = "grown"    // the in-sync set is whole again
 )
 
-// Moments are those that a kind of switch goes through.
+// Moments are those that a kind of switch goes through. In an emergency the former owner stays down until the kill, so the set does not grow.
 func Moments(k Kind) []Moment {
-	after := []Moment{Decided, Severed, Promoted, Opened, Grown}
-	if k == Planned {
-		return append([]Moment{Hold, Drained}, after...)
+	switch k {
+	case Planned:
+		return []Moment{Hold, Drained, Decided, Severed, Promoted, Opened, Grown}
+	case Failover:
+		return []Moment{Decided, Severed, Promoted, Opened, Grown}
+	case Emergency:
 	}
-	return after
+	return []Moment{Decided, Severed, Promoted, Opened}
 }
 
 // Usual is about how long a switch of the kind takes, until its set is grown again: delays are spread over it.
