@@ -45,6 +45,12 @@ func (d *Database) start(ctx context.Context, life estate.Life) error {
 		}
 		return d.awaitReady(ctx)
 	}
+	if kind == driver.Primary {
+		if err := d.unpromote(ctx); err != nil {
+			return err
+		}
+		kind = d.directory()
+	}
 	if err := d.prepareStart(ctx, kind, life); err != nil {
 		return err
 	}
@@ -56,6 +62,18 @@ func (d *Database) start(ctx context.Context, life estate.Life) error {
 	d.proc = p
 	d.mu.Unlock()
 	return d.awaitReady(ctx)
+}
+
+// unpromote makes a directory a copy's again whose promotion was cut short before it was one. A server that is promoted removes the signal
+// file a moment before its log and its control file say that the new timeline has begun; started without the file it would recover as after
+// any crash, and write on the timeline it shares with its predecessor, so that nobody could tell their logs apart. It stays severed.
+func (d *Database) unpromote(ctx context.Context) error {
+	values, err := d.controlData(ctx, d.o.DataDir)
+	if err != nil || values["Database cluster state"] != "in archive recovery" {
+		return err
+	}
+	d.log.Warn("the promotion was cut short before it took effect: the directory starts as a copy", "dir", d.o.DataDir)
+	return d.writeFile(filepath.Join(d.o.DataDir, "standby.signal"), "", true)
 }
 
 func (d *Database) startable(kind driver.Directory) error {
