@@ -102,6 +102,9 @@ func (p *plan) amend(a story.Policy) error {
 			if a.MinInSync >= 0 {
 				s.Policy.MinInSync = a.MinInSync
 			}
+			if a.Health > 0 {
+				s.Health.Timeout = manifest.Duration(a.Health)
+			}
 			if a.Damping > 0 {
 				s.Policy.Damping = manifest.Duration(a.Damping)
 			}

@@ -620,7 +620,7 @@ func (r *Record) recover(t Transition) error {
 	r.fail("the store was recovered as incarnation "+t.Incarnation.ID, t.Now)
 	r.take(r.Owner, "", t.Now)
 	r.Ownership.Incarnation = t.Incarnation
-	r.State, r.InSync, r.Heirs, r.Before, r.Released = Closed, nil, nil, estate.Life{}, false
+	r.doubt()
 	return nil
 }
 

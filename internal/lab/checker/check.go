@@ -60,6 +60,7 @@ func Check(ctx context.Context, in Inputs) (Verdict, error) {
 	c.effects()
 	c.results()
 	c.epochs()
+	c.answers()
 	c.money()
 	c.reads()
 	c.gaps()

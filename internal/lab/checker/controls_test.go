@@ -476,6 +476,24 @@ var controls = []control{
 		c.Ownership = "1.x.1"
 		return true
 	}},
+	{"a gateway gave an old owner's answer after it had answered in the new ownership", checker.LateAnswer, func(w *world, r *rand.Rand) bool {
+		c := pick(w, r, func(c *history.Call) bool {
+			return acknowledged(c) && c.Ownership != "1.x.1" && slices.ContainsFunc(w.events, func(e history.Event) bool {
+				return e.Call != nil && e.Call.Unit == c.Unit && e.Call.Done+2*time.Second < c.Done && e.Call.Ownership == c.Ownership && e.Call.Outcome == history.Acknowledged &&
+					len(e.Call.Attempts) > 0 && last(e.Call).Gateway == last(c).Gateway
+			})
+		})
+		if c == nil {
+			return false
+		}
+		c.Ownership = "1.x.1"
+		return true
+	}},
+	{"a request was left without an answer", checker.EndlessHold, func(w *world, r *rand.Rand) bool {
+		c := w.stands(r)
+		c.Attempts = slices.Insert(c.Attempts, 0, history.Attempt{Gateway: last(c).Gateway, From: c.Sent.Mono, Until: c.Sent.Mono + 9500*time.Millisecond, Ending: history.TimedOut})
+		return true
+	}},
 	{"two recoveries of the same number answered", checker.TwoOwners, func(w *world, r *rand.Rand) bool {
 		w.stands(r).Ownership = "1.z.9"
 		return true
@@ -782,6 +800,9 @@ func expectCaught(t rapid.TB, w *world, c control) {
 }
 
 // TestEveryFindingHasANegativeControl reads the list of names from the source, so that a name without a control is noticed.
+// last is the attempt that a call ended with.
+func last(c *history.Call) history.Attempt { return c.Attempts[len(c.Attempts)-1] }
+
 func TestEveryFindingHasANegativeControl(t *testing.T) {
 	f, err := parser.ParseFile(token.NewFileSet(), "verdict.go", nil, 0)
 	if err != nil {

@@ -73,7 +73,9 @@ type call struct {
 	unsure     bool
 	inside     bool
 	reconnects []time.Duration
-	step       int // where it was done, -1 outside
+	gateway    string        // of the last attempt
+	unanswered time.Duration // the longest attempt that ended without an answer because its client gave up
+	step       int           // where it was done, -1 outside
 }
 
 type step struct {
@@ -178,7 +180,10 @@ func (r *run) takeCall(c *history.Call) {
 		if a.Reconnected() {
 			k.reconnects = append(k.reconnects, a.Until)
 		}
-		k.unsure = k.unsure || a.Unsure()
+		k.unsure, k.gateway = k.unsure || a.Unsure(), r.word(a.Gateway)
+		if a.Ending == history.TimedOut {
+			k.unanswered = max(k.unanswered, a.Until-a.From)
+		}
 	}
 	r.calls = append(r.calls, k)
 	r.see(c.Done)

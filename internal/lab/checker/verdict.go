@@ -45,6 +45,8 @@ const (
 	TwoOwners          Name = "two-owners"          // two incarnations of the same number answered (I10)
 	Unstamped          Name = "unstamped-answer"    // a success without the ownership it was committed in (I14)
 	WrongStamp         Name = "wrong-stamp"         // the stamp of a committed answer is not the record's ownership
+	LateAnswer         Name = "late-answer"         // a gateway gave an answer of an older ownership after one of a newer (I14)
+	EndlessHold        Name = "endless-hold"        // a gateway left a request without an answer for longer than any hold lasts (I14)
 	ImpossibleRead     Name = "impossible-read"     // a balance that the account never had at any moment of the read (I3, I12)
 
 	WrongDivergence   Name = "wrong-divergence"   // the product's list is not the difference (I6)

@@ -57,7 +57,10 @@ func Bugs() []Bug {
 		{Number: 9, Name: "the configuration is changed before the store on a shrink", Findings: []checker.Name{checker.LostWrite}},
 		{Number: 10, Name: "the store is changed before the wait is proven on a growth", Findings: []checker.Name{checker.LostWrite}, Always: true},
 		{Number: 11, Name: "one of two copies is enough", Findings: []checker.Name{checker.LostWrite}},
+		{Number: 14, Name: "a recovered store keeps the in-sync set of a member that lagged", Findings: []checker.Name{checker.LostWrite}},
+		{Number: 28, Name: "an answer of an older ownership is delivered", Findings: []checker.Name{checker.LateAnswer}},
 		{Number: 30, Name: "the probe commits", Findings: []checker.Name{checker.FalseSwitch}},
+		{Number: 31, Name: "a hold has no end", Findings: []checker.Name{checker.EndlessHold}},
 	}
 }
 

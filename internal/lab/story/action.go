@@ -66,13 +66,15 @@ func parseAction(word string, w *words) Action {
 func parsePolicy(w *words) Action {
 	p := Policy{Unit: estate.UnitID(w.name("a unit")), MinInSync: -1}
 	for first := true; first || w.more(); first = false {
-		switch w.one("pin", "failover", "min-in-sync", "damping") {
+		switch w.one("pin", "failover", "min-in-sync", "damping", "health") {
 		case "pin":
 			p.Pin = estate.SiteID(w.name("a site"))
 		case "failover":
 			p.Failover = w.one("auto", "confirm")
 		case "min-in-sync":
 			p.MinInSync = w.integer("the least size of the in-sync set", 0, 1)
+		case "health":
+			p.Health = w.duration()
 		case "damping":
 			p.Damping = w.duration()
 			if w.err == nil && p.Damping < time.Second {
@@ -107,13 +109,15 @@ func parseLoad(w *words) Action {
 	w.one("rate")
 	l.Rate = float64(w.integer("calls per second", 1, 100_000))
 	for w.more() {
-		switch w.one("accounts", "hot", "via") {
+		switch w.one("accounts", "hot", "via", "attempt") {
 		case "accounts":
 			l.Accounts = w.integer("a number of accounts", 8, 1_000_000)
 		case "hot":
 			l.Hot = w.percent("a share of the calls")
 		case "via":
 			l.Via = siteIDs(w.names("a site"))
+		case "attempt":
+			l.Attempt = w.duration()
 		}
 	}
 	return l

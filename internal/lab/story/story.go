@@ -67,6 +67,8 @@ type Policy struct {
 	Failover  string
 	MinInSync int
 	Damping   time.Duration
+	// Health is how long an instance may take to answer a health check.
+	Health time.Duration
 }
 
 // Disk gives a member or a node a small disk of its own, before the start.
@@ -93,6 +95,7 @@ type Load struct {
 	Accounts int     // over all units
 	Hot      float64 // part of the calls that use one of few accounts, 0..1
 	Via      []estate.SiteID
+	Attempt  time.Duration // how long a client waits for one answer; 0: 5 s
 }
 
 // LoadStop ends the load and settles what is unresolved.
