@@ -95,7 +95,7 @@ faults: build
 	$(LAB) faults --sample --seconds $(SECONDS_OF_FAULTS)
 
 sim:
-	$(GO) test -count=1 -timeout 0 ./internal/unit/sim -run '^TestSim$$' -seeds $(SEEDS) -from $(FROM)
+	$(GO) test -v -count=1 -timeout 0 ./internal/unit/sim -run '^TestSim$$' -seeds $(SEEDS) -from $(FROM)
 
 # The failure-mode matrix, and every bug that the lab has to catch, each with its story passing without it.
 matrix: need build

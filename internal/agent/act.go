@@ -126,6 +126,10 @@ func (a *Agent) post(ctx context.Context, group wire.Group, t unit.Transition) e
 		t.Marks = a.marks
 		a.marks = map[unit.Phase]int64{}
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.setPosting(cancel)
+	defer a.setPosting(nil)
 	after, err := a.store.Transition(ctx, a.opts.Group, group.Revision, t)
 	if err != nil {
 		switch errs.KindOf(err) {
@@ -144,6 +148,12 @@ func (a *Agent) post(ctx context.Context, group wire.Group, t unit.Transition) e
 	}
 	a.learn(after)
 	return nil
+}
+
+func (a *Agent) setPosting(cancel context.CancelFunc) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.posting = cancel
 }
 
 // mark notes when a step of a switch was done, for people.

@@ -82,7 +82,8 @@ type Agent struct {
 	// met is the highest incarnation that was heard of; unsure: a post got no answer, and the next session is not on disk yet.
 	met         estate.Incarnation
 	unsure      bool
-	served      string // see servedKey
+	posting     context.CancelFunc // ends the post that is under way, nil where none is
+	served      string             // see servedKey
 	unprotected time.Time
 	beyond      estate.Ownership     // under which following was refused, because the directory has log beyond where the histories part
 	marks       map[unit.Phase]int64 // when steps of a switch were done, for people; the acting goroutine's own
@@ -170,12 +171,16 @@ func (a *Agent) learn(g wire.Group) bool {
 	return true
 }
 
-// meet notes an incarnation that is in force somewhere; next puts it on disk and acts on it.
+// meet notes an incarnation that is in force somewhere; next puts it on disk and acts on it. A post to the store that was left behind
+// is given up: whoever meets a higher incarnation closes at once (I10), and does not wait for an answer first.
 func (a *Agent) meet(inc estate.Incarnation) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if inc.Counter > a.met.Counter {
 		a.met = inc
+		if a.posting != nil && inc != a.group.Record.Ownership.Incarnation {
+			a.posting()
+		}
 		a.poke()
 	}
 }

@@ -215,6 +215,23 @@ func TestHigherIncarnationClosesAtOnceAndForGood(t *testing.T) {
 	}
 }
 
+func TestHigherIncarnationClosesAtOnceThoughAPostHangs(t *testing.T) {
+	inBed(t, nil, func(d *bed) {
+		d.start(a)
+		d.eventually("open alone", func() bool { return d.openAt(a) })
+		way := d.plane.link(a)
+		way.set(func(l *link) { l.hang = true })
+		d.start(b)
+		hangs := func() bool { way.mu.Lock(); defer way.mu.Unlock(); return way.hangs > 0 }
+		d.eventually("a post hangs", hangs)
+		way.set(func(l *link) { l.met(estate.Incarnation{Counter: 2, ID: "y"}) })
+		if took := d.eventually("closed", func() bool { _, open := d.net.Open(a, u1); return !open }); took > time.Second {
+			t.Errorf("it took %s", took)
+		}
+		way.set(func(l *link) { l.hang = false })
+	})
+}
+
 func TestUnitThatLeftTheGroupIsClosedWithIt(t *testing.T) {
 	const u2 = estate.UnitID("u2")
 	inBed(t, func(r *unit.Record) { r.Units = append(r.Units, u2) }, func(d *bed) {

@@ -355,6 +355,8 @@ type link struct {
 	mu      sync.Mutex
 	down    bool        // nothing comes through
 	blind   bool        // the watch says nothing
+	hang    bool        // posts are answered by nobody
+	hangs   int         // posts that wait for an answer
 	hold    []unit.Kind // posts of these kinds are not answered, and land when land is called
 	held    []func() error
 	met     func(estate.Incarnation)
@@ -418,9 +420,17 @@ func (l *link) Group(context.Context, estate.GroupID) (wire.Group, error) {
 	return l.p.rec, nil
 }
 
-func (l *link) Transition(_ context.Context, _ estate.GroupID, revision int64, t unit.Transition) (wire.Group, error) {
+func (l *link) Transition(ctx context.Context, _ estate.GroupID, revision int64, t unit.Transition) (wire.Group, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.hang {
+		l.hangs++
+		l.mu.Unlock()
+		<-ctx.Done()
+		l.mu.Lock()
+		l.hangs--
+		return wire.Group{}, ctx.Err()
+	}
 	if err := l.unreachable(); err != nil {
 		return wire.Group{}, err
 	}

@@ -197,21 +197,10 @@ func (c *Controller) guard(ctx context.Context, group estate.GroupID) {
 		if c.opts.MayAct() != nil {
 			continue
 		}
-		g, silent, phaseFor, ok := c.look(group)
+		g, order, ok := c.judge(ctx, group)
 		if !ok {
 			return
 		}
-		sight := unit.Sight{Nodes: c.peers.Count(), PhaseFor: phaseFor, Silences: []time.Duration{silent}}
-		if silent >= c.opts.Timing.Silence {
-			asking, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
-			for _, s := range c.peers.Silences(asking, group) {
-				if s.Owner == g.Record.Owner && s.Ownership == g.Record.Ownership {
-					sight.Silences = append(sight.Silences, time.Duration(s.ForMillis)*time.Millisecond)
-				}
-			}
-			cancel()
-		}
-		order := unit.Watch(g.Record, sight, c.opts.Timing, time.Now().UnixMilli())
 		if err := c.obey(ctx, g, order); err != nil && ctx.Err() == nil {
 			c.log.Warn("cannot act on a group", "group", group, "why", order.Why, "err", err)
 			select { // not in a hurry to repeat what was just refused
@@ -221,6 +210,25 @@ func (c *Controller) guard(ctx context.Context, group estate.GroupID) {
 			}
 		}
 	}
+}
+
+// judge asks the other nodes, where this one finds the owner silent, and says what to do about the group now.
+func (c *Controller) judge(ctx context.Context, group estate.GroupID) (wire.Group, unit.Order, bool) {
+	g, silent, phaseFor, ok := c.look(group)
+	if !ok {
+		return g, unit.Order{}, false
+	}
+	sight := unit.Sight{Nodes: c.peers.Count(), PhaseFor: phaseFor, Silences: []time.Duration{silent}}
+	if silent >= c.opts.Timing.Silence {
+		asking, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		defer cancel()
+		for _, s := range c.peers.Silences(asking, group) {
+			if s.Owner == g.Record.Owner && s.Ownership == g.Record.Ownership {
+				sight.Silences = append(sight.Silences, time.Duration(s.ForMillis)*time.Millisecond)
+			}
+		}
+	}
+	return g, unit.Watch(g.Record, sight, c.opts.Timing, time.Now().UnixMilli()), true
 }
 
 func (c *Controller) obey(ctx context.Context, g wire.Group, order unit.Order) error {
@@ -233,10 +241,16 @@ func (c *Controller) obey(ctx context.Context, g wire.Group, order unit.Order) e
 		return c.transition(ctx, g, t)
 	}
 	var last error
+	judged := c.now()
 	for _, candidate := range order.Candidates {
 		if err := c.consent(ctx, rec, candidate); err != nil {
 			last = err
 			continue
+		}
+		if c.now()-judged > unit.Fresh {
+			if now, again, ok := c.judge(ctx, rec.Group); !ok || now.Revision != g.Revision || !again.Names(candidate) {
+				return nil // the owner was heard while consents were waited for, or the record changed: it is judged anew
+			}
 		}
 		t.Kind, t.Mode, t.Member, t.Silent = unit.Decide, unit.Failover, candidate, true
 		t.SwitchID = switchID("auto", time.Now())

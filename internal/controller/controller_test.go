@@ -460,6 +460,37 @@ func TestPromiseIsWaitedOutAndWhoDoesNotConsentIsPassedOver(t *testing.T) {
 	})
 }
 
+func TestOwnerThatIsHeardWhileAConsentIsWaitedForStays(t *testing.T) {
+	watching(t, nil, nil, func(w *world) {
+		asked := 0
+		w.set(func() {
+			w.agents[a] = gone
+			w.agents[b] = func(path string, _ []byte) (any, error) {
+				if path != "/v1/consent" {
+					return wire.AgentState{Running: true, Answering: true}, nil
+				}
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if asked++; asked == 1 { // the owner comes back while its promise is waited out, and is gone again before that is over
+					w.agents[a], w.others = healthy(life(a, 1)), nil
+					return wire.ConsentAnswer{WaitMillis: 900, Life: life(b, 1)}, nil
+				}
+				w.agents[a] = gone
+				return wire.ConsentAnswer{OK: true, Life: life(b, 1)}, nil
+			}
+		})
+		w.silentElsewhere(w.record().Ownership)
+		if took, ok := w.decided(10 * time.Second); ok {
+			t.Fatalf("it was replaced after %s", took)
+		}
+		w.set(func() {
+			if asked < 2 {
+				t.Errorf("the candidate was asked %d times", asked)
+			}
+		})
+	})
+}
+
 func TestMemberInAnotherLifeIsNotDecided(t *testing.T) {
 	watching(t, nil, nil, func(w *world) {
 		w.set(func() { w.agents[a], w.agents[b] = gone, healthy(life(b, 2)) })

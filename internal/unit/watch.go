@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"slices"
 	"time"
 
 	"perdure/internal/estate"
@@ -35,6 +36,13 @@ type Order struct {
 	Abort bool
 	Why   string
 }
+
+// Fresh is how long an order may be carried out without judging anew. A candidate may have to wait out its promise (I8), and the owner
+// may be heard meanwhile: then it is in order, and nobody takes its place (I16).
+const Fresh = 250 * time.Millisecond
+
+// Names reports whether the order is still to put the member in the owner's place.
+func (o Order) Names(candidate estate.Life) bool { return slices.Contains(o.Candidates, candidate) }
 
 // Watch says what a node does about a group now; the zero Order is nothing. Every node asks, none is special (I16).
 func Watch(rec Record, sight Sight, timing Timing, now int64) Order {

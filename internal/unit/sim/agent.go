@@ -39,6 +39,8 @@ type agent struct {
 	track unit.Tracker
 	// misreads: the next look takes the server for dead.
 	misreads bool
+	posting  func() // gives the post that is under way up
+	metAt    int64  // when a higher ownership was last met, for the checker
 }
 
 // observation is one look at the database.
@@ -75,7 +77,7 @@ func (a *agent) begin() {
 	a.known = stored{}
 	a.promise = unit.Restarted(now, a.w.timing)
 	a.lease = unit.Lease{}
-	a.busy, a.fails, a.seen = false, 0, observation{}
+	a.busy, a.fails, a.seen, a.posting = false, 0, observation{}, nil
 	a.track = unit.NewTracker(now)
 	a.watch.begin()
 	a.busy = true // nothing is done before the new session is on disk
@@ -104,14 +106,23 @@ func (a *agent) learns(g *group, s stored) {
 // meets is told of an incarnation by whoever met it.
 func (a *agent) meets(inc estate.Incarnation) {
 	if met := a.self; met.Meets(inc) {
-		a.save(func(s *unit.Self) { s.Meets(inc) }, func() { a.wake(0) })
+		a.save(func(s *unit.Self) { s.Meets(inc) }, func() {
+			if a.posting != nil { // nobody waits for a store that was left behind
+				a.posting()
+			}
+			a.wake(0)
+		})
 	}
 }
 
 // save changes the agent's own file; fn goes on when it is on disk. A crash before that loses the change.
 func (a *agent) save(change func(*unit.Self), fn func()) {
 	a.p.after(a.w.between(200*time.Microsecond, 3*time.Millisecond), func() {
+		before := a.self.Seen
 		change(&a.self)
+		if before.Less(a.self.Seen) {
+			a.metAt = a.w.now
+		}
 		fn()
 	})
 }
@@ -466,7 +477,18 @@ func (a *agent) stopped(fn func()) {
 // post asks a node for a transition, conditional on the revision it was decided on.
 func (a *agent) post(s stored, t unit.Transition, done func(bool)) {
 	n := a.watch.source
+	settled := false
+	a.posting = func() {
+		if !settled {
+			settled = true
+			a.unanswered(func() { done(false) })
+		}
+	}
 	call(a.w, a.p, n.p, postBound, func(reply func(outcome)) { n.transition(a.m.group, s.rev, t, reply) }, func(o outcome, ok bool) {
+		if settled {
+			return
+		}
+		settled = true
 		if !ok {
 			a.unanswered(func() { done(false) })
 			return

@@ -44,13 +44,18 @@ func (w *world) top() *cluster { return w.clusters[len(w.clusters)-1] }
 func (w *world) record(g *group) *unit.Record { return &w.top().recs[g.index].rec }
 
 // excused reports whether an act in the ownership falls under an accepted loss: the guarantee of one writer is suspended
-// until the two sides have met (I11).
+// until the two sides have met (I11) and the lower one had the time to close (I10; incarnations holds it to that).
 func (w *world) excused(m *member, own estate.Ownership) bool {
-	t := &m.group.truth
+	t, seen := &m.group.truth, m.agent.self.Seen
 	if w.top().inc.Counter > own.Incarnation.Counter {
-		return m.agent.self.Seen.Incarnation.Counter <= own.Incarnation.Counter || !t.suspended
+		return seen.Incarnation.Counter <= own.Incarnation.Counter || !t.suspended || m.agent.closing()
 	}
-	return t.suspended && own.Less(t.lossy) && m.agent.self.Seen.Less(t.lossy)
+	return t.suspended && own.Less(t.lossy) && (seen.Less(t.lossy) || m.agent.closing())
+}
+
+// closing reports whether the agent met a higher ownership so lately that it need not have closed yet.
+func (a *agent) closing() bool {
+	return !a.p.running() || a.w.now-max(a.metAt, a.p.haltedAt) <= int64(metBound)
 }
 
 // decidable gives the member that the life in the set stands for, where it could still be made the owner: that very life, or
@@ -106,10 +111,11 @@ func (d *database) namesMember(id estate.MemberID) bool {
 
 // released is called when COMMIT returns without a warning.
 func (w *world) released(d *database, e *entry) {
-	w.durable("I2", d, e, e.own)
-	if e.kind == noise {
+	if e.kind == noise { // a barrier or a probe: it carries no ownership of its own
+		w.durable("I2", d, e, d.gate.own)
 		return
 	}
+	w.durable("I2", d, e, e.own)
 	if t := &d.m.group.truth; t.released == nil || t.released.own.Less(e.own) || e.own == t.released.own && e.lsn > t.released.lsn {
 		t.released, t.by = e, d
 	}

@@ -17,6 +17,8 @@ const (
 	beatEvery    = 700 * time.Millisecond
 	consentHold  = 2 * time.Second
 	consentBound = 3 * time.Second
+	// coldAfter is how long a node may be without a leader until it is cold again (I10).
+	coldAfter = 30 * time.Second
 )
 
 // node is a control node: a member of the store, its interface, and the one who watches owners (I16).
@@ -27,11 +29,13 @@ type node struct {
 	cluster *cluster // nil while it has left a store of a lower incarnation
 	view    []stored // what the local member has applied
 	seen    []sight
-	// cold: started anew and not yet heard from a node that went on, nor from everybody (I10).
-	cold  bool
-	heard [maxSites]bool
-	met   estate.Incarnation // the highest one met
-	lagBy time.Duration      // how late the local member applies
+	// cold: started anew, or long without a leader, and since then not yet heard from a node that went on, nor from everybody (I10).
+	cold   bool
+	coldAt int64
+	heard  [maxSites]bool
+	ledAt  time.Duration      // when the local member last knew a leader
+	met    estate.Incarnation // the highest one met
+	lagBy  time.Duration      // how late the local member applies
 }
 
 // sight is what a node knows of one group beside its record.
@@ -81,8 +85,8 @@ func (w *world) drift() int64 { return w.rng.Int64N(2*maxDrift+1) - maxDrift }
 
 func (n *node) begin() {
 	now := n.p.mono()
-	n.cold = true
-	n.heard = [maxSites]bool{}
+	n.chill()
+	n.ledAt = now
 	n.lagBy = 0
 	for i := range n.seen {
 		n.seen[i] = sight{heard: now, since: now}
@@ -94,6 +98,33 @@ func (n *node) begin() {
 	n.every(probeEvery, n.probe)
 	n.every(guardEvery, n.guard)
 	n.every(beatEvery, n.beat)
+}
+
+// chill makes the node cold: what it heard before does not count.
+func (n *node) chill() {
+	n.cold, n.coldAt = true, n.w.now
+	n.heard = [maxSites]bool{}
+}
+
+// led reports whether the local member knows a leader.
+func (n *node) led() bool {
+	c := n.cluster
+	return c != nil && c.leader != nil && c.commands(c.leader) && (c.leader == n || n.w.linked(n.p, c.leader.p))
+}
+
+// judgeQuorum makes the node cold when it was without a leader for long: elsewhere somebody may have recovered meanwhile. While a cold
+// node has no leader, what it hears does not count: whoever answered then may have been recovered by the time the quorum is back.
+func (n *node) judgeQuorum(now time.Duration) {
+	switch {
+	case n.led():
+		n.ledAt = now
+	case n.cold:
+		n.heard = [maxSites]bool{}
+	case now-n.ledAt > coldAfter:
+		n.chill()
+		n.w.stats.Chilled++
+		n.w.tracef(n.p.name, "is cold: the store was without a leader for %s", now-n.ledAt)
+	}
 }
 
 func (n *node) every(d time.Duration, fn func()) {
@@ -173,6 +204,7 @@ func (n *node) beat() {
 // hello tells the other nodes the incarnation and how long owners have been silent.
 func (n *node) hello() {
 	now := n.p.mono()
+	n.judgeQuorum(now)
 	var says [4]silence
 	for i := range n.w.groups {
 		v := &n.seen[i]
@@ -197,7 +229,7 @@ func (n *node) greeted(by *node, inc estate.Incarnation, cold bool, says [4]sile
 		s.at = now
 		n.seen[i].peers[by.index] = s
 	}
-	if !n.cold || n.cluster == nil {
+	if !n.cold || !n.led() {
 		return
 	}
 	n.heard[by.index] = true
@@ -225,7 +257,7 @@ func (n *node) leave(inc estate.Incarnation) {
 // join makes the node a member of another store, empty.
 func (n *node) join(c *cluster) {
 	n.w.tracef(n.p.name, "joins the store of incarnation %d.%s", c.inc.Counter, c.inc.ID)
-	n.cluster, n.met, n.cold = c, c.inc, false
+	n.cluster, n.met, n.cold, n.ledAt = c, c.inc, false, n.p.mono()
 	c.members = append(c.members, n)
 }
 
@@ -305,30 +337,35 @@ func (n *node) guard() {
 	if n.mayAct() != nil {
 		return
 	}
-	now := n.p.mono()
 	for _, g := range n.w.groups {
 		v, s := &n.seen[g.index], n.view[g.index]
 		if s.rev == 0 || v.asking {
 			continue
 		}
-		sees := unit.Sight{Nodes: len(n.w.nodes), PhaseFor: now - v.since}
-		var all [maxSites]time.Duration
-		sees.Silences = append(all[:0], now-v.heard)
-		for i := range v.peers {
-			if p := v.peers[i]; p.at != 0 && now-p.at < time.Second && p.owner == v.owner && p.own == v.own {
-				sees.Silences = append(sees.Silences, p.lasts)
-			}
-		}
-		order := unit.Watch(s.rec, sees, n.w.timing, n.p.wall())
+		order := n.judge(g)
 		switch {
 		case order.Abort:
 			v.asking = true
 			n.post(g, s, unit.Transition{Kind: unit.Abort, SwitchID: s.rec.Switch.ID, Reason: order.Why}, func(outcome, bool) { v.asking = false })
 		case len(order.Candidates) > 0:
 			v.asking = true
-			n.decide(g, s, order, now, 0)
+			n.decide(g, s, order, n.p.mono(), 0)
 		}
 	}
+}
+
+// judge says what to do about the group now.
+func (n *node) judge(g *group) unit.Order {
+	v, now := &n.seen[g.index], n.p.mono()
+	sees := unit.Sight{Nodes: len(n.w.nodes), PhaseFor: now - v.since}
+	var all [maxSites]time.Duration
+	sees.Silences = append(all[:0], now-v.heard)
+	for i := range v.peers {
+		if p := v.peers[i]; p.at != 0 && now-p.at < time.Second && p.owner == v.owner && p.own == v.own {
+			sees.Silences = append(sees.Silences, p.lasts)
+		}
+	}
+	return unit.Watch(n.view[g.index].rec, sees, n.w.timing, n.p.wall())
 }
 
 func (n *node) post(g *group, s stored, t unit.Transition, done func(outcome, bool)) {
@@ -372,6 +409,8 @@ func (n *node) decide(g *group, s stored, order unit.Order, began time.Duration,
 			n.decide(g, s, order, began, next+1)
 		case !a.ok:
 			n.p.after(a.wait+time.Millisecond, func() { n.decide(g, s, order, began, next) })
+		case n.p.mono()-began > unit.Fresh && (n.view[g.index].rev != s.rev || !n.judge(g).Names(c)):
+			v.asking = false // the owner was heard while consents were waited for, or the record changed
 		default:
 			t := unit.Transition{Kind: unit.Decide, Mode: unit.Failover, Member: c, Silent: true, Reason: order.Why, SwitchID: n.w.switchID("auto")}
 			n.post(g, s, t, func(outcome, bool) { v.asking = false })

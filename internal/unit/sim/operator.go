@@ -30,7 +30,7 @@ func (w *world) persons() {
 			n.join(top)
 		}
 		// A person's word that a site is gone lets a cold store act; people look before they speak.
-		if n.cold && n.p.running() && n.cluster == top && w.now-n.p.startedAt > int64(15*time.Second) {
+		if n.cold && n.p.running() && n.cluster == top && w.now-n.coldAt > int64(15*time.Second) {
 			n.cold = false
 			w.tracef(n.p.name, "may act by a person's word")
 		}
@@ -58,7 +58,7 @@ func (w *world) recoverStore(n *node) {
 	w.tracef(n.p.name, "the store is recovered as incarnation %d.%s", inc.Counter, inc.ID)
 	w.stats.Recoveries++
 	w.clusters = append(w.clusters, c)
-	n.cluster, n.met, n.cold, n.lagBy = c, inc, false, 0
+	n.cluster, n.met, n.cold, n.lagBy, n.ledAt = c, inc, false, 0, n.p.mono()
 	for _, g := range w.groups {
 		old := n.view[g.index]
 		t := unit.Transition{Kind: unit.Recover, Person: "ann", Incarnation: inc, Revision: old.rev, Now: n.p.wall()}

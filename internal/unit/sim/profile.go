@@ -110,7 +110,7 @@ func (p *profile) choose(name Profile) {
 		p.gap = 8 * time.Second
 	case Store:
 		set(4, leaderCrash, nodeCrash, nodePause, nodeLag, majorityDown, cutBoth, cutOneWay, lateNet, lossyNet, slowStore)
-		set(2, databaseCrash, agentCrash)
+		set(2, databaseCrash, agentCrash, scattered)
 	case Recovery:
 		set(2, databaseCrash, shortPause, nodeLag, cancelCommits)
 		set(8, cityLost)

@@ -42,8 +42,8 @@ func TestSim(t *testing.T) {
 		}
 	}
 	took := cpu(t) - began
-	t.Logf("%d seeds, %.1f virtual hours, %d events, %.0f virtual hours per CPU-hour", *seeds, virtual.Hours(), events, virtual.Hours()/took.Hours())
 	t.Logf("%+v", stats)
+	t.Logf("%d seeds, %.1f virtual hours, %d events, %s of CPU: %.0f virtual cluster-hours per CPU-hour", *seeds, virtual.Hours(), events, took.Round(time.Second), virtual.Hours()/took.Hours())
 }
 
 // cpu is the processor time that the test has used: the machine may be busy with others.

@@ -39,6 +39,7 @@ const (
 	slowStore
 	falseDeath
 	deafSite
+	scattered
 	faults
 )
 
@@ -227,6 +228,8 @@ func (w *world) fault(kind int) {
 		w.tracef("weather", "nobody elsewhere is let in to the agents and databases of site %s for %s", x.id, d)
 		x.deaf++
 		w.lasting(d, func() { x.deaf = max(0, x.deaf-1) })
+	case scattered:
+		w.scatter()
 	case falseDeath:
 		w.owner(w.anyGroup()).agent.misreads = true
 	case slowStore:
@@ -362,6 +365,16 @@ func (w *world) majorityDown() {
 	w.lasting(d, func() {})
 }
 
+// scatter cuts every site off from every other, often for so long that the quorum comes back cold.
+func (w *world) scatter() {
+	d := w.long(5*time.Second, 45*time.Second)
+	for i := range w.sites {
+		for j := range i {
+			w.cut(j, i, true, d+w.between(0, 2*time.Second))
+		}
+	}
+}
+
 // cityLost takes the two sites of the city away from the third: dark, or alive and unreachable; people recover the store there.
 func (w *world) cityLost() {
 	if len(w.clusters) > 1 {
@@ -369,7 +382,11 @@ func (w *world) cityLost() {
 	}
 	dark := w.chance(500)
 	d := w.between(25*time.Second, 45*time.Second)
-	w.tracef("weather", "the city is lost, dark %v, for %s", dark, d)
+	apart := !dark && w.chance(300) // its sites do not see each other either: their nodes live through it without a quorum
+	if apart {
+		d += 10 * time.Second
+	}
+	w.tracef("weather", "the city is lost, dark %v, apart %v, for %s", dark, apart, d)
 	if w.chance(500) {
 		w.nodes[2].lagBy = w.long(time.Second, 10*time.Second)
 	}
@@ -379,6 +396,9 @@ func (w *world) cityLost() {
 				w.darken(w.sites[i], d)
 			}
 			w.cut(i, 2, true, d+w.between(0, 10*time.Second))
+		}
+		if apart {
+			w.cut(0, 1, true, d-w.between(0, 3*time.Second))
 		}
 		if !dark && w.chance(400) { // power fails later, and comes back while the city is still cut off
 			w.after(d/2, func() {

@@ -47,6 +47,8 @@ type Stats struct {
 	Requests, Acknowledged, Replayed, Held, Refused, Reads, Credits   int
 	Switches, Failovers, Lossy, Aborts, Reopens, Shrinks, Grows       int
 	Faults, Recoveries, Rewinds, Copies, Diverged, Conflicts, Expired int
+	// Chilled counts nodes that became cold without having been restarted.
+	Chilled int
 }
 
 func (s *Stats) add(o Stats) {
@@ -71,6 +73,7 @@ func (s *Stats) add(o Stats) {
 	s.Diverged += o.Diverged
 	s.Conflicts += o.Conflicts
 	s.Expired += o.Expired
+	s.Chilled += o.Chilled
 }
 
 // event is one thing that happens; it belongs to a process, or to the world itself where p is nil.
