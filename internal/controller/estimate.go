@@ -98,14 +98,13 @@ type lostReceipts struct {
 }
 
 // tell puts the figures of the receipts into the estimate. That there are no receipts at all proves nothing. Where they reach beyond the
-// owner's last report they are exact; otherwise the larger figure is the safer one.
+// owner's last report they are exact; otherwise the larger figure is the safer one, and where it is the owner's nobody knows the accounts.
 func (l *lostReceipts) tell(loss *unit.Loss, reported time.Time) {
 	if l.newest.IsZero() {
 		return
 	}
-	loss.Accounts = int64(len(l.accounts))
-	if l.complete && !l.newest.Before(reported) || l.transactions > loss.Transactions {
-		loss.Transactions, loss.Amount = l.transactions, l.amount.FloatString(2)
+	if l.complete && !l.newest.Before(reported) || l.transactions >= loss.Transactions {
+		loss.Transactions, loss.Amount, loss.Accounts = l.transactions, l.amount.FloatString(2), int64(len(l.accounts))
 	}
 }
 

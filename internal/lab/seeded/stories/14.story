@@ -9,7 +9,7 @@ step "the store is recovered from a member that lagged" emergency loss no-surviv
   fault cut b both
   pass 5s
   fault kill site a,c
-  heal b
+  heal b reset
   recover at b as ann
   wait store led 30s
   switch u1 to b mode emergency as ann at b
