@@ -25,6 +25,7 @@ type broken struct {
 	targets []string
 	inside  []estate.SiteID
 	event   history.Fault
+	stop    func() // ends what the lab itself does, nil where it does nothing
 }
 
 // kills reports whether what was hit stays down until it is started.
@@ -296,6 +297,14 @@ func (r *running) strike(ctx context.Context, b *broken) error {
 			return errs.New(errs.Refused, "full disk of %s: %w", f.Disk, proc.ErrNoRights)
 		}
 		return r.sup.FillDisk(dir)
+	case story.Stall:
+		dir, err := r.diskDir(f.Disk)
+		if err != nil {
+			return err
+		}
+		return r.sup.StallDisk(dir)
+	case story.Deadlock:
+		return r.lockWrongly(ctx, b)
 	case story.Starve:
 		for i := range f.Loops {
 			b.names = append(b.names, fmt.Sprintf("starve-%s-%d", b.event.ID, i))
@@ -357,6 +366,14 @@ func (r *running) mend(ctx context.Context, b *broken, reset bool) error {
 			return err
 		}
 		return r.sup.FreeDisk(dir)
+	case story.Stall:
+		dir, err := r.diskDir(f.Disk)
+		if err != nil {
+			return err
+		}
+		return r.sup.ResumeDisk(dir)
+	case story.Deadlock:
+		b.stop()
 	case story.Starve:
 		return r.sup.Kill(ctx, b.names...)
 	case story.Kill:
@@ -494,7 +511,11 @@ func (r *running) smallDisk(d story.Disk) error {
 	if err != nil {
 		return err
 	}
-	if err := r.sup.SmallDisk(dir, d.Bytes, nil); err != nil && !errors.Is(err, proc.ErrNoRights) {
+	mount := r.sup.SmallDisk
+	if d.Stallable {
+		mount = r.sup.StallableDisk
+	}
+	if err := mount(dir, d.Bytes, nil); err != nil && !errors.Is(err, proc.ErrNoRights) {
 		return err
 	}
 	return nil

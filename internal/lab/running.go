@@ -337,7 +337,7 @@ func (l *Lab) load(ctx context.Context, a story.Load) error {
 	}
 	o := load.Options{Seed: l.o.Seed, Overdraft: 0.01, Duplicates: 0.02, HotShare: a.Hot, AttemptTimeout: a.Attempt}
 	if a.Hot > 0 {
-		o.Hot = 4
+		o.Hot = hotAccounts
 	}
 	for n, id := range r.layout.Sites {
 		if len(a.Via) > 0 && !slices.Contains(a.Via, id) || len(a.Via) == 0 && !r.hasGateway(id) {
@@ -363,6 +363,9 @@ func (l *Lab) load(ctx context.Context, a story.Load) error {
 	r.gen, r.asked, r.stopLoad, r.loadDone = gen, o, cancel, done
 	return nil
 }
+
+// hotAccounts is how many accounts of each unit are hot where a share of the calls uses such: the first of them.
+const hotAccounts = 4
 
 func (r *running) hasGateway(id estate.SiteID) bool {
 	return slices.ContainsFunc(r.layout.Of(site.Gateway), func(p site.Process) bool { return p.Site == id })

@@ -19,10 +19,10 @@ const (
 	Blackhole   Fault = "blackhole"    // nothing gets in or out
 	ReceiveOnly Fault = "receive-only" // what it sends is lost
 	SendOnly    Fault = "send-only"    // what is sent to it is lost
-	DiskStall   Fault = "disk stall"
+	DiskStall   Fault = "disk stall"   // whoever writes waits
 	DiskFull    Fault = "disk full"
 	Stopped     Fault = "SIGSTOP"
-	Deadlock    Fault = "deadlock"
+	Deadlock    Fault = "deadlock" // transactions wait for each other in a circle, again and again
 )
 
 // Part is what fails.
@@ -80,11 +80,9 @@ func (c Cell) Skipped() string {
 	switch {
 	case c.Part == Relay:
 		return "there is no relay in this release"
-	case c.Fault == DiskStall:
-		return "the lab has no way yet to make a disk slow"
-	case c.Fault == Deadlock:
-		return "the lab has no way yet to make a process wait for itself"
-	case c.Fault == DiskFull && disks[c.Part] == "":
+	case c.Fault == Deadlock && c.Part != Primary:
+		return "a process that waits for itself is a defect and no fault; transactions wait for each other in the primary"
+	case (c.Fault == DiskFull || c.Fault == DiskStall) && disks[c.Part] == "":
 		return "the part needs no disk to serve"
 	}
 	return ""
@@ -107,6 +105,10 @@ func (c Cell) body() (before, fault string) {
 		return "", fmt.Sprintf("fault cut %s in ports %s %s", site[c.Part], ports[c.Part], lasting)
 	case DiskFull:
 		return fmt.Sprintf("disk %s 1GiB\n", disks[c.Part]), "fault fill disk " + disks[c.Part]
+	case DiskStall:
+		return fmt.Sprintf("disk %s 1GiB stallable\n", disks[c.Part]), "fault stall disk " + disks[c.Part] + " 5s"
+	case Deadlock:
+		return "", "fault deadlock accounts of u1 " + lasting
 	case Stopped:
 		if s := server[c.Part]; s != "" {
 			return "", "fault stop database " + s + " " + lasting
@@ -120,9 +122,13 @@ func (c Cell) body() (before, fault string) {
 // Story is the cell's story.
 func (c Cell) Story() string {
 	before, fault := c.body()
+	hot := ""
+	if c.Fault == Deadlock {
+		hot = " hot 40%" // the accounts that are fought for
+	}
 	return fmt.Sprintf(`estate two-city
 %sstart
-load rate 250 accounts 1000 via a,b,c
+load rate 250 accounts 1000%s via a,b,c
 wait load steady 40s
 step %q failover
   %s
@@ -132,7 +138,7 @@ step %q failover
   wait gap closed 20s
 end
 check
-`, before, c.String(), fault)
+`, before, hot, c.String(), fault)
 }
 
 // Sample is a seeded order of the cells that can be carried out; a rotating sample takes as many from its front as there is time for.

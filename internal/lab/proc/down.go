@@ -84,6 +84,14 @@ func sweep(dir string, log *slog.Logger) (int, error) {
 	if err != nil || !ok {
 		return 0, err
 	}
+	// Who waits for a disk that stands still cannot be ended.
+	for _, m := range l.Mounts {
+		if m.Image != "" && m.mounted() {
+			if err := m.control(fiThaw); err != nil {
+				return 0, err
+			}
+		}
+	}
 	servers := make(map[int]bool)
 	for _, d := range l.Databases {
 		if id, ok := d.postmaster(); ok {

@@ -370,6 +370,54 @@ func TestSmallDiskIsFilledAndFreedAndUnmounted(t *testing.T) {
 	}
 }
 
+func TestStallableDiskStandsStillUntilItIsResumedOrTheLabEnds(t *testing.T) {
+	s, dir := newSupervisor(t)
+	disk := filepath.Join(dir, "disk")
+	if err := s.StallableDisk(disk, 16<<20, nil); errors.Is(err, ErrNoRights) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	m, ok := s.stallable(disk)
+	if !ok {
+		t.Fatal("it is not mounted")
+	}
+	write := func() chan error {
+		wrote := make(chan error, 1)
+		go func() { wrote <- os.WriteFile(filepath.Join(disk, "x"), make([]byte, 8192), 0o600) }()
+		return wrote
+	}
+	if err := s.StallDisk(disk); err != nil {
+		t.Fatal(err)
+	}
+	wrote := write()
+	select {
+	case err := <-wrote:
+		t.Errorf("written to a disk that stands still: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := errors.Join(s.ResumeDisk(disk), s.ResumeDisk(disk)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+	if err := s.StallDisk(dir); !errors.Is(err, ErrNoRights) {
+		t.Errorf("error %v: the machine's own disk must not be stalled", err)
+	}
+	if err := s.StallDisk(disk); err != nil {
+		t.Fatal(err)
+	}
+	wrote = write()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-wrote // whatever became of it, it is not held up for ever
+	if _, err := os.Stat(m.Image); m.mounted() || !os.IsNotExist(err) {
+		t.Errorf("the disk is left behind: %v", err)
+	}
+}
+
 // database makes a PostgreSQL data directory and the script of an agent that starts its server in the background.
 func database(t *testing.T, dir string) (Database, string) {
 	t.Helper()

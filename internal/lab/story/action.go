@@ -16,7 +16,7 @@ func parseAction(word string, w *words) Action {
 	case "policy":
 		return parsePolicy(w)
 	case "disk":
-		return Disk{Target: w.name("a member or a node"), Bytes: w.size()}
+		return Disk{Target: w.name("a member or a node"), Bytes: w.size(), Stallable: w.take("stallable")}
 	case "latency":
 		l := parseLink(w)
 		return Latency{Link: l, Delay: w.duration()}
@@ -225,7 +225,7 @@ func linkWord(w *words) *Link {
 // parseFault reads what is broken.
 func parseFault(w *words) Action {
 	f := Fault{}
-	switch w.one("cut", "kill", "crash", "freeze", "stop", "loss", "fill", "starve", "terminate", "cancel", "promote", "restart") {
+	switch w.one("cut", "kill", "crash", "freeze", "stop", "loss", "fill", "stall", "deadlock", "starve", "terminate", "cancel", "promote", "restart") {
 	case "cut":
 		f.Kind = Cut
 		f.Link = linkWord(w)
@@ -255,6 +255,21 @@ func parseFault(w *words) Action {
 		f.Kind = Fill
 		w.one("disk")
 		f.Disk = w.name("a member or a node with a small disk")
+	case "stall":
+		f.Kind = Stall
+		w.one("disk")
+		f.Disk = w.name("a member or a node with a stallable disk")
+		if w.isDuration() {
+			f.For = w.duration()
+		}
+	case "deadlock":
+		f.Kind = Deadlock
+		w.one("accounts")
+		w.one("of")
+		f.Databases = []string{w.name("a unit")}
+		if w.isDuration() {
+			f.For = w.duration()
+		}
 	case "starve":
 		f.Kind = Starve
 		f.Loops = w.integer("a number of busy loops", 1, 64)

@@ -75,6 +75,8 @@ type Policy struct {
 type Disk struct {
 	Target string // "u1-a" or "node-a"
 	Bytes  int64
+	// Stallable: it can stand still, and is slower for that.
+	Stallable bool
 }
 
 // Latency changes the delay of a link in both directions.
@@ -163,6 +165,10 @@ const (
 	Loss   FaultKind = "loss"   // a share of what a link carries comes late
 	Fill   FaultKind = "fill"   // a small disk is full
 	Starve FaultKind = "starve" // busy loops beside everything
+	Stall  FaultKind = "stall"  // a small disk takes nothing any more, and gives what it has
+
+	// Deadlock: somebody locks the hot accounts of a unit in the wrong order, over and over.
+	Deadlock FaultKind = "deadlock"
 
 	Terminate FaultKind = "terminate" // sessions of applications are ended, as an impatient person does
 	Cancel    FaultKind = "cancel"    // what sessions of applications wait for is cancelled
