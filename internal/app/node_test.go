@@ -22,6 +22,7 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/etcdnode"
 	"perdure/internal/pki"
+	"perdure/internal/porttest"
 	"perdure/internal/wire"
 )
 
@@ -33,16 +34,6 @@ type estateOfNodes struct {
 	ended   map[string]chan error
 	token   string
 	tls     *tls.Config
-}
-
-func address(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func newEstate(t *testing.T, names ...string) *estateOfNodes {
@@ -73,7 +64,7 @@ func newEstate(t *testing.T, names ...string) *estateOfNodes {
 		}
 		c := NodeConfig{
 			Common: Common{Name: name, Site: name, DataDir: filepath.Join(dir, name, "data"), LogLevel: "error", TLS: TLS{CA: files.CA, Cert: files.Cert, Key: files.Key}},
-			Listen: address(t), AdminToken: e.token, Store: Store{ListenPeer: address(t), ListenClient: address(t)},
+			Listen: porttest.KeepAddress(t), AdminToken: e.token, Store: Store{ListenPeer: porttest.KeepAddress(t), ListenClient: porttest.KeepAddress(t)},
 		}
 		members[name] = "https://" + c.Store.ListenPeer
 		peers = append(peers, Peer{Name: name, Site: name, URL: "https://" + c.Listen})
@@ -252,7 +243,7 @@ func TestNodeWorksOnAnEtcdThatSomebodyElseRuns(t *testing.T) {
 	e := newEstate(t, "a")
 	c := e.configs["a"]
 	files := pki.Files{CA: c.TLS.CA, Cert: c.TLS.Cert, Key: c.TLS.Key}
-	peer, listen := address(t), address(t)
+	peer, listen := porttest.KeepAddress(t), porttest.KeepAddress(t)
 	theirs, err := etcdnode.Start(etcdnode.Options{
 		Name: "theirs", Members: []etcdnode.Member{{Name: "theirs", PeerURL: "https://" + peer}}, Dir: t.TempDir(),
 		ListenPeer: peer, ListenClient: listen, Peer: files, Client: files, Logger: slog.New(slog.DiscardHandler),

@@ -17,6 +17,7 @@ import (
 	"perdure/internal/app"
 	"perdure/internal/pgtest"
 	"perdure/internal/pki"
+	"perdure/internal/porttest"
 )
 
 // oneUnit is the least estate: one site, one unit, one member.
@@ -101,7 +102,7 @@ func TestExistingServerIsAdoptedAndOwnedByItsAgent(t *testing.T) {
 	n := newRealNode(t)
 	server := pgtest.Start(t, pgtest.Options{Settings: map[string]string{"max_prepared_transactions": "2", "work_mem": "7MB"}})
 	server.Exec("create database bank")
-	listen, database := freeAddress(t), freeAddress(t)
+	listen, database := porttest.KeepAddress(t), porttest.KeepAddress(t)
 	file := agentFile(t, n, server, listen, database)
 	inside := server.URLFor("postgres", "bank")
 

@@ -14,6 +14,7 @@ import (
 
 	"perdure/internal/app"
 	"perdure/internal/pki"
+	"perdure/internal/porttest"
 )
 
 // realNode is a node of an estate of one, run by the command line itself.
@@ -48,8 +49,8 @@ func newRealNode(t *testing.T) *realNode {
 			Name: "a", Site: "a", DataDir: filepath.Join(dir, "data"), LogLevel: "error",
 			TLS: app.TLS{CA: files.CA, Cert: files.Cert, Key: files.Key},
 		},
-		Listen: freeAddress(t), AdminToken: filepath.Join(dir, "admin.token"),
-		Store: app.Store{ListenPeer: freeAddress(t), ListenClient: freeAddress(t)},
+		Listen: porttest.KeepAddress(t), AdminToken: filepath.Join(dir, "admin.token"),
+		Store: app.Store{ListenPeer: porttest.KeepAddress(t), ListenClient: porttest.KeepAddress(t)},
 	}
 	n.config.Nodes = []app.Peer{{Name: "a", Site: "a", URL: "https://" + n.config.Listen}}
 	n.config.Store.Members = map[string]string{"a": "https://" + n.config.Store.ListenPeer}
@@ -72,16 +73,6 @@ func (n *realNode) write(t *testing.T) {
 	if err := os.WriteFile(n.path("node.yaml"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // start runs the node until the test ends or halt, and waits until it answers.

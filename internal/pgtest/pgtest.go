@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"perdure/internal/porttest"
 )
 
 // BinDirEnv names the environment variable that says where PostgreSQL's programs are, where they are not found by themselves.
@@ -77,6 +79,7 @@ func New(t testing.TB, o Options) *Server {
 		"max_prepared_transactions":   "0",
 		"wal_retrieve_retry_interval": "200ms",
 		"log_min_messages":            "warning",
+		"dynamic_shared_memory_type":  MemoryInDirectory,
 	}
 	if !o.Durable {
 		settings["fsync"] = "off"
@@ -104,6 +107,7 @@ func newServer(t testing.TB) *Server {
 	s := &Server{Dir: filepath.Join(root, "data"), Socket: root, t: t, binDir: binDir, cred: cred, log: filepath.Join(root, "log")}
 	t.Cleanup(func() {
 		s.Kill()
+		Forget(s.Dir)
 		if t.Failed() {
 			t.Logf("server log:\n%s", s.Log())
 		}
@@ -197,7 +201,7 @@ func (s *Server) Configure(settings map[string]string) {
 func (s *Server) Run() {
 	s.t.Helper()
 	if s.Port == 0 {
-		s.Port = freePort(s.t)
+		s.Port = porttest.Keep(s.t)
 	}
 	s.Spawn()
 	s.Await("it answers", func(ctx context.Context) error {
@@ -488,14 +492,4 @@ func (s *Server) Log() string {
 		return err.Error()
 	}
 	return string(b)
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

@@ -3,7 +3,13 @@ package pgtest_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"perdure/internal/pgtest"
 )
@@ -28,4 +34,26 @@ func TestServerSurvivesCrashAndFeedsACopy(t *testing.T) {
 	})
 	c.Promote()
 	c.Exec("insert into t values (3)")
+}
+
+func TestKilledServerLeavesNothingInTheKernel(t *testing.T) {
+	var id int
+	t.Run("a test that starts a server", func(t *testing.T) {
+		s := pgtest.Start(t, pgtest.Options{})
+		text, err := os.ReadFile(filepath.Join(s.Dir, "postmaster.pid"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id, err = strconv.Atoi(strings.Fields(strings.Split(string(text), "\n")[6])[1]); err != nil {
+			t.Fatal(err)
+		}
+		maps, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.PID()), "maps"))
+		if err != nil || strings.Contains(string(maps), "/dev/shm/") {
+			t.Errorf("it has memory that it would leave behind, %v:\n%s", err, maps)
+		}
+	})
+	var d unix.SysvShmDesc
+	if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, &d); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EIDRM) {
+		t.Errorf("segment %d is still there: %v", id, err)
+	}
 }

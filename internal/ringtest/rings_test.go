@@ -44,7 +44,7 @@ var impure = []string{
 }
 
 // testsOnly are packages that only tests import.
-var testsOnly = []string{"internal/pgtest", "internal/ringtest", "internal/driver/drivertest"}
+var testsOnly = []string{"internal/pgtest", "internal/porttest", "internal/ringtest", "internal/driver/drivertest"}
 
 type file struct {
 	path    string // slash-separated, from the root of the tree

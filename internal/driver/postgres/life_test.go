@@ -17,6 +17,7 @@ import (
 
 	"perdure/internal/driver"
 	"perdure/internal/errs"
+	"perdure/internal/porttest"
 )
 
 func TestServerOutlivesItsAgent(t *testing.T) {
@@ -220,7 +221,7 @@ func (m *member) wontStartByHand() {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.ctx(), testWait)
 	defer cancel()
-	out, err := m.command(ctx, "postgres", "-D", m.opts.DataDir, "-p", strconv.Itoa(freePort(m.t)), "-k", m.privateDir()).CombinedOutput()
+	out, err := m.command(ctx, "postgres", "-D", m.opts.DataDir, "-p", strconv.Itoa(porttest.Keep(m.t)), "-k", m.privateDir()).CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || !strings.Contains(string(out), blocked) && !strings.Contains(string(out), "could not load pg_hba.conf") {
 		m.t.Errorf("started by hand: %v\n%s", err, out)
