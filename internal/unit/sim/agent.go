@@ -525,12 +525,13 @@ func (a *agent) drain(action unit.Action, s stored, done func(bool)) {
 }
 
 func (a *agent) openGates(action unit.Action, done func(bool)) {
-	own := action.Ownership
+	own, opened := action.Ownership, false
 	a.save(func(s *unit.Self) { s.Owned, s.Opened = own, own }, func() {
 		a.at(doBound, func(finish func()) {
+			defer finish() // a server that starts over refuses sessions at once
 			if d := a.m.db; d.ready && !d.recovering {
 				d.open(own)
-				finish()
+				opened = true
 				if a.w.bug(PausedOpens) && a.w.chance(500) { // another runner has the same step, and wakes late
 					start := d.start
 					a.w.after(a.w.long(time.Second, 20*time.Second), func() {
@@ -541,10 +542,10 @@ func (a *agent) openGates(action unit.Action, done func(bool)) {
 				}
 			}
 		}, func(ok bool) {
-			if ok {
+			if ok && opened {
 				a.renew()
 			}
-			done(ok)
+			done(ok && opened)
 		})
 	})
 }
@@ -674,6 +675,8 @@ func (a *agent) grow(action unit.Action, s stored, done func(bool)) {
 	a.at(doBound, func(finish func()) {
 		if d := a.m.db; d.ready && !d.recovering {
 			d.grow(a.p, labels(action.Lives), action.Candidate.String(), func(m estate.LSN, ok bool) { mark, proven = m, ok; finish() })
+		} else {
+			finish() // a server that starts over refuses sessions at once
 		}
 	}, func(ok bool) {
 		a.track.Forced()
