@@ -146,7 +146,7 @@ func (r *running) takeDivergences(ctx context.Context, g estate.GroupID) error {
 		if err != nil {
 			return err
 		}
-		e := history.Divergence{At: r.hist.Now(), Group: g, Member: member, Left: left}
+		e := history.Divergence{At: r.hist.Now(), Group: g, Member: member, Left: left, Listed: d.At}
 		var list driver.Diverged
 		if err := json.Unmarshal(d.Report, &list); err != nil {
 			return errs.New(errs.Internal, "divergence %s: %w", d.ID, err)

@@ -219,6 +219,17 @@ func (c *check) mayHaveReached(h *handover, list *history.Divergence, one *key) 
 	return one.astray && one.sent <= list.At.Mono && one.done >= c.mono(h.from.opened)-history.Patience
 }
 
+// asking is how long it may take from when the successor was asked for a key until the list that says so is kept.
+const asking = 3 * time.Second
+
+// made is when the product made a list: keys that were settled later are rightly listed as not settled.
+func (c *check) made(list *history.Divergence) time.Duration {
+	if list.Listed != 0 {
+		return c.mono(list.Listed)
+	}
+	return list.At.Mono
+}
+
 // listed gives the listed keys, and whether the list is consistent in itself and with what clients saw.
 func (c *check) listed(h *handover, list *history.Divergence) (map[Scope]bool, bool) {
 	keys, ok := map[Scope]bool{}, true
@@ -237,7 +248,7 @@ func (c *check) listed(h *handover, list *history.Divergence) (map[Scope]bool, b
 		case t.Settled && !present && !c.lostLater(one, h):
 			ok = false
 			c.wrongList(h, s, "is listed as settled, and the final owner has no record of it")
-		case !t.Settled && present && one != nil && one.ack != nil && one.ack.done < list.At.Mono-time.Second && !one.stamp.Less(h.to.ownership):
+		case !t.Settled && present && one != nil && one.ack != nil && one.ack.done < c.made(list)-asking && !one.stamp.Less(h.to.ownership):
 			ok = false
 			c.wrongList(h, s, "is listed as not settled, and its client had the success at the successor before")
 		}

@@ -278,7 +278,9 @@ type Divergence struct {
 	Group  estate.GroupID   `json:"group"`
 	Member estate.MemberID  `json:"member"`
 	Left   estate.Ownership `json:"left"` // the ownership the member had
-	List   driver.Diverged  `json:"list"`
+	// Listed is when the product kept the list, Unix milliseconds; At is when the story took it down, which may be much later.
+	Listed int64           `json:"listed,omitempty"`
+	List   driver.Diverged `json:"list"`
 }
 
 // Row is one idempotency record read from a copy of a former owner's directory, taken before its agent touched it.
