@@ -24,6 +24,8 @@ TESTFLAGS ?= -race -timeout 20m
 SEEDS    ?= 2000
 FROM     ?= 1
 SECONDS_OF_FAULTS ?= 200
+SECONDS_OF_KILLS ?= 45
+KILLS    ?= 60
 TOOLS    := .tools
 LAB      := bin/perdure lab
 
@@ -89,17 +91,21 @@ lint: $(TOOLS)/staticcheck $(TOOLS)/golangci-lint
 unit:
 	$(GO) test -p $(P) $(TESTFLAGS) ./...
 
-# Seeded bugs 1, 4, 6 and 10 always, then as many cells of the failure-mode matrix as the time allows, another choice each day.
+# Seeded bugs 1, 4, 6 and 10 always, then one process killed in each of some switches, then as many cells of the failure-mode matrix as
+# the time allows; other choices at each run.
 faults: build
 	$(LAB) faults --seeded always
+	$(LAB) faults --kills 99 --seconds $(SECONDS_OF_KILLS)
 	$(LAB) faults --sample --seconds $(SECONDS_OF_FAULTS)
 
 sim:
 	$(GO) test -v -count=1 -timeout 0 ./internal/unit/sim -run '^TestSim$$' -seeds $(SEEDS) -from $(FROM)
 
-# The failure-mode matrix, and every bug that the lab has to catch, each with its story passing without it.
+# The failure-mode matrix, one process killed in each of many switches, and every bug that the lab has to catch, each with its story
+# passing without it.
 matrix: need build
 	$(LAB) faults --matrix $(if $(ONLY),--only $(ONLY))
+	$(if $(ONLY),,$(LAB) faults --kills $(KILLS))
 	$(if $(ONLY),,$(LAB) faults --seeded all --control)
 
 soak: need build

@@ -428,7 +428,7 @@ func (n agentView) follower() Action {
 		return Action{Do: Wait, Why: "no upstream while the group is " + string(n.rec.State)}
 	}
 	m, _ := n.rec.Member(n.self.Member)
-	if n.view.Beyond {
+	if n.beyond() {
 		return n.ahead(m)
 	}
 	if !n.view.Running || n.view.Upstream != up {
@@ -470,17 +470,6 @@ func (n agentView) ahead(m Member) Action {
 // lostFactor times Timing.Stuck is how long a follower fails to stream before it is copied anew.
 const lostFactor = 15
 
-// aheadOf reports whether a follower has flushed more than a successor had when it was severed: then it can never follow it (I12).
-// Where it is not known whose history the directory is of, every successor counts: a rewind that finds nothing does no harm.
-func aheadOf(rec Record, m Member, flushed estate.LSN) bool {
-	for _, p := range rec.Past {
-		if p.Severed > 0 && !p.Ownership.Less(m.Following) && flushed > p.Severed {
-			return true
-		}
-	}
-	return false
-}
-
 // Upstream says whom a member follows: synchronous and pinned members the owner, asynchronous ones a living member of the
 // synchronous kind, so that they are never ahead of it (I12), or the owner where there is none. It is pure topology.
 func Upstream(rec Record, id estate.MemberID) (estate.MemberID, bool) {
@@ -494,10 +483,5 @@ func Upstream(rec Record, id estate.MemberID) (estate.MemberID, bool) {
 	if me.Role != AsyncRole {
 		return rec.Owner.Member, true
 	}
-	for _, m := range rec.Members {
-		if m.ID != id && m.Role == SyncRole && rec.InSyncLife(estate.Life{Member: m.ID, N: m.Life}) {
-			return m.ID, true
-		}
-	}
-	return rec.Owner.Member, true
+	return source(rec, id), true
 }

@@ -59,6 +59,7 @@ func Bugs() []Bug {
 		{Number: 11, Name: "one of two copies is enough", Findings: []checker.Name{checker.LostWrite}},
 		{Number: 14, Name: "a recovered store keeps the in-sync set of a member that lagged", Findings: []checker.Name{checker.LostWrite}},
 		{Number: 28, Name: "an answer of an older ownership is delivered", Findings: []checker.Name{checker.LateAnswer}},
+		{Number: 29, Name: "an asynchronous copy that is ahead takes over", Findings: []checker.Name{checker.WrongStamp, checker.ChangedResult}},
 		{Number: 30, Name: "the probe commits", Findings: []checker.Name{checker.FalseSwitch}},
 		{Number: 31, Name: "a hold has no end", Findings: []checker.Name{checker.EndlessHold}},
 	}
