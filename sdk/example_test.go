@@ -85,7 +85,7 @@ func ExampleInteractive() {
 			if left < 0 {
 				return sdk.Result{}, sdk.Refuse(http.StatusUnprocessableEntity, "Insufficient funds", "the account holds less")
 			}
-			_, err := tx.Exec(ctx, "select perdure.send(row($1, $2, $3, $4, $5, $6)::perdure.request, '/v1/credits', 'acc-9', $7)",
+			_, err := tx.Exec(ctx, "select perdure.send(row($1, $2, $3, $4, $5, $6, null)::perdure.request, '/v1/credits', 'acc-9', $7)",
 				r.Unit, r.Slot, r.Caller, r.RoutingKey, r.Key, r.Hash, []byte(`{"account":"acc-9"}`))
 			return sdk.Result{Status: http.StatusAccepted, ContentType: "application/json", Body: []byte(`{}`), Accounts: []string{from}}, err
 		})

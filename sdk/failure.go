@@ -18,10 +18,11 @@ const (
 	stateRunning      = "PD005"
 	stateLeaseOver    = "PD006"
 	stateQuarantined  = "PD007"
-	stateRecorded     = "PD008"
 	stateRefused      = "PD010"
 
 	stateReadOnly      = "25006"
+	stateUnique        = "23505"
+	stateRecorded      = "23505 perdure.record" // settle: the key has a result already
 	stateSerialization = "40001"
 	stateDeadlock      = "40P01"
 	stateLockTimeout   = "55P03"
@@ -72,6 +73,9 @@ func refusedBy(pg *pgconn.PgError) *Failure {
 		f.SQLState = pg.Code
 		return f
 	}
+	if pg.Code == stateUnique && pg.SchemaName == "perdure" && pg.TableName == "record" {
+		f.SQLState = stateRecorded
+	}
 	switch pg.Code {
 	case stateNotOwner, stateReadOnly, stateLeaseOver:
 		f.Outcome, f.Status, f.Title = NotOwner, http.StatusServiceUnavailable, "Not carried out here"
@@ -92,6 +96,15 @@ func refusedBy(pg *pgconn.PgError) *Failure {
 		}
 	}
 	return f
+}
+
+// failedWork reports whether the work itself failed in the database, after the guard had let it in.
+func (f *Failure) failedWork() bool {
+	switch f.SQLState {
+	case "", stateMisused, stateOtherPayload, stateKeyTooOld:
+		return false
+	}
+	return f.Outcome == Rejected
 }
 
 // again reports whether the transaction may simply be tried once more.

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // MaxKey is the greatest length of an Idempotency-Key in bytes.
@@ -119,4 +121,13 @@ func ulidTime(key string) (time.Time, bool) {
 		}
 	}
 	return time.UnixMilli(ms), true
+}
+
+// keyMade is when the key was made, for the database, which would have to work harder to find out: infinity where it does not say.
+func keyMade(key string) pgtype.Timestamptz {
+	at, ok := KeyTime(key, time.Now())
+	if !ok {
+		return pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}
+	}
+	return pgtype.Timestamptz{Time: at, Valid: true}
 }

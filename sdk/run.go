@@ -21,6 +21,7 @@ func (u *Unit) Run(ctx context.Context, r Request, w Work) (Answer, error) {
 		return Answer{}, f
 	}
 	var (
+		looked   bool
 		patience = time.Now().Add(u.opt.RunningWait)
 		pause    = time.Millisecond
 	)
@@ -30,7 +31,7 @@ func (u *Unit) Run(ctx context.Context, r Request, w Work) (Answer, error) {
 		if errors.As(err, &refusal) {
 			// The work is undone; what is kept is the refusal, unless the key has got a result meanwhile.
 			res := refusal.Result
-			w = Function("perdure.conclude", res.Status, res.ContentType, res.args()[2])
+			w, looked = Function("perdure.conclude", res.Status, res.ContentType, res.args()[2]), true
 			continue
 		}
 		if err == nil {
@@ -38,8 +39,9 @@ func (u *Unit) Run(ctx context.Context, r Request, w Work) (Answer, error) {
 		}
 		f := failure(err)
 		switch {
-		case f.SQLState == stateRecorded:
-			w = Function("perdure.once")
+		case f.SQLState == stateRecorded, f.failedWork() && !looked:
+			// Work does not look before it begins, so it may have failed because it was done before.
+			w, looked = stored{f}, true
 			continue
 		case f.again() && try < tries:
 		case f.Outcome == Running && time.Now().Add(pause).Before(patience):

@@ -35,6 +35,16 @@ begin
   if a.status is not null then return a; end if;
   insert into bank.payment (shape, key) values ('function', r.key);
   return perdure.settle(r, 201, 'application/json', convert_to('{"paid":"' || r.key || '"}', 'UTF8'), array['acc-1'], 5);
+end $$;
+-- This one does not look first, and can be paid once only, by whatever key.
+create function bank.claim(r perdure.request) returns perdure.answer language plpgsql volatile as $$
+declare v_owner text := perdure.claim(r);
+begin
+  if exists (select from bank.payment p where p.shape = 'once only') and r.routing_key = 'once only' then
+    raise exception using errcode = 'P0001', message = 'nothing is left to be paid';
+  end if;
+  insert into bank.payment (shape, key) values (case r.routing_key when 'once only' then 'once only' else 'claim' end, r.key);
+  return perdure.settle(r, 201, 'application/json', convert_to('{"paid":"' || r.key || '"}', 'UTF8'), array['acc-1'], 5);
 end $$;`
 
 // counter is a service with the three shapes of work, on a real server.
@@ -74,6 +84,7 @@ func newCounter(t *testing.T, settings map[string]string) *counter {
 		return sdk.Result{Status: 201, ContentType: "application/json", Body: fmt.Appendf(nil, `{"paid":%q}`, in.Header.Get(sdk.HeaderKey)), Accounts: []string{"acc-1"}, Amount: "5"}
 	}
 	handle("function", func(*sdk.Incoming) sdk.Work { return sdk.Function("bank.pay") })
+	handle("claim", func(*sdk.Incoming) sdk.Work { return sdk.Function("bank.claim") })
 	handle("pipeline", func(in *sdk.Incoming) sdk.Work {
 		return sdk.Pipeline{
 			Queue:  func(b *pgx.Batch) { b.Queue(insert, "pipeline", in.Header.Get(sdk.HeaderKey)) },
@@ -158,7 +169,7 @@ func (c *counter) want(got said, status int, outcome, key string, effects int) {
 
 func TestEveryShapeKeepsTheContractOfTheKey(t *testing.T) {
 	c := newCounter(t, nil)
-	for _, shape := range []string{"function", "pipeline", "interactive"} {
+	for _, shape := range []string{"function", "claim", "pipeline", "interactive"} {
 		key := "k-" + shape
 		c.want(c.post(shape, "", "pay"), 400, "", "", 0)
 		first := c.post(shape, key, "pay")
@@ -194,10 +205,57 @@ func TestEveryShapeKeepsTheContractOfTheKey(t *testing.T) {
 	}
 }
 
+// A function that claims does its work before anybody knows that it was done already; where the work cannot be done twice, the client
+// still gets the first answer.
+func TestARepetitionWhoseWorkFailsGetsTheStoredAnswer(t *testing.T) {
+	c := newCounter(t, nil)
+	run := func(key string) (sdk.Answer, error) {
+		return c.unit.Run(t.Context(), sdk.Request{Caller: sdk.Anonymous, RoutingKey: "once only", Key: key, Hash: []byte("pay")}, sdk.Function("bank.claim"))
+	}
+	first, err := run("k1")
+	if err != nil || first.Outcome != sdk.Committed {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	again, err := run("k1")
+	if err != nil || again.Outcome != sdk.Replayed || string(again.Body) != string(first.Body) || again.Seq != first.Seq {
+		t.Errorf("the repetition gave %+v, %v; the first %+v", again, err, first)
+	}
+	var failure *sdk.Failure
+	if _, err := run("k2"); !errors.As(err, &failure) || failure.Outcome != sdk.Rejected || failure.SQLState != "P0001" {
+		t.Errorf("another key gave %v", err)
+	}
+	if c.payments("k1") != 1 || c.payments("k2") != 0 {
+		t.Errorf("%d and %d effects", c.payments("k1"), c.payments("k2"))
+	}
+}
+
+// The time that the SDK reads from a key is the one that the database would read.
+func TestKeyTimeIsTheDatabases(t *testing.T) {
+	c := newCounter(t, nil)
+	now := time.Now()
+	for _, key := range []string{
+		"01890a5d-ac96-774b-bcce-b302099a8057", "01890A5D-AC96-774B-BCCE-B302099A8057", "01890a5d-ac96-474b-bcce-b302099a8057",
+		"01890a5d-ac96-774b-7cce-b302099a8057", "01890a5dxac96-774b-bcce-b302099a8057", "01890a5d-ac96-774b-bcce-b302099a805g",
+		"0189-a5d-ac96-774b-bcce-b302099a8057", "ffffffff-ffff-7fff-bfff-ffffffffffff", "00000000-0000-7000-8000-000000000000",
+		"01H455VB4PEX5VSKNK084SN02Q", "81H455VB4PEX5VSKNK084SN02Q", "00000000000000000000000000", "01h455vb4pex5vsknk084sn02q",
+		"7ZZZZZZZZZEX5VSKNK084SN02Q", "01H455VB4PEX5VSKNK084SN0IQ", "order-17", "", strings.Repeat("é", 18),
+	} {
+		var made *time.Time
+		if err := c.agent.QueryRow(t.Context(), "select perdure.key_time($1)", key).Scan(&made); err != nil {
+			t.Errorf("%q: %v", key, err)
+			continue
+		}
+		at, ok := sdk.KeyTime(key, now)
+		if ok != (made != nil) || ok && !at.Equal(made.Round(time.Millisecond)) {
+			t.Errorf("%q: KeyTime gives %v, %v; perdure.key_time gives %v", key, at, ok, made)
+		}
+	}
+}
+
 func TestRunningRequestIsToldApartFromADoneOne(t *testing.T) {
 	c := newCounter(t, nil)
 	other := c.server.ConnectAs("perdure_app")
-	for _, sql := range []string{"begin", "select perdure.once(row('u1', 0, 'anonymous', 'acc-1', 'k1', $1)::perdure.request)"} {
+	for _, sql := range []string{"begin", "select perdure.once(row('u1', 0, 'anonymous', 'acc-1', 'k1', $1, null)::perdure.request)"} {
 		var args []any
 		if sql != "begin" {
 			args = append(args, sdk.Fingerprint("POST", "/function", []byte("pay")))
@@ -386,7 +444,7 @@ func TestClientThatGivesUpDuringCommitCancelsNothing(t *testing.T) {
 func TestMessageWhoseAnswerWasLostIsSentAgainUnderItsKey(t *testing.T) {
 	c := newCounter(t, nil)
 	tell := sdk.Interactive(func(ctx context.Context, tx sdk.Tx) (sdk.Result, error) {
-		_, err := tx.Exec(ctx, `select perdure.send(row('u1', 0, 'teller', 'acc-1', 'k1', '\x01')::perdure.request, '/v1/credits', 'acc-9', '\x7b7d')`)
+		_, err := tx.Exec(ctx, `select perdure.send(row('u1', 0, 'teller', 'acc-1', 'k1', '\x01', null)::perdure.request, '/v1/credits', 'acc-9', '\x7b7d')`)
 		return sdk.Result{Status: 202, ContentType: "text/plain", Body: []byte("sent")}, err
 	})
 	if _, err := c.unit.Run(t.Context(), sdk.Request{Caller: "teller", RoutingKey: "acc-1", Key: "k1", Hash: []byte{1}}, tell); err != nil {

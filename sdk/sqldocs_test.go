@@ -56,7 +56,7 @@ func transcript(t *testing.T, c *pgx.Conn, statement, output string) {
 	t.Helper()
 	results, err := c.PgConn().Exec(t.Context(), statement).ReadAll()
 	var refused *pgconn.PgError
-	wanted := regexp.MustCompile(`ERROR:  (PD\d+): ([^\n]*)`).FindStringSubmatch(output)
+	wanted := regexp.MustCompile(`ERROR:  (\w{5}): ([^\n]*)`).FindStringSubmatch(output)
 	switch {
 	case wanted != nil:
 		if !errors.As(err, &refused) || refused.Code != wanted[1] || refused.Message != wanted[2] {

@@ -39,6 +39,11 @@ type Unit struct {
 	opt  Options
 	pool *pgxpool.Pool
 
+	// hands takes work for a goroutine that has nothing to do: a new one would grow its stack anew for every request. There are never
+	// more than connections.
+	hands chan func()
+	done  chan struct{} // closed by Close
+
 	mu        sync.Mutex
 	closed    bool
 	abandoned map[*call]struct{}
@@ -79,7 +84,7 @@ func Open(unit, conninfo string, o Options) (*Unit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open unit %s: %w", unit, err)
 	}
-	return &Unit{id: unit, opt: o, pool: pool, abandoned: map[*call]struct{}{}}, nil
+	return &Unit{id: unit, opt: o, pool: pool, hands: make(chan func()), done: make(chan struct{}), abandoned: map[*call]struct{}{}}, nil
 }
 
 // ID is the unit's name.
@@ -88,6 +93,9 @@ func (u *Unit) ID() string { return u.id }
 // Close closes the connections; work that nobody waits for loses its connection, uncancelled.
 func (u *Unit) Close() {
 	u.mu.Lock()
+	if !u.closed {
+		close(u.done)
+	}
 	u.closed = true
 	left := make([]*call, 0, len(u.abandoned))
 	for c := range u.abandoned {
@@ -98,6 +106,27 @@ func (u *Unit) Close() {
 		c.cut()
 	}
 	u.pool.Close()
+}
+
+// begin does the work beside the caller.
+func (u *Unit) begin(work func()) {
+	select {
+	case u.hands <- work:
+	default:
+		go u.lend(work)
+	}
+}
+
+// lend does the work, and then what else comes, until Close.
+func (u *Unit) lend(work func()) {
+	for {
+		work()
+		select {
+		case work = <-u.hands:
+		case <-u.done:
+			return
+		}
+	}
 }
 
 // call is one use of a connection by work that may be given up.
@@ -175,12 +204,12 @@ func detached[T any](ctx context.Context, u *Unit, conn *pgxpool.Conn, work func
 	}
 	c := &call{nc: conn.Conn().PgConn().Conn()}
 	done := make(chan ended[T], 1)
-	go func() {
+	u.begin(func() {
 		e := run()
 		u.forget(c)
 		conn.Release()
 		done <- e
-	}()
+	})
 	select {
 	case e := <-done:
 		return e.value, e.err

@@ -17,37 +17,11 @@ type Work interface {
 	run(ctx context.Context, u *Unit, r Request) (Answer, error)
 }
 
-// answerColumns reads a perdure.answer.
-const answerColumns = `outcome, status, content_type, result, ownership, seq, accounts, amount::text`
-
-// scanAnswer reads one row of answerColumns. ok is false where the function gave null.
-func scanAnswer(row pgx.Row) (a Answer, ok bool, err error) {
-	var (
-		word, contentType, ownership, amount *string
-		status                               *int
-		seq                                  *int64
-	)
-	if err := row.Scan(&word, &status, &contentType, &a.Body, &ownership, &seq, &a.Accounts, &amount); err != nil {
-		return Answer{}, false, err
-	}
-	if word == nil || status == nil || contentType == nil || ownership == nil || seq == nil {
-		return Answer{}, false, nil
-	}
-	a.Outcome, a.Status, a.ContentType, a.Ownership, a.Seq = Outcome(*word), *status, *contentType, *ownership, *seq
-	if amount != nil {
-		a.Amount = *amount
-	}
-	if a.Outcome == Committed && a.Status >= http.StatusBadRequest {
-		a.Outcome = Refused
-	}
-	return a, true, nil
-}
-
-// requestArgs are the columns of perdure.request, as parameters $1 to $6 of requestRow.
-const requestRow = `row($1, $2, $3, $4, $5, $6)::perdure.request`
+// requestRow is a perdure.request of the parameters $1 to $7, which args gives.
+const requestRow = `row($1, $2, $3, $4, $5, $6, $7)::perdure.request`
 
 func (r *Request) args(more ...any) []any {
-	return append([]any{r.Unit, r.Slot, r.Caller, r.RoutingKey, r.Key, r.Hash}, more...)
+	return append([]any{r.Unit, r.Slot, r.Caller, r.RoutingKey, r.Key, r.Hash, keyMade(r.Key)}, more...)
 }
 
 type function struct {
@@ -55,19 +29,20 @@ type function struct {
 	args []any
 }
 
-// Function is work in one statement and one round trip: a function of the database that begins with perdure.once and ends with
-// perdure.settle. It takes the perdure.request and then args, and returns perdure.answer. Name may have a schema: "bank.transfer".
+// Function is work in one statement and one round trip: a function of the database that begins with perdure.claim or perdure.once
+// and ends with perdure.settle. It takes the perdure.request and then args, and returns perdure.answer. Name may have a schema:
+// "bank.transfer".
 func Function(name string, args ...any) Work {
 	var b strings.Builder
 	b.Grow(len(name) + 160)
-	b.WriteString("select " + answerColumns + " from ")
+	b.WriteString("select record_send(")
 	b.WriteString(pgx.Identifier(strings.Split(name, ".")).Sanitize())
 	b.WriteString("(" + requestRow)
 	for i := range args {
 		b.WriteString(", $")
-		b.WriteString(strconv.Itoa(i + 7))
+		b.WriteString(strconv.Itoa(i + 8))
 	}
-	b.WriteString(")")
+	b.WriteString("))")
 	return function{sql: b.String(), args: args}
 }
 
@@ -76,14 +51,34 @@ func (w function) run(ctx context.Context, u *Unit, r Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	return detached(ctx, u, conn, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
+	a, err := detached(ctx, u, conn, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
 		a, ok, err := scanAnswer(c.QueryRow(ctx, w.sql, r.args(w.args...)...))
 		if err == nil && !ok {
 			err = unsettled(w.sql)
 		}
 		return a, err
 	})
+	return a, refusedByWork(err, nil)
 }
+
+// stored is the answer that the key has already. Where it has none the failure stands.
+type stored struct{ failure *Failure }
+
+func (w stored) run(ctx context.Context, u *Unit, r Request) (Answer, error) {
+	conn, err := u.acquire(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	return detached(ctx, u, conn, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
+		a, ok, err := scanAnswer(c.QueryRow(ctx, onceSQL, r.args()...))
+		if err == nil && !ok {
+			err = w.failure
+		}
+		return a, err
+	})
+}
+
+const onceSQL = `select record_send(perdure.once(` + requestRow + `))`
 
 func unsettled(sql string) *Failure {
 	f := unknown(nil, "the work was committed without perdure.settle: %s", sql)
@@ -121,7 +116,7 @@ func (w Pipeline) run(ctx context.Context, u *Unit, r Request) (Answer, error) {
 	return a, refusedByWork(err, w.Refuse)
 }
 
-const settleSQL = `select ` + answerColumns + ` from perdure.settle(` + requestRow + `, $7, $8, $9, $10, $11::text::numeric)`
+const settleSQL = `select record_send(perdure.settle(` + requestRow + `, $8, $9, $10, $11, $12::text::numeric))`
 
 func (r Result) args() []any {
 	var amount *string
@@ -184,13 +179,13 @@ func (w Interactive) run(ctx context.Context, u *Unit, r Request) (Answer, error
 	}()
 	c := conn.Conn()
 	var (
-		stored Answer
+		answer Answer
 		known  bool
 	)
 	b := &pgx.Batch{}
 	b.Queue(`begin isolation level read committed`)
-	b.Queue(`select `+answerColumns+` from perdure.once(`+requestRow+`)`, r.args()...).QueryRow(func(row pgx.Row) (err error) {
-		stored, known, err = scanAnswer(row)
+	b.Queue(onceSQL, r.args()...).QueryRow(func(row pgx.Row) (err error) {
+		answer, known, err = scanAnswer(row)
 		return err
 	})
 	if err := c.SendBatch(ctx, b).Close(); err != nil {
@@ -203,7 +198,7 @@ func (w Interactive) run(ctx context.Context, u *Unit, r Request) (Answer, error
 			return Answer{}, u.rollback(ctx, c, err)
 		}
 		finish.Queue(settleSQL, r.args(result.args()...)...).QueryRow(func(row pgx.Row) (err error) {
-			stored, known, err = scanAnswer(row)
+			answer, known, err = scanAnswer(row)
 			return err
 		})
 	}
@@ -223,7 +218,7 @@ func (w Interactive) run(ctx context.Context, u *Unit, r Request) (Answer, error
 		if tag.String() != "COMMIT" { // ROLLBACK is how a failed transaction answers COMMIT
 			return Answer{}, internal(nil, "the transaction had failed before COMMIT")
 		}
-		return stored, nil
+		return answer, nil
 	})
 }
 

@@ -62,15 +62,11 @@ end $$;
 create or replace function corebank.transfer(r perdure.request, p_from text, p_to text, p_amount numeric) returns perdure.answer
 language plpgsql volatile as $$
 declare
-  v_answer perdure.answer;
+  v_owner text := perdure.claim(r);
   v_entry bigint;
   v_left numeric;
   v_right numeric;
 begin
-  v_answer := perdure.once(r);
-  if v_answer.status is not null then
-    return v_answer;
-  end if;
   if perdure.quarantined() then
     perform perdure.admit(r.unit, p_from, 'debit');
     perform perdure.admit(r.unit, p_to, 'credit');
@@ -97,7 +93,7 @@ begin
       return corebank.unable(r, p_from, p_amount);
     end if;
   end if;
-  v_entry := nextval('corebank.entry');
+  v_entry := nextval('corebank.entry'); -- while the rows are locked: entries of an account stand in the order of its balances
   insert into corebank.journal (entry, account, amount, balance, caller, routing_key, key) values
     (v_entry, p_from, -p_amount, v_left, r.caller, r.routing_key, r.key),
     (v_entry, p_to, p_amount, v_right, r.caller, r.routing_key, r.key);
@@ -109,14 +105,10 @@ end $$;
 create or replace function corebank.credit(r perdure.request, p_account text, p_amount numeric, p_origin text) returns perdure.answer
 language plpgsql volatile as $$
 declare
-  v_answer perdure.answer;
+  v_owner text := perdure.claim(r);
   v_entry bigint;
   v_balance numeric;
 begin
-  v_answer := perdure.once(r);
-  if v_answer.status is not null then
-    return v_answer;
-  end if;
   if perdure.quarantined() then
     perform perdure.admit(r.unit, p_account, 'credit');
   end if;
@@ -137,15 +129,11 @@ end $$;
 create or replace function corebank.debit(r perdure.request, p_account text, p_amount numeric, p_to text) returns perdure.answer
 language plpgsql volatile as $$
 declare
-  v_answer perdure.answer;
+  v_owner text := perdure.claim(r);
   v_entry bigint;
   v_balance numeric;
   v_message text;
 begin
-  v_answer := perdure.once(r);
-  if v_answer.status is not null then
-    return v_answer;
-  end if;
   if perdure.quarantined() then
     perform perdure.admit(r.unit, p_account, 'debit');
   end if;
@@ -173,16 +161,12 @@ end $$;
 create or replace function corebank.give_back(r perdure.request, p_message bigint, p_why text) returns perdure.answer
 language plpgsql volatile as $$
 declare
-  v_answer perdure.answer;
+  v_owner text := perdure.claim(r);
   v_entry bigint;
   v_balance numeric;
   v_account text;
   v_amount numeric;
 begin
-  v_answer := perdure.once(r);
-  if v_answer.status is not null then
-    return v_answer;
-  end if;
   select k.accounts[1], k.amount into strict v_account, v_amount
     from perdure.outbox o join perdure.record k on k.caller = o.caller and k.routing_key = o.cause_routing_key and k.key = o.cause_key
     where o.id = p_message and o.unit = r.unit;

@@ -37,7 +37,6 @@ const (
 	Running      = "PD005" // a request with this key is running
 	LeaseOver    = "PD006" // plain reads only
 	Quarantined  = "PD007" // the account is blocked after a lossy switch
-	Recorded     = "PD008" // claim: the key is recorded already
 	CannotOpen   = "PD009" // open: lower or used ownership, a copy, or prepared transactions are allowed
 	Refused      = "PD010" // refused by the business
 	InFlight     = "PD011" // open: transactions of the former ownership have not ended yet

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +21,8 @@ import (
 
 	"perdure/internal/driver"
 	"perdure/internal/estate"
+	"perdure/internal/pgtest"
+	"perdure/internal/porttest"
 )
 
 // testWait bounds every wait of these tests; it is long because test machines are busy.
@@ -96,13 +97,13 @@ func newMember(t testing.TB, id estate.MemberID, change func(*Options)) *member 
 		level = slog.LevelDebug
 	}
 	m := &member{t: t, opts: Options{
-		Member: id, DataDir: filepath.Join(dir, "data"), RunDir: filepath.Join(dir, "run"), ListenAddresses: "127.0.0.1", Port: freePort(t),
+		Member: id, DataDir: filepath.Join(dir, "data"), RunDir: filepath.Join(dir, "run"), ListenAddresses: "127.0.0.1", Port: porttest.Keep(t),
 		Password: func(role string) (string, error) {
 			h := hmac.New(sha256.New, []byte("test"))
 			h.Write([]byte(role))
 			return hex.EncodeToString(h.Sum(nil)), nil
 		},
-		Settings: map[string]string{"shared_buffers": "16MB", "max_connections": "60", "max_wal_size": "128MB", "min_wal_size": "32MB", "logging_collector": "off"},
+		Settings: map[string]string{"shared_buffers": "16MB", "max_connections": "60", "max_wal_size": "128MB", "min_wal_size": "32MB", "logging_collector": "off", "dynamic_shared_memory_type": pgtest.MemoryInDirectory},
 		Logger:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level})),
 		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := conn.Exec(ctx, `create table public.account (id text primary key, balance numeric not null);
@@ -123,6 +124,7 @@ func newMember(t testing.TB, id estate.MemberID, change func(*Options)) *member 
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 			killTree(d)
+			pgtest.Forget(d)
 		}
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(m.opts.RunDir, "log", "start.log"))
@@ -374,16 +376,6 @@ func await(t testing.TB, c <-chan struct{}) {
 	}
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // pay commits one keyed transfer behind the guard, as an application does, and gives its error.
 func (m *member) pay(ctx context.Context, conn *pgx.Conn, key string) error {
 	return m.payAs(ctx, conn, "u1", "test", key, 12.5)
@@ -391,7 +383,7 @@ func (m *member) pay(ctx context.Context, conn *pgx.Conn, key string) error {
 
 func (m *member) payAs(ctx context.Context, conn *pgx.Conn, unit estate.UnitID, caller, key string, amount float64) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		const request = `row($1, 7, $2, $2, $3, sha256($3::text::bytea))::perdure.request`
+		const request = `row($1, 7, $2, $2, $3, sha256($3::text::bytea), null)::perdure.request`
 		if _, err := tx.Exec(ctx, `select perdure.claim(`+request+`)`, string(unit), caller, key); err != nil {
 			return err
 		}

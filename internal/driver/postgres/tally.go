@@ -115,7 +115,7 @@ func (d *Database) Newest(ctx context.Context) (time.Time, error) {
 }
 
 func (s *tallyState) count(ctx context.Context, conn *pgx.Conn, upto uint64) error {
-	rows, err := conn.Query(ctx, `select unit, count(*), max(seq), coalesce(sum(amount), 0)::text from perdure.record
+	rows, err := conn.Query(ctx, `select unit, count(*), max(xid::text::bigint), coalesce(sum(amount), 0)::text from perdure.record
 		where xid >= $1::text::xid8 and xid < $2::text::xid8 group by unit`, strconv.FormatUint(s.next, 10), strconv.FormatUint(upto, 10))
 	if err != nil {
 		return err

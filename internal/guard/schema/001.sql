@@ -42,10 +42,10 @@ create table perdure.policy (
   purging     boolean  not null default true -- false while a divergence waits to be reconciled (I5)
 );
 
--- Idempotency records: one for each request that had its effect, written in the transaction of the effect (I5).
+-- Idempotency records: one for each request that had its effect, written in the transaction of the effect (I5). A transaction
+-- writes one at most, so its number, xid, is the record's: applications and receipts call it seq.
 create table perdure.record (
   xid          xid8        not null default pg_current_xact_id(),
-  seq          bigint      not null generated always as identity,
   recorded_at  timestamptz not null default clock_timestamp(),
   slot         int         not null,
   status       int         not null,
@@ -115,7 +115,8 @@ create type perdure.request as (
   caller      text,
   routing_key text,
   key         text,
-  hash        bytea
+  hash        bytea,
+  made        timestamptz -- when the key was made: infinity where it does not say, null: read it from the key
 );
 
 -- One answer, as it comes out of a business function.
@@ -125,7 +126,7 @@ create type perdure.answer as (
   content_type text,
   result       bytea,
   ownership    text,
-  seq          bigint,
+  seq          bigint, -- of the record; a number that is used once in the life of a database
   accounts     text[],
-  amount       numeric
+  amount       text    -- a decimal
 );

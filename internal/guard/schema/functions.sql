@@ -2,23 +2,26 @@
 --
 -- SQLSTATEs: PD001 not the owner · PD002 the guard was used wrongly · PD003 key used with another payload ·
 -- PD004 key outside the retention · PD005 a request with this key is running · PD006 read lease over · PD007 account in
--- quarantine · PD008 already recorded · PD009 cannot be opened · PD010 refused by the business · PD011 transactions in flight.
+-- quarantine · PD009 cannot be opened · PD010 refused by the business · PD011 transactions in flight.
 --
 -- What applications call runs with the rights of perdure_guard (SECURITY DEFINER, set by roles.sql). That role can do less
 -- than its callers can do through these functions, so the hot ones do without the cost of a search_path of their own.
 
 ------------------------------------------------------------------------------------------------------------- applications
 
--- require is the trigger of guarded tables. It reads no table: the transaction's own number is only there if enter or once left it
--- in this transaction. (The same test as the trigger's WHEN clause costs three times as much: that is parsed for every statement.)
+-- perdure.entered is a setting of one transaction, left by enter, claim and once for what comes after them: "unit ownership". It ends
+-- with the transaction, and with a savepoint that is rolled back, exactly as the lock does.
+
+-- require is the trigger of guarded tables. It reads no table. (The same test as the trigger's WHEN clause costs three times as much:
+-- that is parsed for every statement.)
 create or replace function perdure.require() returns trigger
 language plpgsql volatile as $$
 begin
-  if current_setting('perdure.entered', true) = pg_current_xact_id()::text then
+  if current_setting('perdure.entered', true) <> '' then
     return null;
   end if;
   raise exception using errcode = 'PD002',
-    message = format('cannot change %I.%I: this transaction did not begin with perdure.enter or perdure.once', tg_table_schema, tg_table_name),
+    message = format('cannot change %I.%I: this transaction did not begin with perdure.enter, perdure.claim or perdure.once', tg_table_schema, tg_table_name),
     hint = 'Make perdure.once (or perdure.enter) the first statement of the transaction.';
 end $$;
 
@@ -39,7 +42,7 @@ end $$;
 
 -- enter is the guard: the first statement of a writing transaction (I9). The shared lock comes first and the row is read by
 -- the NEXT statement, whose snapshot is younger than the lock; so this stays VOLATILE, and two statements.
--- It leaves the transaction's own number for the triggers of guarded tables and gives the ownership.
+-- It gives the ownership.
 create or replace function perdure.enter(p_unit text) returns text
 language plpgsql volatile parallel unsafe security definer as $$
 declare
@@ -49,8 +52,7 @@ declare
 begin
   if pg_is_in_recovery() or current_setting('transaction_isolation') <> 'read committed'
      or current_setting('synchronous_commit') not in ('on', 'remote_apply')
-     or (pg_current_xact_id_if_assigned() is not null
-         and current_setting('perdure.entered', true) is distinct from pg_current_xact_id()::text) then
+     or (pg_current_xact_id_if_assigned() is not null and coalesce(current_setting('perdure.entered', true), '') = '') then
     perform perdure.misused();
   end if;
   v_done := pg_advisory_xact_lock_shared(hashtextextended('perdure:' || p_unit, 0));
@@ -59,7 +61,7 @@ begin
   if v_ownership is null then
     raise exception using errcode = 'PD001', message = format('not the owner: unit %s is closed here', p_unit);
   end if;
-  v_done := set_config('perdure.entered', pg_current_xact_id()::text, true);
+  v_done := set_config('perdure.entered', p_unit || ' ' || v_ownership, true);
   if v_quarantined then
     v_done := set_config('perdure.quarantined', 'on', true);
   end if;
@@ -113,15 +115,18 @@ begin
   return null;
 end $$;
 
--- once is enter for one request: null status means go on, else the stored answer, and the transaction must write nothing more.
--- "Running" is a lock of the session, not a row (I5). A stored answer leaves behind a barrier (I3): it counts when COMMIT has come back.
-create or replace function perdure.once(r perdure.request) returns perdure.answer
+-- claim is enter for one request with a key. It does not look whether the key is recorded already: then settle fails for the key's
+-- uniqueness (23505 on perdure.record) and nothing has happened; ask once for the stored answer. That costs a new request nothing, and
+-- most are new. "Running" is a lock of the session, not a row (I5). It gives the ownership; call it by assignment, which is not a query.
+create or replace function perdure.claim(r perdure.request) returns text
 language plpgsql volatile parallel unsafe security definer as $$
 declare
   v_done text;
   v_free boolean;
-  v record;
-  v_key_time timestamptz;
+  v_ownership text;
+  v_quarantined boolean;
+  v_retention interval;
+  v_made timestamptz := r.made;
 begin
   if pg_is_in_recovery() or current_setting('transaction_isolation') <> 'read committed'
      or current_setting('synchronous_commit') not in ('on', 'remote_apply')
@@ -129,46 +134,51 @@ begin
     perform perdure.misused();
   end if;
   v_done := pg_advisory_xact_lock_shared(hashtextextended('perdure:' || r.unit, 0));
-  v_free := pg_try_advisory_xact_lock(hashtextextended(r.caller || e'\x1f' || r.routing_key || e'\x1f' || r.key, 1));
-  select g.ownership, g.quarantined, g.retention, k.seq, k.hash into v
-    from perdure.gate g left join perdure.record k on k.caller = r.caller and k.routing_key = r.routing_key and k.key = r.key
-    where g.unit = r.unit and g.open and g.started = pg_postmaster_start_time();
-  if v.ownership is null then
+  v_free := pg_try_advisory_xact_lock(hashtextextended(r.key, hashtextextended(r.routing_key, hashtextextended(r.caller, 1))));
+  select g.ownership, g.quarantined, g.retention into v_ownership, v_quarantined, v_retention
+    from perdure.gate g where g.unit = r.unit and g.open and g.started = pg_postmaster_start_time();
+  if v_ownership is null then
     raise exception using errcode = 'PD001', message = format('not the owner: unit %s is closed here', r.unit);
   elsif not v_free then
-    raise exception using errcode = 'PD005', detail = v.ownership, message = 'a request with this key is running',
+    raise exception using errcode = 'PD005', detail = v_ownership, message = 'a request with this key is running',
       hint = 'Repeat it with the same key in a moment.';
-  elsif v.seq is null then
-    v_key_time := case when length(r.key) in (26, 36) then perdure.key_time(r.key) end;
-    if v_key_time is not null and (v_key_time < now() - v.retention or v_key_time > now() + interval '1 hour') then
-      raise exception using errcode = 'PD004', detail = v.ownership,
-        message = format('the key was made at %s, outside the retention of %s', v_key_time, v.retention),
+  end if;
+  if v_made is null then
+    v_made := perdure.key_time(r.key);
+  end if;
+  if v_made < now() - v_retention or v_made > now() + interval '1 hour' and isfinite(v_made) then
+    if not exists (select from perdure.record k where k.caller = r.caller and k.routing_key = r.routing_key and k.key = r.key) then
+      raise exception using errcode = 'PD004', detail = v_ownership,
+        message = format('the key was made at %s, outside the retention of %s', v_made, v_retention),
         hint = 'Find out whether the request had its effect before it is sent with a new key.';
     end if;
-    v_done := set_config('perdure.entered', pg_current_xact_id()::text, true);
-    if v.quarantined then
-      v_done := set_config('perdure.quarantined', 'on', true);
-    end if;
-    return null;
-  elsif v.hash is distinct from r.hash then
-    raise exception using errcode = 'PD003', detail = v.ownership, message = 'this key was used with another payload';
   end if;
-  perform pg_logical_emit_message(true, 'perdure', '');
-  return (select row('replayed', k.status, k.content_type, k.result, v.ownership, k.seq, k.accounts, k.amount)::perdure.answer
-    from perdure.record k where k.caller = r.caller and k.routing_key = r.routing_key and k.key = r.key);
+  v_done := set_config('perdure.entered', r.unit || ' ' || v_ownership, true);
+  if v_quarantined then
+    v_done := set_config('perdure.quarantined', 'on', true);
+  end if;
+  return v_ownership;
 end $$;
 
--- claim is once for a pipeline that cannot look at the answer before it sends its work: PD008 where the key is recorded already,
--- so that nothing of the work happens. Ask once for the stored answer then.
-create or replace function perdure.claim(r perdure.request) returns void
-language plpgsql volatile parallel unsafe as $$
+-- once is claim that looks: null status means go on, else the stored answer, and the transaction can write nothing more.
+-- A stored answer leaves behind a barrier (I3): it counts when COMMIT has come back.
+create or replace function perdure.once(r perdure.request) returns perdure.answer
+language plpgsql volatile parallel unsafe security definer as $$
 declare
-  a perdure.answer;
+  v_done text;
+  v_ownership text := perdure.claim(r);
+  v_hash bytea;
 begin
-  a := perdure.once(r);
-  if a.status is not null then
-    raise exception using errcode = 'PD008', message = 'this key is recorded already', detail = a.ownership;
+  select k.hash into v_hash from perdure.record k where k.caller = r.caller and k.routing_key = r.routing_key and k.key = r.key;
+  if v_hash is null then
+    return null;
+  elsif v_hash <> r.hash then
+    raise exception using errcode = 'PD003', detail = v_ownership, message = 'this key was used with another payload';
   end if;
+  v_done := set_config('perdure.entered', '', true);
+  perform pg_logical_emit_message(true, 'perdure', '');
+  return (select row('replayed', k.status, k.content_type, k.result, v_ownership, k.xid::text::bigint, k.accounts, k.amount::text)::perdure.answer
+    from perdure.record k where k.caller = r.caller and k.routing_key = r.routing_key and k.key = r.key);
 end $$;
 
 -- settle records the result of the request in the transaction of its effect and gives the answer. It is the last statement.
@@ -176,17 +186,15 @@ create or replace function perdure.settle(r perdure.request, p_status int, p_con
 returns perdure.answer
 language plpgsql volatile parallel unsafe security definer as $$
 declare
-  a perdure.answer;
+  v_entered text := current_setting('perdure.entered', true);
+  v_ownership text := substr(v_entered, length(r.unit) + 2);
 begin
-  insert into perdure.record as k (slot, status, amount, unit, caller, routing_key, key, ownership, content_type, accounts, hash, result)
-    select r.slot, p_status, p_amount, r.unit, r.caller, r.routing_key, r.key, g.ownership, p_content_type, p_accounts, r.hash, p_result
-    from perdure.gate g
-    where g.unit = r.unit and current_setting('perdure.entered', true) = pg_current_xact_id()::text
-    returning 'committed', k.status, k.content_type, k.result, k.ownership, k.seq, k.accounts, k.amount into a;
-  if a.status is null then
-    raise exception using errcode = 'PD002', message = 'perdure.settle without perdure.once in this transaction';
+  if v_entered is null or v_entered <> r.unit || ' ' || v_ownership then
+    raise exception using errcode = 'PD002', message = 'perdure.settle without perdure.claim or perdure.once in this transaction';
   end if;
-  return a;
+  insert into perdure.record (slot, status, amount, unit, caller, routing_key, key, ownership, content_type, accounts, hash, result)
+    values (r.slot, p_status, p_amount, r.unit, r.caller, r.routing_key, r.key, v_ownership, p_content_type, p_accounts, r.hash, p_result);
+  return row('committed', p_status, p_content_type, p_result, v_ownership, pg_current_xact_id()::text::bigint, p_accounts, p_amount::text)::perdure.answer;
 end $$;
 
 -- refuse ends the transaction with a business refusal, for work that cannot return one; the SDK stores it as the key's result.
@@ -240,14 +248,14 @@ returns text
 language plpgsql volatile parallel unsafe security definer as $$
 declare
   v_key text := 'obx-' || encode(sha256(convert_to(concat_ws(e'\x1f', r.caller, r.routing_key, r.key, p_destination, p_routing_key, p_nth), 'UTF8')), 'hex');
+  v_entered text := current_setting('perdure.entered', true);
+  v_ownership text := substr(v_entered, length(r.unit) + 2);
 begin
-  insert into perdure.outbox (unit, caller, cause_routing_key, cause_key, destination, routing_key, key, headers, payload, ownership)
-    select r.unit, r.caller, r.routing_key, r.key, p_destination, p_routing_key, v_key, p_headers, p_payload, g.ownership
-    from perdure.gate g
-    where g.unit = r.unit and current_setting('perdure.entered', true) = pg_current_xact_id()::text;
-  if not found then
-    raise exception using errcode = 'PD002', message = 'perdure.send without perdure.once in this transaction';
+  if v_entered is null or v_entered <> r.unit || ' ' || v_ownership then
+    raise exception using errcode = 'PD002', message = 'perdure.send without perdure.claim or perdure.once in this transaction';
   end if;
+  insert into perdure.outbox (unit, caller, cause_routing_key, cause_key, destination, routing_key, key, headers, payload, ownership)
+    values (r.unit, r.caller, r.routing_key, r.key, p_destination, p_routing_key, v_key, p_headers, p_payload, v_ownership);
   return v_key;
 end $$;
 
@@ -278,8 +286,7 @@ end $$;
 create or replace function perdure.outbox_done(p_unit text, p_id bigint, p_outcome text, p_answer text) returns boolean
 language plpgsql volatile parallel unsafe security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  if current_setting('perdure.entered', true) is distinct from pg_current_xact_id_if_assigned()::text
-     or pg_current_xact_id_if_assigned() is null then
+  if coalesce(current_setting('perdure.entered', true), '') = '' then
     perform perdure.enter(p_unit);
   end if;
   update perdure.outbox set done = clock_timestamp(), outcome = p_outcome, answer = p_answer where id = p_id and unit = p_unit and done is null;

@@ -40,7 +40,7 @@ type database struct {
 
 // What is read, in the words of schema perdure and of the reference system.
 const (
-	recordsSQL  = `select seq, caller, routing_key, key, status, result, coalesce(amount, 0)::text, accounts, ownership from perdure.record where unit = $1 order by seq`
+	recordsSQL  = `select xid::text::bigint as seq, caller, routing_key, key, status, result, coalesce(amount, 0)::text, accounts, ownership from perdure.record where unit = $1 order by seq`
 	accountsSQL = `select id, kind, opening::text, balance::text from corebank.ledger order by id`
 	journalSQL  = `select entry, account, amount::text, coalesce(balance::text, ''), caller, routing_key, key from corebank.journal order by entry, amount`
 	messagesSQL = `select caller, cause_routing_key, cause_key, routing_key, key, convert_from(payload, 'UTF8')::jsonb ->> 'account',
@@ -52,7 +52,7 @@ from perdure.outbox where unit = $1 and destination = '/v1/credits' order by id`
 	openingsSQL = `select id, opening::text from corebank.account order by id`
 	pendingSQL  = `select count(*) from perdure.outbox where done is null`
 	// printSQL changes whenever a record or a message does.
-	printSQL = `select (select coalesce(max(seq), 0) from perdure.record)::text || ' ' || (select count(*) || ' ' || count(done) from perdure.outbox)`
+	printSQL = `select (select coalesce(max(xid::text::bigint), 0) from perdure.record)::text || ' ' || (select count(*) || ' ' || count(done) from perdure.outbox)`
 )
 
 // lookEvery is how often Open looks again while messages are under way.

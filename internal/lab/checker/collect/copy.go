@@ -93,7 +93,7 @@ func (c Copier) Take(ctx context.Context, f Former, final bool, out *history.Wri
 		return errs.New(errs.Unavailable, "cannot read the copy of %s: %w", f.Dir, err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	rows, err := conn.Query(ctx, `select seq, caller, routing_key, key, coalesce(amount, 0)::text, accounts, ownership from perdure.record where unit = $1 and ownership = $2 order by seq`, string(f.Unit), f.Left.String())
+	rows, err := conn.Query(ctx, `select xid::text::bigint as seq, caller, routing_key, key, coalesce(amount, 0)::text, accounts, ownership from perdure.record where unit = $1 and ownership = $2 order by seq`, string(f.Unit), f.Left.String())
 	if err != nil {
 		return errs.New(errs.Unavailable, "cannot read the copy of %s: %w", f.Dir, err)
 	}
