@@ -355,7 +355,7 @@ func (s seen) record(before, now unit.Record) {
 			s.see(kills.Drained)
 		case unit.Done:
 			s.see(kills.Grown)
-		case unit.Accepting, unit.Promotion, unit.Growing, unit.Failed:
+		case unit.Accepting, unit.Promotion, unit.Growing, unit.Failed, unit.MarkShut, unit.MarkSevered, unit.MarkPromoted:
 		}
 	}
 	if before.Ownership.Less(now.Ownership) {
