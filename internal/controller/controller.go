@@ -80,6 +80,7 @@ type Controller struct {
 type watched struct {
 	group  wire.Group
 	heard  time.Duration // when the owner was last heard, on this node's monotonic clock
+	agent  time.Duration // when its agent was
 	detail string
 	phase  string
 	since  time.Duration // when the record got into its present phase
@@ -132,13 +133,13 @@ func (c *Controller) learn(g wire.Group) *watched {
 	w := c.groups[g.Record.Group]
 	isNew := w == nil
 	if isNew {
-		w = &watched{wake: make(chan struct{}, 1), heard: now}
+		w = &watched{wake: make(chan struct{}, 1), heard: now, agent: now}
 		c.groups[g.Record.Group] = w
 	} else if g.Record.Ownership.Incarnation == w.group.Record.Ownership.Incarnation && g.Revision <= w.group.Revision {
 		return nil
 	}
 	if old := w.group.Record; old.Owner != g.Record.Owner || old.State != g.Record.State || old.Ownership != g.Record.Ownership {
-		w.heard = now // a new owner gets its full time, and one that took the next epoch was heard by the store
+		w.heard, w.agent = now, now // a new owner gets its full time, and one that took the next epoch was heard by the store
 	}
 	if p := phaseOf(g.Record); p != w.phase {
 		w.phase, w.since = p, now
@@ -154,29 +155,33 @@ func (c *Controller) learn(g wire.Group) *watched {
 	return nil
 }
 
-func (c *Controller) look(group estate.GroupID) (wire.Group, time.Duration, time.Duration, bool) {
+// sees is what this node finds of a group by itself: for how long the owner and its agent have been silent, and the record has had its phase.
+type sees struct {
+	group                   wire.Group
+	silent, agent, phaseFor time.Duration
+	detail                  string
+}
+
+func (c *Controller) look(group estate.GroupID) (sees, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.groups[group]
 	if w == nil {
-		return wire.Group{}, 0, 0, false
+		return sees{}, false
 	}
 	now := c.now()
-	return w.group, now - w.heard, now - w.since, true
+	return sees{group: w.group, silent: now - w.heard, agent: now - w.agent, phaseFor: now - w.since, detail: w.detail}, true
 }
 
 // Silence says how long the owner of the group has been silent to this node.
 func (c *Controller) Silence(group estate.GroupID) (wire.Silence, error) {
-	g, silent, _, ok := c.look(group)
+	own, ok := c.look(group)
 	if !ok {
 		return wire.Silence{}, errs.New(errs.NotFound, "no group %q", group)
 	}
-	c.mu.Lock()
-	detail := c.groups[group].detail
-	c.mu.Unlock()
 	return wire.Silence{
-		Node: c.opts.Node, Group: group, Owner: g.Record.Owner, Ownership: g.Record.Ownership,
-		Silent: silent >= c.opts.Timing.Silence, ForMillis: silent.Milliseconds(), Detail: detail,
+		Node: c.opts.Node, Group: group, Owner: own.group.Record.Owner, Ownership: own.group.Record.Ownership,
+		Silent: own.silent >= c.opts.Timing.Silence, ForMillis: own.silent.Milliseconds(), AgentMillis: own.agent.Milliseconds(), Detail: own.detail,
 	}, nil
 }
 
@@ -214,21 +219,25 @@ func (c *Controller) guard(ctx context.Context, group estate.GroupID) {
 
 // judge asks the other nodes, where this one finds the owner silent, and says what to do about the group now.
 func (c *Controller) judge(ctx context.Context, group estate.GroupID) (wire.Group, unit.Order, bool) {
-	g, silent, phaseFor, ok := c.look(group)
+	own, ok := c.look(group)
 	if !ok {
-		return g, unit.Order{}, false
+		return own.group, unit.Order{}, false
 	}
-	sight := unit.Sight{Nodes: c.peers.Count(), PhaseFor: phaseFor, Silences: []time.Duration{silent}}
-	if silent >= c.opts.Timing.Silence {
+	rec := own.group.Record
+	sight := unit.Sight{
+		Nodes: c.peers.Count(), PhaseFor: own.phaseFor, Silences: []time.Duration{own.silent}, Agents: []time.Duration{own.agent},
+	}
+	if bound := c.opts.Timing.Silence; own.silent >= bound || own.agent >= bound && rec.Switch.Active() {
 		asking, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 		defer cancel()
 		for _, s := range c.peers.Silences(asking, group) {
-			if s.Owner == g.Record.Owner && s.Ownership == g.Record.Ownership {
+			if s.Owner == rec.Owner && s.Ownership == rec.Ownership {
 				sight.Silences = append(sight.Silences, time.Duration(s.ForMillis)*time.Millisecond)
+				sight.Agents = append(sight.Agents, time.Duration(s.AgentMillis)*time.Millisecond)
 			}
 		}
 	}
-	return g, unit.Watch(g.Record, sight, c.opts.Timing, time.Now().UnixMilli()), true
+	return own.group, unit.Watch(rec, sight, c.opts.Timing, time.Now().UnixMilli()), true
 }
 
 func (c *Controller) obey(ctx context.Context, g wire.Group, order unit.Order) error {

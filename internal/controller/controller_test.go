@@ -501,7 +501,9 @@ func TestMemberInAnotherLifeIsNotDecided(t *testing.T) {
 	})
 }
 
-func TestOwnerWhoseAgentIsDeadButWhoseDatabaseAnswersIsHeard(t *testing.T) {
+// database answers what a server answers before any login.
+func database(t *testing.T) (address string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -520,15 +522,48 @@ func TestOwnerWhoseAgentIsDeadButWhoseDatabaseAnswersIsHeard(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	defer func() { _ = listener.Close(); <-served }()
+	t.Cleanup(func() { _ = listener.Close(); <-served })
+	return listener.Addr().String()
+}
+
+func TestOwnerWhoseAgentFellSilentInASwitchIsReplacedWhenTheBudgetIsUsedUp(t *testing.T) {
+	address := database(t)
+	for name, silent := range map[string]int64{"silent to a majority": 5000, "heard by the others": 0} {
+		t.Run(name, func(t *testing.T) {
+			watching(t, func(r *unit.Record) { r.Members[0].Database = address }, nil, func(w *world) {
+				own := w.record().Ownership
+				begin := unit.Transition{Kind: unit.Begin, Person: "ann", Member: life(b, 1), Mode: unit.Takeover, SwitchID: "s1", Ownership: own, Now: time.Now().UnixMilli()}
+				if _, err := w.Transition(w.t.Context(), "ann", group, 0, begin); err != nil {
+					t.Fatal(err)
+				}
+				w.set(func() {
+					w.agents[a] = gone
+					w.others = []wire.Silence{
+						{Node: "n2", Owner: life(a, 1), Ownership: own, AgentMillis: silent}, {Node: "n3", Owner: life(a, 1), Ownership: own, AgentMillis: silent},
+					}
+				})
+				took, replaced := w.decided(10 * time.Second)
+				if replaced != (silent > 0) || replaced && (took < unit.DefaultBudget || took > unit.DefaultBudget+time.Second) {
+					t.Errorf("replaced %v after %s", replaced, took)
+				}
+				if s := w.record().Switch; !replaced && s.Phase != unit.Failed {
+					t.Errorf("the switch is in phase %s", s.Phase)
+				}
+			})
+		})
+	}
+}
+
+func TestOwnerWhoseAgentIsDeadButWhoseDatabaseAnswersIsHeard(t *testing.T) {
+	address := database(t)
 	w := &world{t: t, agents: map[estate.MemberID]func(string, []byte) (any, error){a: gone}}
 	ctl := New(w, w, nil, Options{Node: "n1", Timing: unit.DefaultTiming(), Client: &http.Client{Transport: w}, Logger: slog.New(slog.DiscardHandler)})
-	owner := unit.Member{ID: a, Agent: "u1-a:7700", Database: listener.Addr().String()}
-	if ok, detail := ctl.heard(t.Context(), unit.Record{}, owner); !ok {
-		t.Errorf("not heard: %s", detail)
+	owner := unit.Member{ID: a, Agent: "u1-a:7700", Database: address}
+	if s := ctl.listen(t.Context(), owner); !s.heard || s.agent {
+		t.Errorf("heard %v, its agent %v: %s", s.heard, s.agent, s.detail)
 	}
 	w.agents[a] = func(string, []byte) (any, error) { return wire.AgentState{Running: true}, nil }
-	if ok, _ := ctl.heard(t.Context(), unit.Record{}, owner); ok {
+	if s := ctl.listen(t.Context(), owner); s.heard || !s.agent {
 		t.Error("heard although its agent says that the database does not answer")
 	}
 }

@@ -46,7 +46,8 @@ func (c *Controller) probe(ctx context.Context, group estate.GroupID) {
 			continue
 		case <-tick.C:
 		}
-		g, _, _, ok := c.look(group)
+		own, ok := c.look(group)
+		g := own.group
 		m, known := g.Record.Member(g.Record.Owner.Member)
 		if !ok || !known {
 			continue
@@ -59,30 +60,38 @@ func (c *Controller) probe(ctx context.Context, group estate.GroupID) {
 		}
 		running++
 		go func() {
-			heard, detail := c.heard(ctx, g.Record, m)
-			c.note(group, g.Record.Owner, heard, detail)
+			c.note(group, g.Record.Owner, c.listen(ctx, m))
 			<-inFlight
 			done <- struct{}{}
 		}()
 	}
 }
 
-func (c *Controller) note(group estate.GroupID, owner estate.Life, heard bool, detail string) {
+func (c *Controller) note(group estate.GroupID, owner estate.Life, s sign) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.groups[group]
 	if w == nil || w.group.Record.Owner != owner {
 		return
 	}
-	w.detail = detail
-	if heard {
+	w.detail = s.detail
+	if s.heard {
 		w.heard = c.now()
+	}
+	if s.agent {
+		w.agent = c.now()
 	}
 }
 
-// heard reports whether the owner gives a sign of life: its agent says that its database answers, or, where the agent is
-// silent, the database's port does. A dead agent never costs an owner its place (I1).
-func (c *Controller) heard(ctx context.Context, rec unit.Record, m unit.Member) (bool, string) {
+// sign is what one probe found out: whether the owner gives a sign of life, and whether its agent does.
+type sign struct {
+	heard, agent bool
+	detail       string
+}
+
+// listen asks the owner for a sign of life: its agent says that its database answers, or, where the agent is silent, the
+// database's port does. A dead agent never costs an owner its place (I1).
+func (c *Controller) listen(ctx context.Context, m unit.Member) sign {
 	ctx, cancel := context.WithTimeout(ctx, probeBound)
 	defer cancel()
 	type said struct {
@@ -101,22 +110,22 @@ func (c *Controller) heard(ctx context.Context, rec unit.Record, m unit.Member) 
 	case answer = <-agent:
 	case <-patience.C:
 		if postgresAnswers(ctx, m.Database) {
-			<-agent
-			return true, "its agent is slow, its database answers"
+			answer = <-agent
+			return sign{heard: true, agent: answer.err == nil, detail: "its agent is slow, its database answers"}
 		}
 		answer = <-agent
 	}
 	switch {
 	case answer.err != nil && ctx.Err() == nil && postgresAnswers(ctx, m.Database):
-		return true, "its agent is silent, its database answers"
+		return sign{heard: true, detail: "its agent is silent, its database answers"}
 	case answer.err != nil:
-		return false, answer.err.Error()
+		return sign{detail: answer.err.Error()}
 	case !answer.state.Running:
-		return false, "its database does not run"
+		return sign{agent: true, detail: "its database does not run"}
 	case !answer.state.Answering:
-		return false, "its database does not answer"
+		return sign{agent: true, detail: "its database does not answer"}
 	}
-	return true, ""
+	return sign{heard: true, agent: true}
 }
 
 // postgresAnswers sends the one request a server answers before any login (SSLRequest) and reads its one byte.

@@ -12,15 +12,20 @@ import (
 type Sight struct {
 	// Silences has one entry per node that said something; Nodes is how many are configured.
 	Silences []time.Duration
-	Nodes    int
+	// Agents is how long the owner's agent gave no answer to each of them. An owner whose database answers is not silent, but only
+	// its agent carries out a switch.
+	Agents []time.Duration
+	Nodes  int
 	// PhaseFor is how long the record has had its present state and switch phase.
 	PhaseFor time.Duration
 }
 
 // SilentToMajority reports whether a majority of the configured nodes has not heard the owner for the bound.
-func (s Sight) SilentToMajority(bound time.Duration) bool {
+func (s Sight) SilentToMajority(bound time.Duration) bool { return s.majority(s.Silences, bound) }
+
+func (s Sight) majority(of []time.Duration, bound time.Duration) bool {
 	silent := 0
-	for _, d := range s.Silences {
+	for _, d := range of {
 		if d >= bound {
 			silent++
 		}
@@ -47,6 +52,12 @@ func (o Order) Names(candidate estate.Life) bool { return slices.Contains(o.Cand
 // Watch says what a node does about a group now; the zero Order is nothing. Every node asks, none is special (I16).
 func Watch(rec Record, sight Sight, timing Timing, now int64) Order {
 	if s := rec.Switch; s.Active() && (s.Phase == Closing || s.Phase == Drained) && sight.PhaseFor > s.Budget {
+		// To undo it takes the owner's agent: it may have closed the gates, and it alone opens them again. Where it is silent, the set goes on.
+		if sight.PhaseFor <= s.Budget+abortAfter && rec.Policy.Failover == Auto && !damped(rec, now) && sight.majority(sight.Agents, timing.Silence) {
+			if heirs := rec.successors(); len(heirs) > 0 {
+				return Order{Candidates: heirs, Why: "the switch used up its budget of " + s.Budget.String() + " in phase " + string(s.Phase) + ", and the agent of the owner " + rec.Owner.String() + " is silent"}
+			}
+		}
 		return Order{Abort: true, Why: "the switch used up its budget of " + s.Budget.String() + " in phase " + string(s.Phase)}
 	}
 	switch rec.State {
@@ -54,14 +65,7 @@ func Watch(rec Record, sight Sight, timing Timing, now int64) Order {
 		if !sight.SilentToMajority(timing.Silence) || rec.Policy.Failover != Auto || damped(rec, now) {
 			return Order{}
 		}
-		var heirs []estate.Life
-		for _, l := range rec.InSync {
-			m, _ := rec.Member(l.Member)
-			if now, ok := rec.newest(rec.InSync, l); ok && !m.Ahead && m.Role == SyncRole {
-				heirs = append(heirs, now)
-			}
-		}
-		return Order{Candidates: heirs, Why: "the owner " + rec.Owner.String() + " is silent to a majority of the nodes"}
+		return Order{Candidates: rec.successors(), Why: "the owner " + rec.Owner.String() + " is silent to a majority of the nodes"}
 	case Promoting:
 		if sight.PhaseFor < timing.Promotion {
 			return Order{}
@@ -79,4 +83,19 @@ func Watch(rec Record, sight Sight, timing Timing, now int64) Order {
 	default:
 		return Order{}
 	}
+}
+
+// abortAfter is how long a successor is looked for after the budget of a switch whose owner's agent is silent, until it is undone.
+const abortAfter = 2 * time.Second
+
+// successors are the members of the in-sync set that may take over by themselves.
+func (r *Record) successors() []estate.Life {
+	var heirs []estate.Life
+	for _, l := range r.InSync {
+		m, _ := r.Member(l.Member)
+		if now, ok := r.newest(r.InSync, l); ok && !m.Ahead && m.Role == SyncRole {
+			heirs = append(heirs, now)
+		}
+	}
+	return heirs
 }

@@ -86,6 +86,8 @@ type Silence struct {
 	Silent    bool             `json:"silent"`
 	// ForMillis is how long it has been silent, on the node's monotonic clock; 0 where it is not.
 	ForMillis int64 `json:"forMillis"`
+	// AgentMillis is how long its agent has given no answer, whether or not its database does.
+	AgentMillis int64 `json:"agentMillis,omitempty"`
 	// Detail is what the newest probe said.
 	Detail string `json:"detail,omitempty"`
 }

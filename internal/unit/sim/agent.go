@@ -448,6 +448,11 @@ func (a *agent) do(action unit.Action, s stored, done func(ok bool)) {
 
 func (a *agent) startServer(rec *unit.Record, done func(bool)) {
 	d := a.m.db
+	if d.p.up && d.dir == unit.StandbyDir { // it runs after all: a copy only goes on under the new name
+		d.rename(a.self.Now())
+		done(true)
+		return
+	}
 	if d.p.up || d.half || d.dir == unit.EmptyDir {
 		done(false)
 		return
@@ -597,6 +602,7 @@ func (a *agent) follow(action unit.Action, rec *unit.Record, done func(bool)) {
 				d.upstream = up.db
 				d.dropReceiver()
 			}
+			d.rename(a.self.Now())
 			d.connectLater(0)
 			finish()
 		}, done)

@@ -150,7 +150,7 @@ func (w *world) acknowledges(d *database, e *entry, own estate.Ownership) {
 		t.acked = append(t.acked, e)
 		w.mix(uint64(e.lsn))
 	}
-	if t.newest == nil || e.lsn > t.newest.lsn && !w.excused(d.m, own) {
+	if (t.newest == nil || e.lsn > t.newest.lsn) && !w.excused(d.m, own) {
 		t.newest = e
 	}
 	t.ackedAt = w.now

@@ -41,6 +41,7 @@ type node struct {
 // sight is what a node knows of one group beside its record.
 type sight struct {
 	heard  time.Duration
+	agent  time.Duration // when its agent was last heard
 	owner  estate.Life
 	own    estate.Ownership
 	state  unit.State
@@ -72,6 +73,7 @@ type silence struct {
 	owner estate.Life
 	own   estate.Ownership
 	lasts time.Duration
+	agent time.Duration
 }
 
 func (w *world) newNode(i int, s *site) *node {
@@ -89,7 +91,7 @@ func (n *node) begin() {
 	n.ledAt = now
 	n.lagBy = 0
 	for i := range n.seen {
-		n.seen[i] = sight{heard: now, since: now}
+		n.seen[i] = sight{heard: now, agent: now, since: now}
 		if n.view[i].rev != 0 {
 			n.look(n.w.groups[i])
 		}
@@ -173,7 +175,7 @@ func (n *node) look(g *group) {
 	v, rec := &n.seen[g.index], &n.view[g.index].rec
 	now := n.p.mono()
 	if v.owner != rec.Owner || v.state != rec.State || v.own != rec.Ownership {
-		v.heard = now // a new owner gets its full time
+		v.heard, v.agent = now, now // a new owner gets its full time
 	}
 	v.owner, v.own, v.state = rec.Owner, rec.Ownership, rec.State
 	if p := phaseOf(rec); p != v.phase {
@@ -208,7 +210,7 @@ func (n *node) hello() {
 	var says [4]silence
 	for i := range n.w.groups {
 		v := &n.seen[i]
-		says[i] = silence{owner: v.owner, own: v.own, lasts: now - v.heard}
+		says[i] = silence{owner: v.owner, own: v.own, lasts: now - v.heard, agent: now - v.agent}
 	}
 	inc, cold := n.met, n.cold
 	for _, o := range n.w.nodes {
@@ -318,6 +320,9 @@ func (n *node) probe() {
 			continue
 		}
 		call(n.w, n.p, m.agent.p, probeBound, func(reply func(life)) { reply(m.agent.lives()) }, func(l life, ok bool) {
+			if v := &n.seen[g.index]; ok && v.owner == owner {
+				v.agent = n.p.mono()
+			}
 			switch {
 			case ok && l.good:
 				heard()
@@ -359,10 +364,11 @@ func (n *node) judge(g *group) unit.Order {
 	v, now := &n.seen[g.index], n.p.mono()
 	sees := unit.Sight{Nodes: len(n.w.nodes), PhaseFor: now - v.since}
 	var all [maxSites]time.Duration
-	sees.Silences = append(all[:0], now-v.heard)
+	var agents [maxSites]time.Duration
+	sees.Silences, sees.Agents = append(all[:0], now-v.heard), append(agents[:0], now-v.agent)
 	for i := range v.peers {
 		if p := v.peers[i]; p.at != 0 && now-p.at < time.Second && p.owner == v.owner && p.own == v.own {
-			sees.Silences = append(sees.Silences, p.lasts)
+			sees.Silences, sees.Agents = append(sees.Silences, p.lasts), append(sees.Agents, p.agent)
 		}
 	}
 	return unit.Watch(n.view[g.index].rec, sees, n.w.timing, n.p.wall())

@@ -30,6 +30,16 @@ type sender struct {
 	heard    int64 // when the other end was last heard, by either
 }
 
+// rename lets a copy stream under the name of another life of its member.
+func (d *database) rename(life estate.Life) {
+	if d.life == life {
+		return
+	}
+	d.life = life
+	d.dropReceiver()
+	d.connectLater(0)
+}
+
 // connectLater lets the WAL receiver try again.
 func (d *database) connectLater(wait time.Duration) {
 	start := d.start

@@ -1,0 +1,39 @@
+package unit
+
+import (
+	"testing"
+	"time"
+
+	"perdure/internal/estate"
+)
+
+func TestSwitchWhoseOwnersAgentIsSilentIsTakenOverByTheSetOnceItsBudgetIsUsedUp(t *testing.T) {
+	rec := testGroup()
+	a, b := estate.Life{Member: "a", N: 1}, estate.Life{Member: "b", N: 1}
+	rec.Ownership.Epoch, rec.Owner, rec.State, rec.InSync = 1, a, Open, []estate.Life{b}
+	rec.Members[0].Life, rec.Members[1].Life = 1, 1
+	rec.Switch = &Switch{ID: "s1", Phase: Closing, Ownership: rec.Ownership, Budget: 5 * time.Second, To: b, From: a}
+	// Its database answers, so the owner itself is not silent; its agent is, to two of three nodes.
+	silent := Sight{Nodes: 3, PhaseFor: 5100 * time.Millisecond, Silences: []time.Duration{0, 0, 0}, Agents: []time.Duration{2 * time.Second, 0, 3 * time.Second}}
+	if got := Watch(rec, silent, DefaultTiming(), 1_000_000); !got.Names(b) || got.Abort {
+		t.Errorf("%+v", got)
+	}
+	for name, c := range map[string]struct {
+		change func(*Record, *Sight)
+		abort  bool
+	}{
+		"within the budget":            {func(_ *Record, s *Sight) { s.PhaseFor = 4 * time.Second }, false},
+		"a majority hears the agent":   {func(_ *Record, s *Sight) { s.Agents = []time.Duration{2 * time.Second, 0} }, true},
+		"nobody took over":             {func(_ *Record, s *Sight) { s.PhaseFor = 8 * time.Second }, true},
+		"a person has to confirm":      {func(r *Record, _ *Sight) { r.Policy.Failover = Confirm }, true},
+		"it was switched a moment ago": {func(r *Record, _ *Sight) { r.LastAutomatic = 999_000 }, true},
+		"the set is empty":             {func(r *Record, _ *Sight) { r.InSync = nil }, true},
+		"no switch is running":         {func(r *Record, _ *Sight) { r.Switch.Phase = Failed }, false},
+	} {
+		r, s := rec.Clone(), silent
+		c.change(&r, &s)
+		if got := Watch(r, s, DefaultTiming(), 1_000_000); got.Abort != c.abort || len(got.Candidates) > 0 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
