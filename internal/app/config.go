@@ -4,6 +4,8 @@ package app
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -126,7 +128,10 @@ func LoadConfig(file string, config any) error {
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
-	if err := decoder.Decode(config); err != nil {
+	switch err := decoder.Decode(config); {
+	case errors.Is(err, io.EOF):
+		return errs.New(errs.Invalid, "%s is empty: it holds no configuration", filepath.Clean(file))
+	case err != nil:
 		return errs.New(errs.Invalid, "%s: %w", filepath.Clean(file), err)
 	}
 	return nil

@@ -123,6 +123,9 @@ func (f *contextFlags) fromFile(getenv func(string) string) (estateContext, erro
 // bearer gives the token, "" where none is configured.
 func (c estateContext) bearer() (string, error) {
 	if c.secret != "" {
+		if !oneWord(c.secret) {
+			return "", errs.New(errs.Unauthorised, "PERDURE_TOKEN holds no token: a token is one line of letters, digits and signs")
+		}
 		return c.secret, nil
 	}
 	if c.Token == "" {
@@ -132,5 +135,17 @@ func (c estateContext) bearer() (string, error) {
 	if err != nil {
 		return "", errs.New(errs.Unauthorised, "cannot read your token: %w", err)
 	}
-	return strings.TrimSpace(string(text)), nil
+	token := strings.TrimSpace(string(text))
+	switch {
+	case token == "":
+		return "", errs.New(errs.Unauthorised, "%s is empty: it holds no token", c.Token)
+	case !oneWord(token):
+		return "", errs.New(errs.Unauthorised, "%s holds no token: a token is one line of letters, digits and signs", c.Token)
+	}
+	return token, nil
+}
+
+// oneWord reports whether a text is printable ASCII without spaces, and not endless.
+func oneWord(s string) bool {
+	return len(s) <= 4096 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }

@@ -2,10 +2,15 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 
 	"perdure/internal/driver"
@@ -22,6 +27,28 @@ func (s *session) guardCommand() *cobra.Command {
 	return c
 }
 
+// notConnected says why a database cannot be reached, in one line: the driver tells of every address and way of encryption it tried.
+func notConnected(config *pgx.ConnConfig, err error) error {
+	to := fmt.Sprintf("cannot connect to %s:%d as %s", config.Host, config.Port, config.User)
+	var said *pgconn.PgError
+	switch {
+	case errors.As(err, &said) && strings.HasPrefix(said.Code, "28"):
+		return errs.New(errs.Unauthorised, "%s: %s; give user and password in --database, or PGPASSWORD", to, said.Message)
+	case errors.As(err, &said):
+		return errs.New(errs.Unavailable, "%s: %s", to, said.Message)
+	case errors.Is(err, context.Canceled):
+		return errs.New(errs.Unavailable, "%s: %w", to, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return errs.New(errs.Unavailable, "%s: no answer in time", to)
+	case errors.Is(err, fs.ErrNotExist):
+		return errs.New(errs.Unavailable, "%s: no server has its socket there; say which database is meant with --database \"host=db port=5432 dbname=bank user=postgres\"", to)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return errs.New(errs.Unavailable, "%s: connection refused, nothing listens there", to)
+	}
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	return errs.New(errs.Unavailable, "%s: %s", to, strings.TrimSpace(lines[len(lines)-1]))
+}
+
 // onDatabase runs f on a connection that ends with it.
 func (s *session) onDatabase(ctx context.Context, target string, f func(context.Context, *pgx.Conn) error) error {
 	config, err := pgx.ParseConfig(target)
@@ -33,7 +60,7 @@ func (s *session) onDatabase(ctx context.Context, target string, f func(context.
 	defer cancel()
 	conn, err := pgx.ConnectConfig(dialing, config)
 	if err != nil {
-		return errs.New(errs.Unavailable, "cannot connect to %s:%d: %w", config.Host, config.Port, err)
+		return notConnected(config, err)
 	}
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

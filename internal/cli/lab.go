@@ -16,6 +16,7 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/lab"
 	"perdure/internal/lab/matrix"
+	"perdure/internal/lab/report"
 	"perdure/internal/lab/seeded"
 )
 
@@ -23,6 +24,12 @@ func (s *session) labCommand() *cobra.Command {
 	o := lab.Options{Out: s.Out, Terminal: s.Tty && !s.json, Width: s.columns()}
 	c := &cobra.Command{
 		Use: "lab", Short: "A whole estate on this machine: to try, to train, to test your own stories", Args: cobra.ArbitraryArgs, RunE: parent,
+	}
+	c.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
+		if s.language() == chinese { // known only when the flags are read
+			o.Language = report.Chinese
+		}
+		return cmd.Root().PersistentPreRunE(cmd, args)
 	}
 	c.PersistentFlags().StringVar(&o.Dir, "dir", ".lab", "folder of the lab")
 	c.PersistentFlags().StringVar(&o.Bank, "bank", "", "the reference system's program (default: corebank beside perdure)")
@@ -114,11 +121,20 @@ func (s *session) labLogin(status lab.Status) error {
 	fmt.Fprintf(t, "gateways\t%s\n", strings.Join(status.Login.Gateways, "  "))
 	fmt.Fprintf(t, "login\tthe command line uses %s by itself (operator)\n", status.Login.Context)
 	fmt.Fprintf(t, "as a commander\t--token-file %s, or %s\n", status.Login.Tokens["ann"], status.Login.Tokens["bob"])
-	fmt.Fprintf(t, "try\tperdure status\n\tperdure switch u1 --to b\n\tperdure lab do fault kill database u2\n\tperdure lab down\n")
+	self := s.program()
+	fmt.Fprintf(t, "try\t%s status\n\t%s switch u1 --to b\n\t%s lab do fault kill database u2\n\t%s lab down\n", self, self, self, self)
 	if err := t.Flush(); err != nil {
 		return errs.New(errs.Internal, "cannot write the answer: %w", err)
 	}
 	return nil
+}
+
+// program is how the command line was called, so that what is shown can be typed.
+func (s *session) program() string {
+	if s.Program != "" {
+		return s.Program
+	}
+	return "perdure"
 }
 
 // labServeCommand is the process behind "lab up".

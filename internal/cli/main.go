@@ -20,6 +20,8 @@ type Streams struct {
 	Out, Err io.Writer
 	// Getenv reads the environment.
 	Getenv func(string) string
+	// Program is how the user called this program, "perdure" where empty.
+	Program string
 	// Ask says that a person sits at In; Tty that Out is a terminal, which may have colour and be redrawn.
 	Ask, Tty bool
 }
@@ -61,6 +63,9 @@ transaction, and shows what was done. Commands talk to any node of the estate; s
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if s.lang != "" && s.lang != string(english) && s.lang != string(chinese) {
 				return usagef("unknown language %q; allowed: en, zh-CN", s.lang)
+			}
+			if s.context.timeout <= 0 {
+				return usagef("--timeout %s is no time to wait; give one such as 10s", s.context.timeout)
 			}
 			return nil
 		},
@@ -140,6 +145,10 @@ func (s *session) report(err error) {
 		return
 	}
 	title := s.say(titleOf(code))
+	if code == exitInterrupted {
+		fmt.Fprintf(s.Err, "perdure: %s\n", title) // it was the user's own doing
+		return
+	}
 	fmt.Fprintf(s.Err, "perdure: %s: %s\n", title, err)
 }
 

@@ -203,7 +203,8 @@ func (c *Client) do(ctx context.Context, r call) error {
 			case r.once && got.sent:
 				return errs.New(errs.Unknown, "%s %s may have been done: node %s did not answer; look before repeating: %w", r.method, r.path, e.url, got.err)
 			}
-			if !answered(last) || answered(got.err) { // what a node said tells more than that another one is not there
+			// What a node said tells more than that another one is not there, and that more than that time was up.
+			if answered(got.err) || !answered(last) && (telling(got.err) || !telling(last)) {
 				last = got.err
 			}
 			if ctx.Err() != nil {
@@ -233,7 +234,7 @@ func (c *Client) giveUp(r call, uncertain bool, last error) error {
 	if errors.As(last, &known) {
 		return known
 	}
-	return errs.New(errs.Unavailable, "no node answered %s %s in time: %w", r.method, r.path, last)
+	return errs.New(errs.Unavailable, "no node answered in time (asked: %s): %w", c.asked(), last)
 }
 
 // attempt asks one node.
@@ -249,7 +250,7 @@ func (c *Client) attempt(ctx context.Context, e *endpoint, r call, body []byte, 
 	resp, err := c.send(ctx, e, r, body)
 	if err != nil {
 		e.did(false)
-		return outcome{err: err, sent: sent.Load(), elsewhere: true}
+		return outcome{err: unreached(err), sent: sent.Load(), elsewhere: true}
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
@@ -259,6 +260,9 @@ func (c *Client) attempt(ctx context.Context, e *endpoint, r call, body []byte, 
 	}
 	if resp.StatusCode >= 300 {
 		err := problem(resp, data)
+		if resp.StatusCode == http.StatusBadRequest && strings.HasPrefix(e.url, "http://") && strings.Contains(string(data), "HTTPS server") {
+			err = errs.New(errs.Invalid, "node %s speaks HTTPS only: write https:// in the endpoint", e.url)
+		}
 		kind := errs.KindOf(err)
 		elsewhere := kind == errs.Unavailable || kind == errs.Unknown || resp.StatusCode >= 500
 		e.did(!elsewhere)
@@ -308,11 +312,27 @@ func problem(resp *http.Response, data []byte) error {
 		kind = kindOf(resp.StatusCode)
 	}
 	if len(p.Errors) > 0 {
-		p.Detail += ": " + string(p.Errors)
+		p.Detail += ": " + places(p.Errors)
 	}
 	e := errs.New(kind, "%s", p.Detail)
 	e.Invariant = p.Invariant
 	return e
+}
+
+// places says what is wrong where, as people read it.
+func places(raw json.RawMessage) string {
+	var list []struct {
+		Message  string `json:"message"`
+		Location string `json:"location"`
+	}
+	if err := json.Unmarshal(raw, &list); err != nil || len(list) == 0 {
+		return string(raw)
+	}
+	var texts []string
+	for _, l := range list {
+		texts = append(texts, strings.TrimPrefix(strings.TrimPrefix(l.Location, "body."), "path.")+": "+l.Message)
+	}
+	return strings.Join(texts, "; ")
 }
 
 func kindOf(status int) errs.Kind {

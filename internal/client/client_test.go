@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -190,6 +191,39 @@ func TestNobodyAnsweringIsUnavailableByTheDeadlineAndUnsureChangesSaySo(t *testi
 	cancel()
 	if _, err := c.Groups(ctx, wire.Fresh); err == nil {
 		t.Fatal("a cancelled call succeeded")
+	}
+}
+
+func TestWhyNobodyAnsweredIsToldInPlainWords(t *testing.T) {
+	plain, _ := stand(t, ok(nil))
+	secure := httptest.NewTLSServer(ok(nil))
+	defer secure.Close()
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	closed := nobody(t)
+	var wg sync.WaitGroup
+	for endpoint, want := range map[string]string{
+		closed: "no node answered in time (asked: " + closed + "): connection refused, nothing listens there",
+		strings.Replace(plain, "http:", "https:", 1): "it does not speak TLS",
+		secure.URL: "its certificate is not signed by the authority given",
+		"http://" + secure.Listener.Addr().String(): "speaks HTTPS only: write https://",
+		"https://nowhere.invalid:7400":              "its name nowhere.invalid is not known",
+	} {
+		wg.Go(func() { // each takes all of its time
+			c := dial(t, client.Options{Endpoints: []string{endpoint}, Attempt: 3 * time.Second, Timeout: 3 * time.Second})
+			if _, err := c.Groups(t.Context(), wire.Fresh); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", endpoint, err, want)
+			}
+		})
+	}
+	wg.Wait()
+	wrong, _ := stand(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		_, _ = io.WriteString(w, `{"status":422,"detail":"validation failed","errors":[{"message":"expected length >= 1","location":"body.name","value":""}]}`)
+	})
+	c := dial(t, client.Options{Endpoints: []string{wrong}})
+	if _, err := c.Groups(t.Context(), wire.Fresh); err == nil || err.Error() != "validation failed: name: expected length >= 1" {
+		t.Error(err)
 	}
 }
 

@@ -93,5 +93,8 @@ func (l *Lab) writeResults(failure error) (report.Summary, error) {
 	if err := report.Table(l.o.Out, s, l.o.Language); err != nil {
 		return s, err
 	}
+	if err := report.Places(l.o.Out, l.o.Language, filepath.Join(l.o.Dir, reportFile), filepath.Join(l.o.Dir, summaryFile)); err != nil {
+		return s, err
+	}
 	return s, nil
 }

@@ -168,6 +168,9 @@ const defaultAccounts = 2000
 // clean ends what a killed lab left in the folder and takes everything away but earlier results' own folder, which does not exist:
 // a lab begins with nothing.
 func clean(dir string) error {
+	if err := ours(dir); err != nil {
+		return err
+	}
 	if pid, ok := proc.Alive(dir); ok {
 		return errs.New(errs.Conflict, "a lab is running in %s (process %d); `perdure lab down` ends it", dir, pid)
 	}
@@ -180,7 +183,7 @@ func clean(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return errs.New(errs.Unavailable, "cannot empty the lab's folder: %w", err)
 	}
-	return nil
+	return claim(dir)
 }
 
 // live gives the load's figures for the display.

@@ -29,6 +29,9 @@ const (
 	serveLog      = "up.log"
 )
 
+// endPatience is how long a lab that was told to end is waited for before it is ended from outside.
+const endPatience = 15 * time.Second
+
 // Up starts an estate that goes on after the call: another process, started by launch, serves it. It returns when the estate is ready.
 func Up(ctx context.Context, o Options, launch func(log *os.File) *exec.Cmd) error {
 	o, err := o.withDefaults()
@@ -37,9 +40,6 @@ func Up(ctx context.Context, o Options, launch func(log *os.File) *exec.Cmd) err
 	}
 	if err := clean(o.Dir); err != nil {
 		return err
-	}
-	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
-		return errs.New(errs.Unavailable, "cannot make the lab's folder: %w", err)
 	}
 	log, err := os.Create(filepath.Join(o.Dir, serveLog))
 	if err != nil {
@@ -63,7 +63,13 @@ func Up(ctx context.Context, o Options, launch func(log *os.File) *exec.Cmd) err
 			follow(log.Name(), shown, o.Out)
 			return errs.New(errs.Unavailable, "the lab did not come up; see %s", log.Name())
 		case <-ctx.Done():
-			_, err := proc.Down(context.WithoutCancel(ctx), o.Dir, nil)
+			// It may not have written down yet that it is there, so it is asked to end itself first.
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			select {
+			case <-ended:
+			case <-time.After(endPatience):
+			}
+			_, err := Down(context.WithoutCancel(ctx), o.Dir)
 			if err == nil {
 				err = context.Cause(ctx)
 			}
@@ -95,6 +101,12 @@ func follow(path string, from int64, to io.Writer) int64 {
 func Serve(ctx context.Context, name string, rate int, o Options) error {
 	o, err := o.withDefaults()
 	if err != nil {
+		return err
+	}
+	if err := ours(o.Dir); err != nil {
+		return err
+	}
+	if err := claim(o.Dir); err != nil {
 		return err
 	}
 	l := &Lab{o: o, accounts: []int{defaultAccounts}}
@@ -283,6 +295,9 @@ func Down(ctx context.Context, dir string) (int, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return 0, errs.New(errs.Invalid, "cannot find the lab's folder: %w", err)
+	}
+	if err := ours(dir); err != nil {
+		return 0, err
 	}
 	ended, err := proc.Down(ctx, dir, nil)
 	if err != nil {

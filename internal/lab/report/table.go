@@ -62,6 +62,12 @@ func Table(w io.Writer, s Summary, l Language) error {
 	return err
 }
 
+// Places says where the results lie.
+func Places(w io.Writer, l Language, page, summary string) error {
+	_, err := fmt.Fprintf(w, "%s: %s\n%s: %s\n", word("page", l), page, word("summary", l), summary)
+	return err
+}
+
 func heads(l Language) (hs []string) {
 	for _, h := range []string{"step", "gap", "pause", "held", "replayed", "errors", "acknowledged", "lost", "doubled", "money"} {
 		hs = append(hs, word(h, l))

@@ -28,7 +28,7 @@ var words = map[string]phrase{
 	"step":         {"step", "步骤"},
 	"mode":         {"mode", "模式"},
 	"takeover":     {"takeover", "主动接管"},
-	"failover":     {"failover", "自动切换"},
+	"failover":     {"failover", "故障切换"},
 	"emergency":    {"emergency", "紧急切换"},
 	"switch-back":  {"switch-back", "回切"},
 	"drill":        {"drill", "演练"},
@@ -101,6 +101,8 @@ var words = map[string]phrase{
 	"no switch":                            {"no switch", "无切换"},
 	"former owner not seen again":          {"former owner not seen again", "原所有者未返回"},
 
+	"page":    {"report, to open in a browser", "报告（用浏览器打开）"},
+	"summary": {"figures, for programs", "数据（供程序读取）"},
 	"problem": {"The run ended before it could be checked", "运行在检查之前中止"},
 }
 
