@@ -107,7 +107,7 @@ func (s *Server) admit(ctx huma.Context, next func(huma.Context)) {
 		err = over // what its store says of tokens, owners or routes holds no more
 	}
 	if err == nil && !id.may(access) {
-		err = errs.New(errs.Forbidden, "%s may not %s %s: it needs one of %s", id.Name, r.Method, r.URL.Path, join(access))
+		err = errs.New(errs.Forbidden, "%s may not %s %s: it needs the role %s", id.Name, r.Method, r.URL.Path, strings.ReplaceAll(join(access), ", ", " or "))
 	}
 	if note, ok := w.(*recorder); ok {
 		note.who = id.Name

@@ -66,7 +66,7 @@ type Store struct {
 	// ListenPeer and ListenClient are host:port.
 	ListenPeer   string `yaml:"listenPeer,omitempty"`
 	ListenClient string `yaml:"listenClient,omitempty"`
-	// Heartbeat and Election time the store's own leader election; 50 ms and 600 ms where zero.
+	// Heartbeat and Election time the store's own leader election; 60 ms and 600 ms where zero.
 	Heartbeat time.Duration `yaml:"heartbeat,omitempty"`
 	Election  time.Duration `yaml:"election,omitempty"`
 	// Join starts an empty directory as a new member of a running store that was told of it before.

@@ -345,13 +345,19 @@ func (g *Gateway) follow() {
 	}
 }
 
+// ackEvery is how often a gateway is heard of while nothing changes.
+const ackEvery = 4 * time.Second
+
 // acknowledge tells the source the newest version routed by; only the newest matters.
 func (g *Gateway) acknowledge() {
+	again := time.NewTicker(ackEvery)
+	defer again.Stop()
 	for {
 		select {
 		case <-g.ctx.Done():
 			return
 		case <-g.acks:
+		case <-again.C:
 		}
 		version := g.Version()
 		ctx, cancel := context.WithTimeout(g.ctx, 2*time.Second)
