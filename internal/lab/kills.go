@@ -212,9 +212,14 @@ func (r *running) decideByPerson(ctx context.Context, c cast) error {
 	defer cancel()
 	request := wire.SwitchRequest{To: c.members[kills.Target].Site, Mode: unit.Emergency, Reason: "kills", ID: r.requestID(c)}
 	for {
-		_, err := api.Switch(bound, c.record.Units[0], request)
-		if err == nil {
+		answer, err := api.Switch(bound, c.record.Units[0], request)
+		if err == nil && (answer.Switch == nil || answer.Switch.Phase != unit.Accepting) {
 			return nil
+		}
+		if err == nil {
+			// At that moment it would lose something: nobody accepts that here.
+			_, err = api.Abort(bound, c.record.Units[0], wire.AbortRequest{Reason: "the loss is not accepted"})
+			request.ID = r.requestID(c)
 		}
 		if rec, gerr := r.groupOf(bound, c.record.Units[0]); gerr == nil && c.record.Ownership.Less(rec.Ownership) {
 			return nil // decided already, by whomever

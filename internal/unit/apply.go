@@ -573,6 +573,9 @@ func (r *Record) propose(t Transition) error {
 	if r.State == Promoting {
 		return errs.New(errs.Conflict, "cannot propose %s for %s: %s is being promoted", m.ID, r.Group, r.Owner)
 	}
+	if r.State == Open && m.ID == r.Owner.Member {
+		return errs.New(errs.Refused, "cannot propose %s for %s: it is current there already", m.ID, r.Group)
+	}
 	if r.State == Open && r.holds(r.InSync, to) {
 		return errs.New(errs.Refused, "cannot propose %s for %s as a loss: it is in the in-sync set and loses nothing", m.ID, r.Group)
 	}
