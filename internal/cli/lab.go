@@ -20,6 +20,9 @@ import (
 	"perdure/internal/lab/seeded"
 )
 
+// labDir is the folder of a lab where nothing else is said.
+const labDir = ".lab"
+
 func (s *session) labCommand() *cobra.Command {
 	o := lab.Options{Out: s.Out, Terminal: s.Tty && !s.json, Width: s.columns()}
 	c := &cobra.Command{
@@ -31,7 +34,7 @@ func (s *session) labCommand() *cobra.Command {
 		}
 		return cmd.Root().PersistentPreRunE(cmd, args)
 	}
-	c.PersistentFlags().StringVar(&o.Dir, "dir", ".lab", "folder of the lab")
+	c.PersistentFlags().StringVar(&o.Dir, "dir", labDir, "folder of the lab")
 	c.PersistentFlags().StringVar(&o.Bank, "bank", "", "the reference system's program (default: corebank beside perdure)")
 	c.AddCommand(s.labRunCommand(&o), s.labUpCommand(&o), s.labServeCommand(&o), s.labDownCommand(&o), s.labStatusCommand(&o), s.labDoCommand(&o), s.labFaultsCommand(&o), s.labStatsCommand(&o))
 	return c
@@ -83,6 +86,9 @@ func (s *session) labUpCommand(o *lab.Options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "up", Short: "Start an estate and keep it running", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if rate < 0 {
+				return usagef("--load %d is not calls per second: 0 for none, or more", rate)
+			}
 			err := lab.Up(cmd.Context(), *o, func(log *os.File) *exec.Cmd {
 				self, err := os.Executable()
 				if err != nil {
@@ -102,7 +108,7 @@ func (s *session) labUpCommand(o *lab.Options) *cobra.Command {
 			if s.json {
 				return s.emit(status.Login)
 			}
-			return s.labLogin(status)
+			return s.labLogin(status, o.Dir)
 		},
 	}
 	labEstateFlags(c, &name, &rate)
@@ -115,14 +121,17 @@ func labEstateFlags(c *cobra.Command, name *string, rate *int) {
 }
 
 // labLogin says how to reach the estate.
-func (s *session) labLogin(status lab.Status) error {
+func (s *session) labLogin(status lab.Status, dir string) error {
 	t := tabwriter.NewWriter(s.Out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(t, "\nnodes (API)\t%s\n", strings.Join(status.Login.Nodes, "  "))
 	fmt.Fprintf(t, "gateways\t%s\n", strings.Join(status.Login.Gateways, "  "))
 	fmt.Fprintf(t, "login\tthe command line uses %s by itself (operator)\n", status.Login.Context)
 	fmt.Fprintf(t, "as a commander\t--token-file %s, or %s\n", status.Login.Tokens["ann"], status.Login.Tokens["bob"])
-	self := s.program()
-	fmt.Fprintf(t, "try\t%s status\n\t%s switch u1 --to b\n\t%s lab do fault kill database u2\n\t%s lab down\n", self, self, self, self)
+	self, of, folder := s.program(), "", ""
+	if dir != labDir { // what is found by itself needs no flag
+		of, folder = " --context "+status.Login.Context, " --dir "+dir
+	}
+	fmt.Fprintf(t, "try\t%s status%s\n\t%s switch u1 --to b%s\n\t%s lab do%s fault kill database u2\n\t%s lab down%s\n", self, of, self, of, self, folder, self, folder)
 	if err := t.Flush(); err != nil {
 		return errs.New(errs.Internal, "cannot write the answer: %w", err)
 	}
@@ -143,7 +152,12 @@ func (s *session) labServeCommand(o *lab.Options) *cobra.Command {
 	var rate int
 	c := &cobra.Command{
 		Use: "serve", Short: "Run an estate in the foreground until Ctrl-C", Args: exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return lab.Serve(cmd.Context(), name, rate, *o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if rate < 0 {
+				return usagef("--load %d is not calls per second: 0 for none, or more", rate)
+			}
+			return lab.Serve(cmd.Context(), name, rate, *o)
+		},
 	}
 	labEstateFlags(c, &name, &rate)
 	return c

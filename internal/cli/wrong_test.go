@@ -46,3 +46,22 @@ func TestDatabaseThatIsNotThereIsToldInOneLine(t *testing.T) {
 		}
 	}
 }
+
+func TestWrongCallsOfTheLabAreToldInOneLine(t *testing.T) {
+	dir := t.TempDir()
+	for command, want := range map[string]struct {
+		code int
+		said string
+	}{
+		"up --load -1":    {2, "--load -1"},
+		"serve --load -1": {2, "--load -1"},
+		"status":          {5, "no lab is up in " + dir},
+		"do heal":         {5, "no lab is up in " + dir},
+		"run":             {2, "--story FILE is missing"},
+	} {
+		r := run(t.Context(), call{args: append([]string{"lab", "--dir", dir}, strings.Fields(command)...)})
+		if r.code != want.code || !strings.Contains(r.err, want.said) || strings.Count(r.err, "\n") != 1 {
+			t.Errorf("lab %s: %d %s", command, r.code, r.err)
+		}
+	}
+}

@@ -28,6 +28,11 @@ const (
 // binDir finds PostgreSQL's programs: the folder in PERDURE_PG_BINDIR, version 15 of Debian's, or the newest of Debian's.
 func binDir() (string, error) {
 	if dir := os.Getenv("PERDURE_PG_BINDIR"); dir != "" {
+		for _, program := range []string{"initdb", "postgres"} {
+			if _, err := os.Stat(filepath.Join(dir, program)); err != nil {
+				return "", errs.New(errs.Unavailable, "PERDURE_PG_BINDIR is %s, and there is no %s in it: name the folder of PostgreSQL's server programs", dir, program)
+			}
+		}
 		return dir, nil
 	}
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")

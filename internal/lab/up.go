@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -284,9 +286,20 @@ func ask(ctx context.Context, dir, what, text string) (io.ReadCloser, error) {
 	}
 	answer, err := c.Do(request)
 	if err != nil {
-		return nil, errs.New(errs.Unavailable, "no lab is up in %s: %w; `perdure lab up` starts one", dir, err)
+		return nil, noLab(dir, err)
 	}
 	return answer.Body, nil
+}
+
+// noLab says why a lab could not be asked.
+func noLab(dir string, err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return errs.New(errs.Unavailable, "no lab is up in %s; `perdure lab up` starts one", dir)
+	}
+	return errs.New(errs.Unavailable, "the lab in %s does not answer: %w; `perdure lab down` ends it", dir, err)
 }
 
 // Down ends the lab in the folder, however it was started and whatever became of it. Results and logs stay in the folder.

@@ -29,7 +29,9 @@ func HTML(w io.Writer, s Summary) error {
 		"clock":    clock,
 		"timeline": timeline,
 		"number":   func(i int) int { return i + 1 },
-		"names":    func(s []string) string { return strings.Join(s, ", ") },
+		"targets":  bothTargets,
+		"phases":   bothPhases,
+		"said":     func(all checker.Step) template.HTML { return said(s, all) },
 		"count":    func(c map[checker.Name]int, n checker.Name) int { return c[n] },
 		"rate":     func(r float64) string { return strconv.FormatFloat(r, 'f', 0, 64) },
 		"total":    func() checker.Step { return sum(s) },
@@ -54,6 +56,39 @@ func both(key string) template.HTML {
 
 func bothTitles(s checker.Step) template.HTML {
 	return spans(phrase{en: title(s, English), zh: title(s, Chinese)})
+}
+
+// said is the run in one sentence.
+func said(s Summary, all checker.Step) template.HTML {
+	conserved := map[bool]phrase{true: {"money conserved", "资金守恒"}, false: {"money NOT conserved", "资金不守恒"}}[s.MoneyConserved]
+	return spans(phrase{
+		en: fmt.Sprintf("%d steps, %d acknowledged writes: %d lost, %d doubled, %d errors, %s.", len(s.Steps), all.Acknowledged, all.Lost, all.Doubled, all.Errors, conserved.en),
+		zh: fmt.Sprintf("共 %d 个步骤，已确认写入 %d 笔：丢失 %d 笔，重复 %d 笔，错误 %d 次，%s。", len(s.Steps), all.Acknowledged, all.Lost, all.Doubled, all.Errors, conserved.zh),
+	})
+}
+
+// bothTargets names what a fault was on: "site a", "database u2-b", "startup of database u1-c", "a-b".
+func bothTargets(targets []string) template.HTML {
+	zh := make([]string, len(targets))
+	for i, t := range targets {
+		fields := strings.Fields(t)
+		for n, w := range fields {
+			fields[n] = word(w, Chinese)
+		}
+		zh[i] = strings.Join(fields, " ")
+	}
+	return spans(phrase{strings.Join(targets, ", "), strings.Join(zh, "，")})
+}
+
+// bothPhases is how long the parts of a planned switch took, in their order.
+func bothPhases(s checker.Step) template.HTML {
+	var en, zh []string
+	for _, name := range checker.PhaseNames() {
+		if d, ok := s.Phases[name]; ok {
+			en, zh = append(en, name+" "+duration(d)), append(zh, word(name, Chinese)+" "+duration(d))
+		}
+	}
+	return spans(phrase{strings.Join(en, " · "), strings.Join(zh, " · ")})
 }
 
 func spans(p phrase) template.HTML {
@@ -107,6 +142,7 @@ func timeline(v checker.Verdict) template.HTML {
 	if columns < 2 {
 		return ""
 	}
+	top = roundTop(top)
 	end := time.Duration(columns) * t.Interval
 	x := func(at time.Duration) float64 {
 		return chartLeft + plotWidth*min(1, max(0, at.Seconds()/end.Seconds()))
@@ -122,15 +158,29 @@ func timeline(v checker.Verdict) template.HTML {
 	for i, u := range slices.Sorted(maps.Keys(t.Units)) {
 		curve(b, i, u, t, x, y)
 	}
+	free := 0.0 // where the next number has room
 	for i, f := range t.Faults {
 		if f.Skipped != "" {
 			continue
 		}
+		label := max(x(f.Start)+2, free)
+		free = label + 7*float64(len(strconv.Itoa(i+1))) + 3
 		fmt.Fprintf(b, `<line class="fault" x1="%.1f" x2="%.1f" y1="%d" y2="%d"><title>%s</title></line><text class="mark" x="%.1f" y="%d">%d</text>`,
-			x(f.Start), x(f.Start), chartTop-4, chartTop+plotHeight, template.HTMLEscapeString(f.What+" "+strings.Join(f.Targets, ", ")), x(f.Start)+2, chartTop-6, i+1)
+			x(f.Start), x(f.Start), chartTop-4, chartTop+plotHeight, template.HTMLEscapeString(f.What+" "+strings.Join(f.Targets, ", ")), label, chartTop-6, i+1)
 	}
 	b.WriteString(`</svg>`)
 	return template.HTML(b.String()) //nolint:gosec // all text in it is escaped
+}
+
+// roundTop is the next rate above that divides into four round numbers.
+func roundTop(top float64) float64 {
+	for step := 1.0; ; step *= 10 {
+		for _, m := range []float64{1, 2, 2.5, 5} {
+			if 4*m*step >= top {
+				return 4 * m * step
+			}
+		}
+	}
 }
 
 func axes(b *strings.Builder, x func(time.Duration) float64, y func(float64) float64, top float64, end time.Duration) {
