@@ -21,18 +21,17 @@ func (a *Agent) owning() (unit.Record, error) {
 	return rec, nil
 }
 
-// fork says up to where the records of a unit were made before the present ownership.
-func (a *Agent) fork(ctx context.Context, body []byte) (any, error) {
-	var ask wire.ForkRequest
-	if err := json.Unmarshal(body, &ask); err != nil {
-		return nil, errs.New(errs.Invalid, "fork request: %w", err)
-	}
+// fork says when the newest record was made that is left from before people accepted a loss. Receipts that are younger may be lost.
+func (a *Agent) fork(ctx context.Context, _ []byte) (any, error) {
 	rec, err := a.owning()
 	if err != nil {
 		return nil, err
 	}
-	seq, err := a.db.Fork(ctx, ask.Unit, rec.Ownership)
-	return wire.ForkAnswer{Seq: seq, Ownership: rec.Ownership}, err
+	answer := wire.ForkAnswer{Ownership: rec.Ownership}
+	if until := rec.UntilLoss(); until != nil {
+		answer.At, err = a.db.Newest(ctx, until)
+	}
+	return answer, err
 }
 
 // missing says which keys are not recorded here, for the estimate of a loss (I10). Copies answer too: it is them that are asked.
@@ -45,7 +44,7 @@ func (a *Agent) missing(ctx context.Context, body []byte) (any, error) {
 		missing, err := a.db.Missing(ctx, ask.Keys)
 		return wire.MissingAnswer{Missing: missing}, err
 	}
-	newest, err := a.db.Newest(ctx)
+	newest, err := a.db.Newest(ctx, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -354,9 +354,9 @@ type receipts struct {
 }
 
 // Before gives single receipts for a judgement.
-func (r receipts) Before(ctx context.Context, u estate.UnitID, seq int64, ownership estate.Ownership) ([]driver.Receipt, string, error) {
+func (r receipts) Before(ctx context.Context, u estate.UnitID, at time.Time, ownership estate.Ownership) ([]driver.Receipt, string, error) {
 	var found []driver.Receipt
-	source, err := r.read(ctx, u, url.Values{"after": {strconv.FormatInt(seq, 10)}}, func(e gateway.Entry) error {
+	source, err := r.read(ctx, u, since(at), func(e gateway.Entry) error {
 		o, err := estate.ParseOwnership(e.Ownership)
 		if err == nil && o.Less(ownership) {
 			found = append(found, single(e))
@@ -368,11 +368,16 @@ func (r receipts) Before(ctx context.Context, u estate.UnitID, seq int64, owners
 
 // Since hands receipts on for an estimate.
 func (r receipts) Since(ctx context.Context, u estate.UnitID, at time.Time, on func(controller.Kept) error) (string, error) {
+	return r.read(ctx, u, since(at), func(e gateway.Entry) error { return on(controller.Kept{Receipt: single(e), At: time.UnixMilli(e.At)}) })
+}
+
+// since asks for what was kept at or after the time, zero: for all.
+func since(at time.Time) url.Values {
 	q := url.Values{}
 	if !at.IsZero() {
 		q.Set("since", strconv.FormatInt(at.UnixMilli(), 10))
 	}
-	return r.read(ctx, u, q, func(e gateway.Entry) error { return on(controller.Kept{Receipt: single(e), At: time.UnixMilli(e.At)}) })
+	return q
 }
 
 // single is an entry of a ledger as a receipt.

@@ -574,7 +574,7 @@ type kept struct {
 	single []driver.Receipt
 	err    error
 	since  time.Time // what was asked for by Since, and by Before
-	before int64
+	before time.Time
 }
 
 func (k *kept) Since(_ context.Context, _ estate.UnitID, at time.Time, on func(Kept) error) (string, error) {
@@ -587,8 +587,8 @@ func (k *kept) Since(_ context.Context, _ estate.UnitID, at time.Time, on func(K
 	return "receipts kept at gateway c", k.err
 }
 
-func (k *kept) Before(_ context.Context, _ estate.UnitID, seq int64, _ estate.Ownership) ([]driver.Receipt, string, error) {
-	k.before = seq
+func (k *kept) Before(_ context.Context, _ estate.UnitID, at time.Time, _ estate.Ownership) ([]driver.Receipt, string, error) {
+	k.before = at
 	return k.single, "receipts kept at gateway c", k.err
 }
 
@@ -599,8 +599,8 @@ func (k *kept) add(at time.Time, keys ...string) {
 	}
 }
 
-func tally(transactions, seq int64, amount string) []driver.Tally {
-	return []driver.Tally{{Unit: u1, Transactions: transactions, Seq: seq, Amount: amount}}
+func tally(transactions int64, amount string) []driver.Tally {
+	return []driver.Tally{{Unit: u1, Transactions: transactions, Amount: amount}}
 }
 
 // copyWith is the agent of a copy that has the keys; it counts how often it was asked about some.
@@ -642,9 +642,9 @@ func TestEstimateCountsReceiptsByTheirKeyAndNotByTheirNumber(t *testing.T) {
 		// The copy has k3, which got its number after k2 and was committed before it: k2 is lost, though a later number is there.
 		now, asked := time.Now(), 0
 		receipts.add(now, "k1", "k2", "k3", "k4", "k2")
-		status, _ := json.Marshal(wire.AgentState{Tally: tally(3, 3, "30.00")})
+		status, _ := json.Marshal(wire.AgentState{Tally: tally(3, "30.00")})
 		w.statuses = []wire.MemberStatus{{Member: a, Status: status, At: now.Add(-time.Second).UnixMilli()}}
-		w.set(func() { w.agents[c] = copyWith(t, now.Add(-time.Second), tally(2, 3, "20.00"), &asked, "k1", "k3") })
+		w.set(func() { w.agents[c] = copyWith(t, now.Add(-time.Second), tally(2, "20.00"), &asked, "k1", "k3") })
 		loss := emergencyTo(w, "c")
 		if loss.Transactions != 2 || loss.Amount != "20.00" || loss.Accounts != 3 || loss.NoneIfHeld {
 			t.Errorf("k2 and k4 are lost, estimated are %+v", loss)
@@ -656,7 +656,7 @@ func TestEstimateCountsReceiptsByTheirKeyAndNotByTheirNumber(t *testing.T) {
 			t.Errorf("receipts were asked for since %s, want %s", receipts.since, want)
 		}
 		// The copy goes on with what is still on its way: nothing is lost then.
-		w.set(func() { w.agents[c] = copyWith(t, now, tally(4, 4, "40.00"), &asked, "k1", "k2", "k3", "k4") })
+		w.set(func() { w.agents[c] = copyWith(t, now, tally(4, "40.00"), &asked, "k1", "k2", "k3", "k4") })
 		if loss := emergencyTo(w, "c"); loss.Transactions != 0 || loss.Accounts != 0 || loss.Amount != "0.00" {
 			t.Errorf("nothing is lost, estimated are %+v", loss)
 		}
@@ -668,9 +668,9 @@ func TestEstimateTakesTheLargerFigureWhereReceiptsEndBeforeTheOwnersReport(t *te
 	watching(t, nil, receipts, func(w *world) {
 		now, asked := time.Now(), 0
 		receipts.add(now.Add(-time.Minute), "k1")
-		status, _ := json.Marshal(wire.AgentState{Tally: tally(107, 107, "1070.00")})
+		status, _ := json.Marshal(wire.AgentState{Tally: tally(107, "1070.00")})
 		w.statuses = []wire.MemberStatus{{Member: a, Status: status, At: now.UnixMilli()}}
-		w.set(func() { w.agents[c] = copyWith(t, now.Add(-2*time.Minute), tally(100, 100, "1000.00"), &asked) })
+		w.set(func() { w.agents[c] = copyWith(t, now.Add(-2*time.Minute), tally(100, "1000.00"), &asked) })
 		if loss := emergencyTo(w, "c"); loss.Transactions != 7 || loss.Amount != "70.00" || loss.Accounts != -1 {
 			t.Errorf("%+v", loss)
 		}
@@ -767,7 +767,7 @@ func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
 			w.agents[a] = func(path string, body []byte) (any, error) {
 				switch path {
 				case "/v1/fork":
-					return wire.ForkAnswer{Seq: 50_000, Ownership: w.rec.Record.Ownership}, nil
+					return wire.ForkAnswer{At: time.UnixMilli(50_000), Ownership: w.rec.Record.Ownership}, nil
 				case "/v1/judge":
 					return driver.Judged{Verified: 4, Inconsistent: 1}, json.Unmarshal(body, &judged)
 				}
@@ -778,8 +778,8 @@ func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
 		if err != nil || answer.Judged.Verified != 4 || answer.Receipts != 1 || answer.Source == "" {
 			t.Fatalf("%+v, %v", answer, err)
 		}
-		if len(judged.Receipts) != 1 || judged.By != "ann" || judged.Query != "select" || receipts.before != 50_000-overlap {
-			t.Errorf("%+v from %d on", judged, receipts.before)
+		if len(judged.Receipts) != 1 || judged.By != "ann" || judged.Query != "select" || !receipts.before.Equal(time.UnixMilli(50_000).Add(-clocksApart)) {
+			t.Errorf("%+v from %s on", judged, receipts.before)
 		}
 		receipts.err = errs.New(errs.Unavailable, "no gateway answers")
 		if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); errs.KindOf(err) != errs.Unavailable {

@@ -110,10 +110,7 @@ func (l *lostReceipts) tell(loss *unit.Loss, reported time.Time) {
 
 // compare asks the target for every receipt of the unit that may be newer than what it has, and says what came of it.
 func (l *lostReceipts) compare(ctx context.Context, u estate.UnitID, newest time.Time) string {
-	var since time.Time
-	if !newest.IsZero() {
-		since = newest.Add(-clocksApart)
-	}
+	since := surelyThere(newest)
 	before, until := l.transactions, time.Time{}
 	var batch []Kept
 	ask := func() error {
@@ -150,6 +147,15 @@ func (l *lostReceipts) compare(ctx context.Context, u estate.UnitID, newest time
 		return fmt.Sprintf("%s: none of %s since %s, when the target's newest record was made, less %s", source, u, stamp(newest), clocksApart)
 	}
 	return fmt.Sprintf("%s of %s up to %s, compared by key: %d acknowledged that the target does not have", source, u, stamp(until), lost)
+}
+
+// surelyThere is until when what gateways acknowledged is at the target for certain, where its newest record was made at the time; zero:
+// nothing is.
+func surelyThere(newest time.Time) time.Time {
+	if newest.IsZero() {
+		return newest
+	}
+	return newest.Add(-clocksApart)
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

@@ -12,12 +12,8 @@ import (
 	"perdure/internal/wire"
 )
 
-const (
-	// overlap is how far behind the fork receipts are compared too: sequence numbers are given out before commits are ordered.
-	overlap = 10_000
-	// judgeBound is the longest a judgement of all accounts of a unit may take.
-	judgeBound = 3 * time.Minute
-)
+// judgeBound is the longest a judgement of all accounts of a unit may take.
+const judgeBound = 3 * time.Minute
 
 // Verify judges the accounts of a quarantined unit by receipts kept outside the lost site and by the system's own query (I7).
 // It may be repeated; later verdicts replace earlier ones.
@@ -40,11 +36,11 @@ func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID
 	}
 	ctx, cancel := context.WithTimeout(ctx, judgeBound)
 	defer cancel()
-	fork, err := ask[wire.ForkAnswer](ctx, c.opts.Client, http.MethodPost, owner, "/v1/fork", wire.ForkRequest{Unit: id})
+	fork, err := ask[wire.ForkAnswer](ctx, c.opts.Client, http.MethodPost, owner, "/v1/fork", wire.ForkRequest{})
 	if err != nil {
 		return answer, err
 	}
-	kept, source, err := c.receipts.Before(ctx, id, max(0, fork.Seq-overlap), fork.Ownership)
+	kept, source, err := c.receipts.Before(ctx, id, surelyThere(fork.At), fork.Ownership)
 	if err != nil {
 		return answer, errs.New(errs.Unavailable, "cannot verify %s: no receipts outside the lost site can be read, so no account can be cleared: %w", id, err)
 	}

@@ -117,10 +117,8 @@ type Tally struct {
 	Unit         estate.UnitID `json:"unit"`
 	Transactions int64         `json:"transactions"`
 	Amount       string        `json:"amount"`
-	// Seq is the highest sequence number of a record counted.
-	Seq      int64      `json:"seq"`
-	Position estate.LSN `json:"position"`
-	At       time.Time  `json:"at"`
+	Position     estate.LSN    `json:"position"`
+	At           time.Time     `json:"at"`
 }
 
 // Judgement is what accounts of a quarantined unit are judged by (I7).
@@ -218,16 +216,14 @@ type Database interface {
 	// Quarantine puts units under judgement, or takes them out: while it lasts, accounts are blocked until they are judged (I7).
 	// A lossy takeover calls it before the gates open.
 	Quarantine(ctx context.Context, units []estate.UnitID, on bool) error
-	// Fork gives the highest sequence number of a record of the unit that was made under another ownership than the given one.
-	Fork(ctx context.Context, unit estate.UnitID, ownership estate.Ownership) (int64, error)
 	// Judge compares the accounts of quarantined units with receipts and by the system's own query, and writes the verdicts.
 	Judge(ctx context.Context, judgement Judgement) (Judged, error)
 
 	// Missing gives the indexes of the keys that are not recorded here; copies answer too. It bounds nothing: callers ask for some thousands.
 	Missing(ctx context.Context, keys []Key) ([]int, error)
 	// Newest is when the newest record here was made, by the clock of the server that made it; zero where there is none. Whatever was
-	// committed before that time is here.
-	Newest(ctx context.Context) (time.Time, error)
+	// committed before that time is here. With ownerships it is the newest record of those that was made in one of them.
+	Newest(ctx context.Context, made []estate.Ownership) (time.Time, error)
 	// Tally sums what the units have recorded since the last call.
 	Tally(ctx context.Context, units []estate.UnitID) ([]Tally, error)
 	// Check runs the installation checks of I17.

@@ -352,9 +352,8 @@ func (l *ledger) each(f ledgerFilter, do func(*Entry) error) error {
 type ledgerFilter struct {
 	system, unit, from string
 	since              int64 // Unix milliseconds
-	afterSeq           int64
 }
 
 func (f *ledgerFilter) passes(e *Entry) bool {
-	return (f.system == "" || e.System == f.system) && (f.unit == "" || e.Unit == f.unit) && e.At >= f.since && e.Receipt.Seq > f.afterSeq
+	return (f.system == "" || e.System == f.system) && (f.unit == "" || e.Unit == f.unit) && e.At >= f.since
 }

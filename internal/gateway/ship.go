@@ -261,8 +261,8 @@ func (l *ledger) copyIn(from string, at position, body []byte) (position, error)
 	return position{at.File, at.Offset + int64(n)}, nil
 }
 
-// serveLedger answers GET /ledger?system=&unit=&since=&after=&from= with one entry per line: since is a time (Unix milliseconds or
-// RFC 3339), after a sequence number. Entries of all gateways held here are given; their order is that of each gateway's file.
+// serveLedger answers GET /ledger?system=&unit=&since=&from= with one entry per line: since is a time (Unix milliseconds or RFC 3339).
+// Entries of all gateways held here are given; their order is that of each gateway's file.
 func (g *Gateway) serveLedger(w http.ResponseWriter, r *http.Request) {
 	if g.ledger == nil {
 		refuse(w, http.StatusNotFound, "no-ledger", "this gateway keeps no ledger")
@@ -297,13 +297,6 @@ func parseLedgerFilter(r *http.Request) (ledgerFilter, error) {
 			ms = t.UnixMilli()
 		}
 		f.since = ms
-	}
-	if s := q.Get("after"); s != "" {
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			return f, fmt.Errorf("after: want a sequence number")
-		}
-		f.afterSeq = n
 	}
 	return f, nil
 }

@@ -157,6 +157,17 @@ type Past struct {
 	ExpectedLoss bool `json:"expectedLoss,omitempty"`
 }
 
+// UntilLoss are the ownerships up to the first one known that people left with a loss: what was made in one of them and is not there now
+// is lost. Nil where none is known.
+func (r *Record) UntilLoss() []estate.Ownership {
+	i := slices.IndexFunc(r.Past, func(p Past) bool { return p.ExpectedLoss })
+	var until []estate.Ownership
+	for _, p := range r.Past[:i+1] {
+		until = append(until, p.Ownership)
+	}
+	return until
+}
+
 // Switch is the one running or last switch of a group.
 type Switch struct {
 	ID    string      `json:"id"`

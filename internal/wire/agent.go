@@ -77,10 +77,8 @@ type ConsentAnswer struct {
 	Detail     string      `json:"detail,omitempty"`
 }
 
-// ForkRequest asks an owner's agent up to where the records of a unit were made before its ownership.
-type ForkRequest struct {
-	Unit estate.UnitID `json:"unit"`
-}
+// ForkRequest asks an owner's agent for the records that are left from before people accepted a loss.
+type ForkRequest struct{}
 
 // MissingRequest asks any member's agent which of the keys are not recorded there; without keys, what it has.
 type MissingRequest struct {
@@ -95,8 +93,8 @@ type MissingAnswer struct {
 	Newest  time.Time      `json:"newest,omitzero"`
 }
 
-// ForkAnswer is the highest sequence number of such a record.
+// ForkAnswer is when the newest of them was made, by the clock of the server that made it; zero where none is known.
 type ForkAnswer struct {
-	Seq       int64            `json:"seq"`
+	At        time.Time        `json:"at,omitzero"`
 	Ownership estate.Ownership `json:"ownership"`
 }

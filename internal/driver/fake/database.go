@@ -446,22 +446,6 @@ func (db *Database) Quarantine(ctx context.Context, _ []estate.UnitID, _ bool) e
 	return d.answers(ctx)
 }
 
-// Fork gives the highest sequence number of a record made under another ownership.
-func (db *Database) Fork(ctx context.Context, unit estate.UnitID, ownership estate.Ownership) (int64, error) {
-	d, done := db.lock()
-	defer done()
-	if err := d.answers(ctx); err != nil {
-		return 0, err
-	}
-	var seq int64
-	for i, e := range d.log {
-		if e.key != "" && e.unit == unit && e.ownership != ownership {
-			seq = int64(i)
-		}
-	}
-	return seq, nil
-}
-
 // Judge finds the accounts of receipts that are not recorded inconsistent, and all others verified. It runs no query.
 func (db *Database) Judge(ctx context.Context, j driver.Judgement) (driver.Judged, error) {
 	d, done := db.lock()
@@ -513,7 +497,7 @@ func (db *Database) Missing(ctx context.Context, keys []driver.Key) ([]int, erro
 }
 
 // Newest is the time of the newest record.
-func (db *Database) Newest(ctx context.Context) (time.Time, error) {
+func (db *Database) Newest(ctx context.Context, made []estate.Ownership) (time.Time, error) {
 	d, done := db.lock()
 	defer done()
 	var newest time.Time
@@ -521,7 +505,7 @@ func (db *Database) Newest(ctx context.Context) (time.Time, error) {
 		return newest, err
 	}
 	for _, e := range d.log {
-		if e.key != "" {
+		if e.key != "" && (len(made) == 0 || slices.Contains(made, e.ownership)) {
 			newest = e.at
 		}
 	}
@@ -539,10 +523,9 @@ func (db *Database) Tally(ctx context.Context, units []estate.UnitID) ([]driver.
 	for _, u := range units {
 		t := driver.Tally{Unit: u, Position: d.position(), At: time.Now()}
 		var amount int64
-		for i, e := range d.log {
+		for _, e := range d.log {
 			if e.key != "" && e.unit == u {
 				t.Transactions++
-				t.Seq = int64(i)
 				amount += e.amount
 			}
 		}

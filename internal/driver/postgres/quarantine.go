@@ -43,15 +43,6 @@ func (d *Database) Retain(ctx context.Context, units []estate.UnitID, retention 
 	})
 }
 
-// Fork gives the highest sequence number of a record made under another ownership.
-func (d *Database) Fork(ctx context.Context, unit estate.UnitID, ownership estate.Ownership) (int64, error) {
-	var seq int64
-	err := d.session("tally").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, `select coalesce((select xid::text::bigint from perdure.record where unit = $1 and ownership <> $2 order by xid desc limit 1), 0)`, string(unit), ownership.String()).Scan(&seq)
-	})
-	return seq, failed(err, "cannot read the records of %s", unit)
-}
-
 // Judge compares accounts with receipts and with the system's own query, then writes all verdicts in one transaction.
 func (d *Database) Judge(ctx context.Context, j driver.Judgement) (driver.Judged, error) {
 	var out driver.Judged

@@ -43,7 +43,7 @@ func (d *Database) start(ctx context.Context, life estate.Life) error {
 				}
 			}
 		}
-		return d.awaitReady(ctx)
+		return d.awaitReady(ctx, d.running())
 	}
 	if kind == driver.Primary {
 		if err := d.unpromote(ctx); err != nil {
@@ -61,7 +61,7 @@ func (d *Database) start(ctx context.Context, life estate.Life) error {
 	d.mu.Lock()
 	d.proc = p
 	d.mu.Unlock()
-	return d.awaitReady(ctx)
+	return d.awaitReady(ctx, p)
 }
 
 // unpromote makes a directory a copy's again whose promotion was cut short before it was one. A server that is promoted removes the signal
@@ -112,9 +112,8 @@ func (d *Database) prepareStart(ctx context.Context, kind driver.Directory, life
 
 // awaitReady returns when the server takes connections. A copy that needs log from its upstream to become consistent may not
 // before it has it; it goes on by itself.
-func (d *Database) awaitReady(ctx context.Context) error {
-	p := d.running()
-	if p == nil {
+func (d *Database) awaitReady(ctx context.Context, p *process) error {
+	if p == nil { // it was there a moment ago
 		return errs.New(errs.Unavailable, "PostgreSQL on %s ended while it was starting: see %s", d.o.DataDir, filepath.Join(d.o.RunDir, "log"))
 	}
 	err := poll(ctx, func() (bool, error) {

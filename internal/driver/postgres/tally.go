@@ -24,8 +24,8 @@ type tallyState struct {
 }
 
 type total struct {
-	transactions, seq int64
-	amount            *big.Rat
+	transactions int64
+	amount       *big.Rat
 }
 
 // Tally counts what was recorded since the last call. Records are counted by the number of their transaction, below the
@@ -74,7 +74,7 @@ func (d *Database) Tally(ctx context.Context, units []estate.UnitID) ([]driver.T
 	for _, u := range units {
 		t := driver.Tally{Unit: u, Amount: "0", Position: at, At: time.Now()}
 		if n := state.totals[u]; n != nil {
-			t.Transactions, t.Seq, t.Amount = n.transactions, n.seq, decimal(n.amount)
+			t.Transactions, t.Amount = n.transactions, decimal(n.amount)
 		}
 		out = append(out, t)
 	}
@@ -103,10 +103,15 @@ func (d *Database) Missing(ctx context.Context, keys []driver.Key) ([]int, error
 
 // Newest reads the record of the newest transaction. It was made before it was committed, so all that was committed before its time
 // lies before it in the log.
-func (d *Database) Newest(ctx context.Context) (time.Time, error) {
+func (d *Database) Newest(ctx context.Context, made []estate.Ownership) (time.Time, error) {
 	var at *time.Time
+	in := make([]string, 0, len(made))
+	for _, o := range made {
+		in = append(in, o.String())
+	}
 	err := d.session("tally").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, `select max(recorded_at) from (select recorded_at from perdure.record order by xid desc limit 1) r`).Scan(&at)
+		return conn.QueryRow(ctx, `select max(recorded_at) from (
+			select recorded_at from perdure.record where cardinality($1::text[]) = 0 or ownership = any ($1) order by xid desc limit 1) r`, in).Scan(&at)
 	})
 	if err != nil || at == nil {
 		return time.Time{}, failed(err, "cannot read the records of %s", d.o.Member)
@@ -115,14 +120,14 @@ func (d *Database) Newest(ctx context.Context) (time.Time, error) {
 }
 
 func (s *tallyState) count(ctx context.Context, conn *pgx.Conn, upto uint64) error {
-	rows, err := conn.Query(ctx, `select unit, count(*), max(xid::text::bigint), coalesce(sum(amount), 0)::text from perdure.record
+	rows, err := conn.Query(ctx, `select unit, count(*), coalesce(sum(amount), 0)::text from perdure.record
 		where xid >= $1::text::xid8 and xid < $2::text::xid8 group by unit`, strconv.FormatUint(s.next, 10), strconv.FormatUint(upto, 10))
 	if err != nil {
 		return err
 	}
 	type counted struct {
 		Unit   estate.UnitID
-		N, Seq int64
+		N      int64
 		Amount string
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[counted])
@@ -140,7 +145,6 @@ func (s *tallyState) count(ctx context.Context, conn *pgx.Conn, upto uint64) err
 			s.totals[c.Unit] = t
 		}
 		t.transactions += c.N
-		t.seq = max(t.seq, c.Seq)
 		t.amount.Add(t.amount, amount)
 	}
 	return nil
