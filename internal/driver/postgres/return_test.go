@@ -99,7 +99,7 @@ func TestDivergenceOfAnOwnerKilledSoonAfterItsPromotionIsExact(t *testing.T) {
 	c.copyOf(p)
 	p.growTo(s)
 	p.admin("create table public.filler as select i, repeat('x', 100) as t from generate_series(1, 50000) i") // a checkpoint has something to write
-	s.must(s.WaitReplayed(s.ctx(), p.observe().Flushed)) // nobody else has more
+	s.must(s.WaitReplayed(s.ctx(), p.observe().Flushed))                                                      // nobody else has more
 	p.kill()
 	_, err := s.Sever(s.ctx())
 	s.must(err)
