@@ -27,7 +27,7 @@ func unreached(err error) error {
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
-	words := ""
+	var words string
 	switch {
 	case err == nil:
 		return nil

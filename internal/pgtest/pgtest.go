@@ -79,10 +79,10 @@ func New(t testing.TB, o Options) *Server {
 		"max_prepared_transactions":   "0",
 		"wal_retrieve_retry_interval": "200ms",
 		"log_min_messages":            "warning",
-		"dynamic_shared_memory_type":  MemoryInDirectory,
 	}
 	if !o.Durable {
 		settings["fsync"] = "off"
+		settings["dynamic_shared_memory_type"] = MemoryInDirectory // not where speed is measured
 	}
 	maps.Copy(settings, o.Settings)
 	s.Configure(settings)
