@@ -21,8 +21,6 @@ const (
 	stateRefused      = "PD010"
 
 	stateReadOnly      = "25006"
-	stateUnique        = "23505"
-	stateRecorded      = "23505 perdure.record" // settle: the key has a result already
 	stateSerialization = "40001"
 	stateDeadlock      = "40P01"
 	stateLockTimeout   = "55P03"
@@ -73,9 +71,6 @@ func refusedBy(pg *pgconn.PgError) *Failure {
 		f.SQLState = pg.Code
 		return f
 	}
-	if pg.Code == stateUnique && pg.SchemaName == "perdure" && pg.TableName == "record" {
-		f.SQLState = stateRecorded
-	}
 	switch pg.Code {
 	case stateNotOwner, stateReadOnly, stateLeaseOver:
 		f.Outcome, f.Status, f.Title = NotOwner, http.StatusServiceUnavailable, "Not carried out here"
@@ -98,7 +93,8 @@ func refusedBy(pg *pgconn.PgError) *Failure {
 	return f
 }
 
-// failedWork reports whether the work itself failed in the database, after the guard had let it in.
+// failedWork reports whether the work itself failed in the database, after the guard had let it in; settle fails so where the key has a
+// result already.
 func (f *Failure) failedWork() bool {
 	switch f.SQLState {
 	case "", stateMisused, stateOtherPayload, stateKeyTooOld:

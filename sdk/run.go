@@ -39,9 +39,9 @@ func (u *Unit) Run(ctx context.Context, r Request, w Work) (Answer, error) {
 		}
 		f := failure(err)
 		switch {
-		case f.SQLState == stateRecorded, f.failedWork() && !looked:
+		case f.failedWork() && !looked:
 			// Work does not look before it begins, so it may have failed because it was done before.
-			w, looked = stored{f}, true
+			w, looked = function{sql: onceSQL, none: f}, true
 			continue
 		case f.again() && try < tries:
 		case f.Outcome == Running && time.Now().Add(pause).Before(patience):

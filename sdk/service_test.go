@@ -229,6 +229,28 @@ func TestARepetitionWhoseWorkFailsGetsTheStoredAnswer(t *testing.T) {
 	}
 }
 
+// A function that settles another request than its own, which is recorded, fails: the key itself has no answer, and that is said once.
+func TestWorkThatSettlesAnotherRequestFails(t *testing.T) {
+	c := newCounter(t, nil)
+	c.server.Exec(`create function bank.other(r perdure.request) returns perdure.answer language plpgsql volatile as $$
+	declare v_owner text := perdure.claim(r);
+	begin
+	  r.key := 'k-done';
+	  return perdure.settle(r, 201, 'text/plain', '', '{}', null);
+	end $$`)
+	run := func(key, function string) error {
+		_, err := c.unit.Run(t.Context(), sdk.Request{Caller: sdk.Anonymous, RoutingKey: "acc-1", Key: key, Hash: []byte("pay")}, sdk.Function(function))
+		return err
+	}
+	if err := run("k-done", "bank.pay"); err != nil {
+		t.Fatal(err)
+	}
+	var failure *sdk.Failure
+	if err := run("k-new", "bank.other"); !errors.As(err, &failure) || failure.SQLState != "23505" || failure.Outcome != sdk.Rejected {
+		t.Errorf("%v", err)
+	}
+}
+
 // The time that the SDK reads from a key is the one that the database would read.
 func TestKeyTimeIsTheDatabases(t *testing.T) {
 	c := newCounter(t, nil)

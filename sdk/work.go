@@ -27,6 +27,7 @@ func (r *Request) args(more ...any) []any {
 type function struct {
 	sql  string
 	args []any
+	none error // what it means that the function gave null; nil: it committed without a record
 }
 
 // Function is work in one statement and one round trip: a function of the database that begins with perdure.claim or perdure.once
@@ -51,33 +52,19 @@ func (w function) run(ctx context.Context, u *Unit, r Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	a, err := detached(ctx, u, conn, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
-		a, ok, err := scanAnswer(c.QueryRow(ctx, w.sql, r.args(w.args...)...))
-		if err == nil && !ok {
-			err = unsettled(w.sql)
-		}
-		return a, err
-	})
-	return a, refusedByWork(err, nil)
-}
-
-// stored is the answer that the key has already. Where it has none the failure stands.
-type stored struct{ failure *Failure }
-
-func (w stored) run(ctx context.Context, u *Unit, r Request) (Answer, error) {
-	conn, err := u.acquire(ctx)
-	if err != nil {
-		return Answer{}, err
-	}
 	return detached(ctx, u, conn, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
-		a, ok, err := scanAnswer(c.QueryRow(ctx, onceSQL, r.args()...))
-		if err == nil && !ok {
-			err = w.failure
+		a, ok, err := scanAnswer(c.QueryRow(ctx, w.sql, r.args(w.args...)...))
+		switch {
+		case err != nil || ok:
+			return a, err
+		case w.none != nil:
+			return a, w.none
 		}
-		return a, err
+		return a, unsettled(w.sql)
 	})
 }
 
+// onceSQL asks for the answer that the key has already; null: it has none.
 const onceSQL = `select record_send(perdure.once(` + requestRow + `))`
 
 func unsettled(sql string) *Failure {
