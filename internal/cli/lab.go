@@ -64,15 +64,7 @@ func (s *session) labRunCommand(o *lab.Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if s.json {
-				if err := s.emit(summary); err != nil {
-					return err
-				}
-			}
-			if summary.Verdict != "pass" {
-				return errs.New(errs.Refused, "a promise was broken: see %s", filepath.Join(o.Dir, "report.html"))
-			}
-			return nil
+			return s.verdict(summary, o.Dir)
 		},
 	}
 	c.Flags().StringVar(&file, "story", "", "the story's file (docs/lab.md)")
@@ -325,13 +317,18 @@ func (s *session) killRuns(cmd *cobra.Command, o *lab.Options, times int, limit 
 	if err != nil {
 		return err
 	}
+	return s.verdict(summary, o.Dir)
+}
+
+// verdict ends a run that was judged.
+func (s *session) verdict(summary report.Summary, dir string) error {
 	if s.json {
 		if err := s.emit(summary); err != nil {
 			return err
 		}
 	}
 	if summary.Verdict != "pass" {
-		return errs.New(errs.Refused, "a promise was broken by a kill: see %s", filepath.Join(o.Dir, "report.html"))
+		return errs.New(errs.Refused, "a promise was broken: see %s", filepath.Join(dir, "report.html"))
 	}
 	return nil
 }
