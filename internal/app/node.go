@@ -353,41 +353,29 @@ type receipts struct {
 	gateways []Peer
 }
 
-// Before gives single receipts for a judgement.
-func (r receipts) Before(ctx context.Context, u estate.UnitID, at time.Time, ownership estate.Ownership) ([]driver.Receipt, string, error) {
-	var found []driver.Receipt
-	source, err := r.read(ctx, u, since(at), func(e gateway.Entry) error {
-		o, err := estate.ParseOwnership(e.Ownership)
-		if err == nil && o.Less(ownership) {
-			found = append(found, single(e))
-		}
-		return nil
-	})
-	return found, source, err
-}
-
-// Since hands receipts on for an estimate.
+// Since hands the receipts on.
 func (r receipts) Since(ctx context.Context, u estate.UnitID, at time.Time, on func(controller.Kept) error) (string, error) {
-	return r.read(ctx, u, since(at), func(e gateway.Entry) error { return on(controller.Kept{Receipt: single(e), At: time.UnixMilli(e.At)}) })
-}
-
-// since asks for what was kept at or after the time, zero: for all.
-func since(at time.Time) url.Values {
-	q := url.Values{}
+	query := url.Values{"unit": {string(u)}}
 	if !at.IsZero() {
-		q.Set("since", strconv.FormatInt(at.UnixMilli(), 10))
+		query.Set("since", strconv.FormatInt(at.UnixMilli(), 10))
 	}
-	return q
+	return r.read(ctx, query, func(e gateway.Entry) error { return on(receipt(e)) })
 }
 
-// single is an entry of a ledger as a receipt.
-func single(e gateway.Entry) driver.Receipt {
-	return driver.Receipt{Caller: e.Caller, RoutingKey: e.RoutingKey, Key: e.Key, Accounts: e.Receipt.Accounts, Amount: e.Receipt.Amount}
+// receipt is an entry of a ledger as the controller takes it.
+func receipt(e gateway.Entry) controller.Kept {
+	ownership, err := estate.ParseOwnership(e.Ownership)
+	if err != nil {
+		ownership = estate.Ownership{} // older than any: it is compared rather than left out
+	}
+	return controller.Kept{
+		Receipt:   driver.Receipt{Caller: e.Caller, RoutingKey: e.RoutingKey, Key: e.Key, Accounts: e.Receipt.Accounts, Amount: e.Receipt.Amount},
+		Ownership: ownership, At: time.UnixMilli(e.At),
+	}
 }
 
 // read takes the first gateway that answers: each keeps copies of the others' receipts.
-func (r receipts) read(ctx context.Context, u estate.UnitID, query url.Values, on func(gateway.Entry) error) (string, error) {
-	query.Set("unit", string(u))
+func (r receipts) read(ctx context.Context, query url.Values, on func(gateway.Entry) error) (string, error) {
 	err := errs.New(errs.Unavailable, "no gateway is configured")
 	for _, g := range r.gateways {
 		answer, gerr := r.open(ctx, g, query)

@@ -42,14 +42,13 @@ type Peers interface {
 type Receipts interface {
 	// Since hands on the receipts of a unit that were kept at or after the time, in no order, until on fails, and says where they were kept.
 	Since(ctx context.Context, unit estate.UnitID, at time.Time, on func(Kept) error) (string, error)
-	// Before gives those of them that were made under an older ownership.
-	Before(ctx context.Context, unit estate.UnitID, at time.Time, ownership estate.Ownership) ([]driver.Receipt, string, error)
 }
 
 // Kept is a receipt with the time at which it was kept, by the clock of its gateway.
 type Kept struct {
 	driver.Receipt
-	At time.Time
+	Ownership estate.Ownership // in which it was acknowledged; zero where it does not say
+	At        time.Time
 }
 
 // Options configure a controller.

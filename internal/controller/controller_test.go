@@ -570,11 +570,9 @@ func TestOwnerWhoseAgentIsDeadButWhoseDatabaseAnswersIsHeard(t *testing.T) {
 
 // kept are receipts as gateways keep them.
 type kept struct {
-	all    []Kept
-	single []driver.Receipt
-	err    error
-	since  time.Time // what was asked for by Since, and by Before
-	before time.Time
+	all   []Kept
+	err   error
+	since time.Time // what was asked for
 }
 
 func (k *kept) Since(_ context.Context, _ estate.UnitID, at time.Time, on func(Kept) error) (string, error) {
@@ -585,11 +583,6 @@ func (k *kept) Since(_ context.Context, _ estate.UnitID, at time.Time, on func(K
 		}
 	}
 	return "receipts kept at gateway c", k.err
-}
-
-func (k *kept) Before(_ context.Context, _ estate.UnitID, at time.Time, _ estate.Ownership) ([]driver.Receipt, string, error) {
-	k.before = at
-	return k.single, "receipts kept at gateway c", k.err
 }
 
 // add keeps receipts of 10.00 each between an account of their own and a common one, as acknowledged at the time.
@@ -759,7 +752,14 @@ func TestSetOfALostStoreIsNeverCalledProof(t *testing.T) {
 }
 
 func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
-	receipts := &kept{single: []driver.Receipt{{Key: "k1", Accounts: []string{"x"}}}}
+	now := estate.Ownership{Incarnation: estate.Incarnation{Counter: 1, ID: "x"}, Epoch: 9}
+	former := now
+	former.Epoch--
+	receipts := &kept{all: []Kept{
+		{Receipt: driver.Receipt{Key: "k1", Accounts: []string{"x"}}, Ownership: former},
+		{Receipt: driver.Receipt{Key: "of the successor"}, Ownership: now},
+		{Receipt: driver.Receipt{Key: "k2"}}, // nobody knows of which
+	}}
 	quarantined := func(r *unit.Record) { r.Quarantine = true }
 	watching(t, quarantined, receipts, func(w *world) {
 		var judged driver.Judgement
@@ -767,7 +767,7 @@ func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
 			w.agents[a] = func(path string, body []byte) (any, error) {
 				switch path {
 				case "/v1/fork":
-					return wire.ForkAnswer{At: time.UnixMilli(50_000), Ownership: w.rec.Record.Ownership}, nil
+					return wire.ForkAnswer{At: time.UnixMilli(50_000), Ownership: now}, nil
 				case "/v1/judge":
 					return driver.Judged{Verified: 4, Inconsistent: 1}, json.Unmarshal(body, &judged)
 				}
@@ -775,11 +775,11 @@ func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
 			}
 		})
 		answer, err := w.Verify(w.t.Context(), "ann", u1, "select")
-		if err != nil || answer.Judged.Verified != 4 || answer.Receipts != 1 || answer.Source == "" {
+		if err != nil || answer.Judged.Verified != 4 || answer.Receipts != 2 || answer.Source == "" {
 			t.Fatalf("%+v, %v", answer, err)
 		}
-		if len(judged.Receipts) != 1 || judged.By != "ann" || judged.Query != "select" || !receipts.before.Equal(time.UnixMilli(50_000).Add(-clocksApart)) {
-			t.Errorf("%+v from %s on", judged, receipts.before)
+		if len(judged.Receipts) != 2 || judged.Receipts[0].Key != "k1" || judged.Receipts[1].Key != "k2" || judged.By != "ann" || judged.Query != "select" || !receipts.since.Equal(time.UnixMilli(50_000).Add(-clocksApart)) {
+			t.Errorf("%+v from %s on", judged, receipts.since)
 		}
 		receipts.err = errs.New(errs.Unavailable, "no gateway answers")
 		if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); errs.KindOf(err) != errs.Unavailable {

@@ -40,7 +40,13 @@ func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID
 	if err != nil {
 		return answer, err
 	}
-	kept, source, err := c.receipts.Before(ctx, id, surelyThere(fork.At), fork.Ownership)
+	var kept []driver.Receipt
+	source, err := c.receipts.Since(ctx, id, surelyThere(fork.At), func(k Kept) error {
+		if k.Ownership.Less(fork.Ownership) {
+			kept = append(kept, k.Receipt)
+		}
+		return nil
+	})
 	if err != nil {
 		return answer, errs.New(errs.Unavailable, "cannot verify %s: no receipts outside the lost site can be read, so no account can be cleared: %w", id, err)
 	}
