@@ -81,7 +81,7 @@ type watched struct {
 	heard  time.Duration // when the owner was last heard, on this node's monotonic clock
 	agent  time.Duration // when its agent was
 	detail string
-	phase  string
+	stage  unit.Stage
 	since  time.Duration // when the record got into its present phase
 	wake   chan struct{}
 	stop   context.CancelFunc
@@ -116,14 +116,6 @@ func (c *Controller) Run(ctx context.Context) error {
 	return nil
 }
 
-func phaseOf(rec unit.Record) string {
-	p := rec.Ownership.String() + " " + string(rec.State)
-	if rec.Switch.Active() {
-		p += " " + rec.Switch.ID + " " + string(rec.Switch.Phase)
-	}
-	return p
-}
-
 // learn takes a record over; it gives the group's entry where the group is new to this node.
 func (c *Controller) learn(g wire.Group) *watched {
 	c.mu.Lock()
@@ -140,8 +132,8 @@ func (c *Controller) learn(g wire.Group) *watched {
 	if old := w.group.Record; old.Owner != g.Record.Owner || old.State != g.Record.State || old.Ownership != g.Record.Ownership {
 		w.heard, w.agent = now, now // a new owner gets its full time, and one that took the next epoch was heard by the store
 	}
-	if p := phaseOf(g.Record); p != w.phase {
-		w.phase, w.since = p, now
+	if s := g.Record.Stage(); s != w.stage {
+		w.stage, w.since = s, now
 	}
 	w.group = g
 	select {
@@ -154,7 +146,7 @@ func (c *Controller) learn(g wire.Group) *watched {
 	return nil
 }
 
-// sees is what this node finds of a group by itself: for how long the owner and its agent have been silent, and the record has had its phase.
+// sees is what this node finds of a group by itself: for how long the owner and its agent have been silent, and the record has been in its stage.
 type sees struct {
 	group                   wire.Group
 	silent, agent, phaseFor time.Duration

@@ -78,7 +78,7 @@ func state(loss *unit.Loss, rec unit.Record, target unit.Member) estate.MemberID
 		loss.NoneIfHeld = true
 		loss.Statement = fmt.Sprintf("no loss if the in-sync set of store revision %d still held; not provable without the lost sites [I10]", revision)
 	default:
-		loss.Statement = life.String() + " was not in the in-sync set: acknowledged transactions are lost"
+		loss.Statement = life.String() + " was not in the in-sync set: what was acknowledged and has not reached it is lost"
 	}
 	return owner.Member
 }

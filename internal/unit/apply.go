@@ -166,7 +166,7 @@ func (r *Record) reopen(t Transition) error {
 		if s := r.Switch; s.Active() && s.Phase != Growing {
 			r.fail("the owner restarted", t.Now)
 		}
-	} else if s := r.Switch; s.Active() && (s.Phase == Closing || s.Phase == Drained) {
+	} else if s := r.Switch; s.Undecided() {
 		r.fail(cause(t.Reason, "the owner reopened before the decision"), t.Now)
 	}
 	r.take(t.By, "", t.Now)
@@ -231,7 +231,7 @@ func (r *Record) shrink(t Transition) error {
 		return errs.Refuse("I2", "cannot shrink %s: policy wants at least %d in-sync copies", r.Group, r.Policy.MinInSync)
 	}
 	r.InSync = slices.Delete(slices.Clone(r.InSync), i, i+1)
-	if s := r.Switch; s.Active() && s.To == t.Member && (s.Phase == Closing || s.Phase == Drained) {
+	if s := r.Switch; s.Undecided() && s.To == t.Member {
 		r.fail("the target "+t.Member.String()+" left the in-sync set", t.Now)
 	}
 	return nil
@@ -392,7 +392,7 @@ func (r *Record) decide(t Transition) error {
 	case s.Active() && s.Phase == Accepting && s.To == t.Member && (s.accepted() || !r.holds(r.InSync, t.Member)):
 		// A proposal nobody accepted yet does not keep its target, once that is in the set, from a failover that loses nothing.
 		return r.decideLossy(t)
-	case s.Active() && (s.Phase == Closing || s.Phase == Drained) && t.Mode == "" && !t.Silent:
+	case s.Undecided() && t.Mode == "" && !t.Silent:
 		return r.decidePlanned(t)
 	case r.State == Promoting:
 		return r.decideAgain(t)

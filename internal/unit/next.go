@@ -208,16 +208,16 @@ func (n agentView) owner() Action {
 	if n.view.FullFor >= n.timing.Full && n.rec.Down == nil && n.hasHeirWithRoom() {
 		return n.post(Transition{Kind: OwnerDown, Reason: "its disk is full, and an in-sync copy has room"})
 	}
-	if s := n.rec.Switch; s.Active() && s.Ownership == n.rec.Ownership {
-		switch s.Phase {
-		case Closing:
-			if anyOpen(n.view.Gates) {
-				return Action{Do: CloseGates, Why: "planned switch " + s.ID}
-			}
-			return Action{Do: Drain, Why: "planned switch " + s.ID, Ownership: n.rec.Ownership}
-		case Drained:
+	if s := n.rec.Switch; s.Undecided() && s.Ownership == n.rec.Ownership {
+		switch {
+		case n.late(s.To):
+			return n.attached(n.takeOut(s.To)) // which undoes the switch: it would only wait for its budget to be over
+		case s.Phase == Drained:
 			return Action{Do: Wait, Why: "closed and drained, the target takes over"}
+		case anyOpen(n.view.Gates):
+			return Action{Do: CloseGates, Why: "planned switch " + s.ID}
 		default:
+			return Action{Do: Drain, Why: "planned switch " + s.ID, Ownership: n.rec.Ownership}
 		}
 	}
 	if closedAt(n.view.Gates, n.rec.Ownership) {
@@ -295,14 +295,22 @@ func (n agentView) keepSet() (Action, bool) {
 			}
 			return n.post(Transition{Kind: Shrink, Member: l, Reason: "it is not in force"}), true
 		}
-		c, ok := n.view.copyOf(l)
-		gone := !ok || !c.Streaming || !c.Usable
-		late := gone && c.MissingFor >= n.timing.Missing || c.StalledFor >= n.timing.Stall && n.view.WaitingFor >= n.timing.Stall
-		if late && m.Role != PinnedRole && len(want)-1 >= n.rec.Policy.MinInSync {
+		if n.late(l) {
 			return n.takeOut(l), true
 		}
 	}
 	return Action{}, false
+}
+
+// late reports whether a member of the set is gone, or holds commits up, for so long that it has to leave, and policy lets it.
+func (n agentView) late(l estate.Life) bool {
+	m, _ := n.rec.Member(l.Member)
+	if m.Role == PinnedRole || len(n.rec.InSync)-1 < n.rec.Policy.MinInSync {
+		return false
+	}
+	c, ok := n.view.copyOf(l)
+	gone := !ok || !c.Streaming || !c.Usable
+	return gone && c.MissingFor >= n.timing.Missing || c.StalledFor >= n.timing.Stall && n.view.WaitingFor >= n.timing.Stall
 }
 
 // growSet proves one more copy into the set, after a pause that grows with every failure (I16).

@@ -58,3 +58,54 @@ func TestDrainedOwnerStaysUpForAFarewell(t *testing.T) {
 		t.Errorf("overtaken, not drained: %s", got)
 	}
 }
+
+func TestOwnerGivesUpATargetThatIsGoneBeforeTheDecision(t *testing.T) {
+	rec := testGroup()
+	a, b := estate.Life{Member: "a", N: 1}, estate.Life{Member: "b", N: 1}
+	rec.Ownership.Epoch, rec.Owner, rec.State, rec.InSync, rec.Session = 1, a, Open, []estate.Life{b}, 1
+	rec.Members[0].Life, rec.Members[1].Life = 1, 1
+	self := Self{Member: "a", Life: 1, FirstLife: 1, Seen: rec.Ownership, Opened: rec.Ownership, Session: 1}
+	timing := DefaultTiming()
+	for _, phase := range []Phase{Closing, Drained} {
+		rec.Switch = &Switch{ID: "s1", Phase: phase, Ownership: rec.Ownership, Budget: 5 * time.Second, To: b, From: a, At: map[Phase]int64{}}
+		view := View{
+			Directory: PrimaryDir, Running: true, Answering: true, Gates: []Gate{{Unit: "u1", Ownership: rec.Ownership}},
+			SyncNames: []string{b.String()}, Copies: []Copy{{Life: b, Usable: true, MissingFor: timing.Missing / 2}},
+		}
+		if got := Next(rec, self, view, timing, 1_000_000); got.Do == Post {
+			t.Errorf("%s, the target gone for a moment: %s %s", phase, got.Do, got.Why)
+		}
+		view.Copies[0].MissingFor = timing.Missing
+		got := Next(rec, self, view, timing, 1_000_000)
+		if got.Do != Post || got.Transition.Kind != Shrink || got.Transition.Member != b {
+			t.Fatalf("%s, the target gone: %s %s", phase, got.Do, got.Why)
+		}
+		after, err := Apply(rec, got.Transition)
+		if err != nil || after.Switch.Phase != Failed || after.InSyncLife(b) {
+			t.Fatalf("%s: %v, switch %s, in-sync %s", phase, err, after.Switch.Phase, names(after.InSync))
+		}
+		if got := Next(after, self, view, timing, 1_000_000); got.Do != Post || got.Transition.Kind != Reopen {
+			t.Errorf("%s, given up: %s %s", phase, got.Do, got.Why)
+		}
+		rec.Policy.MinInSync = 1
+		if got := Next(rec, self, view, timing, 1_000_000); got.Do == Post {
+			t.Errorf("%s, a copy that policy keeps: %s %s", phase, got.Do, got.Why)
+		}
+		rec.Policy.MinInSync = 0
+	}
+}
+
+func TestPhasesBeforeTheDecisionShareOneBudget(t *testing.T) {
+	rec := testGroup()
+	still := rec.Stage()
+	rec.Switch = &Switch{ID: "s1", Phase: Closing}
+	closing := rec.Stage()
+	rec.Switch.Phase = Drained
+	drained := rec.Stage()
+	rec.Switch.Phase = Promotion
+	decided := rec.Stage()
+	rec.Switch.Phase = Failed
+	if still == closing || closing != drained || drained == decided || rec.Stage() != still {
+		t.Errorf("%v, %v, %v, %v, %v", still, closing, drained, decided, rec.Stage())
+	}
+}

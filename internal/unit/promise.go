@@ -81,9 +81,7 @@ func MayPromise(rec Record, self Self, o estate.Ownership) bool {
 // Renews reports whether the agent may ask for promises and let plain reads pass: its database is the open owner, is not
 // reported dead, and no planned switch closes it (I8).
 func Renews(rec Record, self Self) bool {
-	s := rec.Switch
-	closing := s.Active() && (s.Phase == Closing || s.Phase == Drained)
-	return rec.State == Open && rec.Owner == self.Now() && rec.Down == nil && !closing && !rec.Ownership.Less(self.Seen)
+	return rec.State == Open && rec.Owner == self.Now() && rec.Down == nil && !rec.Switch.Undecided() && !rec.Ownership.Less(self.Seen)
 }
 
 // LeaseSet is whose promises an owner needs: everybody in the record's set, and everybody in force, because a growth whose answer

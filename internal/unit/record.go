@@ -195,6 +195,9 @@ type Switch struct {
 // Active reports whether the switch still has something to do.
 func (s *Switch) Active() bool { return s != nil && s.Phase != Done && s.Phase != Failed }
 
+// Undecided reports whether a planned switch may still be undone: its budget runs (I9, I15).
+func (s *Switch) Undecided() bool { return s != nil && (s.Phase == Closing || s.Phase == Drained) }
+
 // Loss is the estimate shown to the people who decide (I10, I11). Unknown figures are -1, never 0.
 type Loss struct {
 	Transactions int64  `json:"transactions"`
@@ -268,6 +271,27 @@ func (r *Record) newest(set []estate.Life, l estate.Life) (estate.Life, bool) {
 func (r *Record) OwnerSite() estate.SiteID {
 	m, _ := r.Member(r.Owner.Member)
 	return m.Site
+}
+
+// Stage is what a record is waiting in; Sight.PhaseFor counts for how long. The phases of a switch before its decision share its budget,
+// so they are one stage.
+type Stage struct {
+	Ownership estate.Ownership
+	State     State
+	Switch    string
+	Phase     Phase
+}
+
+// Stage gives the record's present stage.
+func (r *Record) Stage() Stage {
+	at := Stage{Ownership: r.Ownership, State: r.State}
+	if s := r.Switch; s.Active() {
+		at.Switch, at.Phase = s.ID, s.Phase
+		if s.Undecided() {
+			at.Phase = Closing
+		}
+	}
+	return at
 }
 
 // Clone copies the record deeply, so that Apply never changes what its caller holds.

@@ -16,7 +16,7 @@ type Sight struct {
 	// its agent carries out a switch.
 	Agents []time.Duration
 	Nodes  int
-	// PhaseFor is how long the record has had its present state and switch phase.
+	// PhaseFor is how long the record has been in its present stage.
 	PhaseFor time.Duration
 }
 
@@ -51,7 +51,7 @@ func (o Order) Names(candidate estate.Life) bool { return slices.Contains(o.Cand
 
 // Watch says what a node does about a group now; the zero Order is nothing. Every node asks, none is special (I16).
 func Watch(rec Record, sight Sight, timing Timing, now int64) Order {
-	if s := rec.Switch; s.Active() && (s.Phase == Closing || s.Phase == Drained) && sight.PhaseFor > s.Budget {
+	if s := rec.Switch; s.Undecided() && sight.PhaseFor > s.Budget {
 		// To undo it takes the owner's agent: it may have closed the gates, and it alone opens them again. Where it is silent, the set goes on.
 		if sight.PhaseFor <= s.Budget+abortAfter && rec.Policy.Failover == Auto && !damped(rec, now) && sight.majority(sight.Agents, timing.Silence) {
 			if heirs := rec.successors(); len(heirs) > 0 {

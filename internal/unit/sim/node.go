@@ -45,26 +45,10 @@ type sight struct {
 	owner  estate.Life
 	own    estate.Ownership
 	state  unit.State
-	phase  phase
+	stage  unit.Stage
 	since  time.Duration
 	peers  [maxSites]silence
 	asking bool
-}
-
-// phase tells apart what a record's present state has been reached by.
-type phase struct {
-	own   estate.Ownership
-	state unit.State
-	id    string
-	phase unit.Phase
-}
-
-func phaseOf(rec *unit.Record) phase {
-	p := phase{own: rec.Ownership, state: rec.State}
-	if rec.Switch.Active() {
-		p.id, p.phase = rec.Switch.ID, rec.Switch.Phase
-	}
-	return p
 }
 
 // silence is what another node said about an owner.
@@ -178,8 +162,8 @@ func (n *node) look(g *group) {
 		v.heard, v.agent = now, now // a new owner gets its full time
 	}
 	v.owner, v.own, v.state = rec.Owner, rec.Ownership, rec.State
-	if p := phaseOf(rec); p != v.phase {
-		v.phase, v.since = p, now
+	if s := rec.Stage(); s != v.stage {
+		v.stage, v.since = s, now
 	}
 }
 

@@ -112,7 +112,7 @@ func (w *world) attend(g *group) {
 		if wait(w.between(2*time.Second, 5*time.Second)) {
 			w.propose(n, g)
 		}
-	case rec.Switch.Active() && (rec.Switch.Phase == unit.Closing || rec.Switch.Phase == unit.Drained):
+	case rec.Switch.Undecided():
 		if !w.quiet && w.chance(w.profile.aborts) {
 			w.personPost(n, g, unit.Transition{Kind: unit.Abort, Person: "bob"})
 		}

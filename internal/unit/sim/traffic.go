@@ -245,7 +245,7 @@ func (gw *gateway) learns(g *group, s stored) {
 	if m != nil {
 		t.site = m.site
 	}
-	t.holds = !t.open || sw.Active() && sw.Ownership == own && (sw.Phase == unit.Closing || sw.Phase == unit.Drained)
+	t.holds = !t.open || sw.Undecided() && sw.Ownership == own
 }
 
 // handle forwards a request until there is an answer, or its hold is over.
