@@ -48,8 +48,9 @@ func benchServer(b *testing.B) *pgtest.Server {
 	return s
 }
 
-// rawTransfer is the same business as several statements of one transaction, without guard and key.
-func rawTransfer(ctx context.Context, pool *pgxpool.Pool, from, to string) error {
+// rawTransfer is the same business as statements of one transaction, without guard and key: the two lines of the journal as a statement
+// each, or compact, as one.
+func rawTransfer(ctx context.Context, pool *pgxpool.Pool, from, to string, compact bool) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		var left, right string
 		if err := tx.QueryRow(ctx, `update raw.account set balance = balance - 1.00 where id = $1 and balance >= 1.00 returning balance::text`, from).Scan(&left); err != nil {
@@ -58,8 +59,17 @@ func rawTransfer(ctx context.Context, pool *pgxpool.Pool, from, to string) error
 		if err := tx.QueryRow(ctx, `update raw.account set balance = balance + 1.00 where id = $1 returning balance::text`, to).Scan(&right); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `insert into raw.journal (entry, account, amount, balance)
-			select e, a, m, b from (select nextval('raw.entry') as e) s, (values ($1, -1.00, $2::text::numeric), ($3, 1.00, $4::text::numeric)) v (a, m, b)`, from, left, to, right)
+		if compact {
+			_, err := tx.Exec(ctx, `insert into raw.journal (entry, account, amount, balance)
+				select e, a, m, b from (select nextval('raw.entry') as e) s, (values ($1, -1.00, $2::text::numeric), ($3, 1.00, $4::text::numeric)) v (a, m, b)`, from, left, to, right)
+			return err
+		}
+		var entry int64
+		err := tx.QueryRow(ctx, `insert into raw.journal (entry, account, amount, balance) values (nextval('raw.entry'), $1, -1.00, $2::text::numeric) returning entry`, from, left).Scan(&entry)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `insert into raw.journal (entry, account, amount, balance) values ($1, $2, 1.00, $3::text::numeric)`, entry, to, right)
 		return err
 	})
 }
@@ -142,7 +152,8 @@ func BenchmarkGuardedTransfer(b *testing.B) {
 		name     string
 		transfer func(ctx context.Context, from, to string) error
 	}{
-		{"raw", func(ctx context.Context, from, to string) error { return rawTransfer(ctx, pool, from, to) }},
+		{"raw", func(ctx context.Context, from, to string) error { return rawTransfer(ctx, pool, from, to, false) }},
+		{"raw-compact", func(ctx context.Context, from, to string) error { return rawTransfer(ctx, pool, from, to, true) }},
 		{"function", run(func(from, to string) sdk.Work { return sdk.Function("corebank.transfer", from, to, "1.00") })},
 		{"pipeline", run(pipelineTransfer)},
 		{"interactive", run(interactiveTransfer)},
