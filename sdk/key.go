@@ -22,49 +22,84 @@ var (
 // ParseKey reads the value of the header Idempotency-Key: an RFC 8941 string in double quotes, as the IETF draft has it, or the
 // bare value that most clients send. Both forms of one key are the same key. Parameters after the string are dropped.
 func ParseKey(header string) (string, error) {
-	s := strings.Trim(header, " \t")
-	if s == "" {
-		return "", ErrNoKey
+	var room [MaxKey]byte
+	key, err := appendKey(room[:0], header)
+	return string(key), err
+}
+
+// AppendKey appends to dst what ParseKey gives, for callers that have bytes and may not allocate: with room for MaxKey bytes it does not.
+// With an error dst comes back as it was.
+func AppendKey(dst, header []byte) ([]byte, error) {
+	key, err := appendKey(dst, header)
+	if err != nil {
+		return dst, err
+	}
+	return key, nil
+}
+
+func appendKey[T string | []byte](dst []byte, s T) ([]byte, error) {
+	for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for len(s) > 0 && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	if len(s) == 0 {
+		return nil, ErrNoKey
 	}
 	if s[0] != '"' {
-		return checkKey(s, "\"\\,; ")
+		if len(s) > MaxKey {
+			return nil, ErrKeyLength
+		}
+		for i := range len(s) {
+			if !printable(s[i]) || strings.IndexByte("\"\\,; ", s[i]) >= 0 {
+				return nil, ErrKeyForm
+			}
+		}
+		return append(dst, s...), nil
 	}
-	var b strings.Builder
+	begin := len(dst)
 	for i := 1; i < len(s); i++ {
-		switch c := s[i]; {
+		c := s[i]
+		switch {
+		case c == '"':
+			if len(dst) == begin {
+				return nil, ErrNoKey
+			}
+			if err := checkParameters(s[i+1:]); err != nil {
+				return nil, err
+			}
+			return dst, nil
+		case !printable(c):
+			return nil, ErrKeyForm
 		case c == '\\':
 			i++
 			if i == len(s) || s[i] != '"' && s[i] != '\\' {
-				return "", ErrKeyForm
+				return nil, ErrKeyForm
 			}
-			b.WriteByte(s[i])
-		case c == '"':
-			if rest := strings.TrimLeft(s[i+1:], " "); rest != "" && rest[0] != ';' {
-				return "", ErrKeyForm
-			}
-			return checkKey(b.String(), "")
-		default:
-			b.WriteByte(c)
+			c = s[i]
 		}
+		if len(dst)-begin == MaxKey {
+			return nil, ErrKeyLength
+		}
+		dst = append(dst, c)
 	}
-	return "", ErrKeyForm // no closing quote
+	return nil, ErrKeyForm // no closing quote
 }
 
-// checkKey refuses what is empty, too long, not printable ASCII, or has one of the forbidden characters.
-func checkKey(s, forbidden string) (string, error) {
-	if s == "" {
-		return "", ErrNoKey
-	}
-	if len(s) > MaxKey {
-		return "", ErrKeyLength
-	}
-	for i := range len(s) {
-		if s[i] < 0x20 || s[i] > 0x7e || strings.IndexByte(forbidden, s[i]) >= 0 {
-			return "", ErrKeyForm
+// checkParameters refuses what follows the string and is neither nothing nor parameters. Their names and values do not matter.
+func checkParameters[T string | []byte](rest T) error {
+	parameters := false
+	for i := range len(rest) {
+		parameters = parameters || rest[i] == ';'
+		if !printable(rest[i]) || rest[i] != ' ' && !parameters {
+			return ErrKeyForm
 		}
 	}
-	return s, nil
+	return nil
 }
+
+func printable(c byte) bool { return 0x20 <= c && c <= 0x7e }
 
 // KeyTime is the time that a key carries: a version 7 UUID's always, a ULID's where it lies after 2020 and at most an hour ahead of now.
 // ok is false for keys without a time; those are protected for as long as their record is kept.

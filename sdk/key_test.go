@@ -19,10 +19,27 @@ func TestKeysAreTakenAsTheDraftWritesThem(t *testing.T) {
 		{"", "", sdk.ErrNoKey},
 		{strings.Repeat("k", sdk.MaxKey+1), "", sdk.ErrKeyLength},
 		{"two words\x01", "", sdk.ErrKeyForm},
+		{"two words", "", sdk.ErrKeyForm},
+		{`"two words"`, "two words", nil},
+		{`"a\"b\\c"`, `a"b\c`, nil},
+		{`"a\b"`, "", sdk.ErrKeyForm},
+		{`"k"; p=1;q="x"`, "k", nil},
+		{`"k" `, "k", nil},
+		{`"k"p`, "", sdk.ErrKeyForm},
+		{"\"k\";p=\x01", "", sdk.ErrKeyForm},
+		{`"k`, "", sdk.ErrKeyForm},
+		{`"`, "", sdk.ErrKeyForm},
+		{`""`, "", sdk.ErrNoKey},
+		{`k;p=1`, "", sdk.ErrKeyForm},
+		{`"` + strings.Repeat(`\"`, sdk.MaxKey) + `"`, strings.Repeat(`"`, sdk.MaxKey), nil},
+		{`"` + strings.Repeat("k", sdk.MaxKey+1) + `"`, "", sdk.ErrKeyLength},
 	} {
 		key, err := sdk.ParseKey(c.header)
 		if key != c.key || !errors.Is(err, c.err) {
 			t.Errorf("ParseKey(%.40q) = %q, %v; want %q, %v", c.header, key, err, c.key, c.err)
+		}
+		if b, err := sdk.AppendKey([]byte("before "), []byte(c.header)); string(b) != "before "+c.key || !errors.Is(err, c.err) {
+			t.Errorf("AppendKey(%.40q) = %q, %v", c.header, b, err)
 		}
 	}
 }
@@ -49,13 +66,19 @@ func TestAKeyCarriesItsTimeOrNone(t *testing.T) {
 }
 
 func FuzzParseKey(f *testing.F) {
-	for _, s := range []string{"", "k", `"k"`, `"`, `""`, "a b", "\x00", strings.Repeat("x", 300)} {
+	for _, s := range []string{"", "k", `"k"`, `"`, `""`, `"a\"b" ;c`, "a b", "\x00", strings.Repeat("x", 300)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
 		key, err := sdk.ParseKey(header)
-		if err == nil && (key == "" || len(key) > sdk.MaxKey || strings.ContainsAny(key, "\x00\n\r\"")) {
+		if err == nil && (key == "" || len(key) > sdk.MaxKey || strings.ContainsFunc(key, func(r rune) bool { return r < 0x20 || r > 0x7e })) {
 			t.Errorf("ParseKey(%q) let %q through", header, key)
+		}
+		if err != nil && key != "" {
+			t.Errorf("ParseKey(%q) gives %q and %v", header, key, err)
+		}
+		if b, other := sdk.AppendKey(nil, []byte(header)); string(b) != key || !errors.Is(err, other) {
+			t.Errorf("of %q AppendKey makes %q, %v, and ParseKey %q, %v", header, b, other, key, err)
 		}
 	})
 }

@@ -279,7 +279,7 @@ func TestAcknowledgedWritesAreInTheLedgersOfAllSites(t *testing.T) {
 		return len(got) == 41
 	})
 	first := got[0]
-	if first.Key != `"k-0"` || first.RoutingKey != "acc-1" || first.Caller != "teller" || first.Unit != "u1" || first.System != "bank" || first.Ownership != "1.x.5" ||
+	if first.Key != "k-0" || first.RoutingKey != "acc-1" || first.Caller != "teller" || first.Unit != "u1" || first.System != "bank" || first.Ownership != "1.x.5" ||
 		first.From != "a" || first.Receipt.Seq != 1 || first.Receipt.Amount != "12.50" || !slices.Equal(first.Receipt.Accounts, []string{"a1", "a2"}) || first.At == 0 {
 		t.Errorf("%+v", first)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"perdure/internal/estate"
 	"perdure/internal/route"
+	"perdure/sdk"
 )
 
 // exchange is one request on its way: what is sent, what has become of the attempts so far, and when it has to end.
@@ -20,7 +21,9 @@ type exchange struct {
 
 	// Of the request; slices into the request's own buffers.
 	path, query, body []byte
-	idem, caller      []byte
+	caller            []byte
+	idem              []byte // the idempotency key as the application records it, nil: none
+	idemBuf           [sdk.MaxKey]byte
 	key               []byte
 	keyBuf            [route.MaxKey]byte
 	reads             bool

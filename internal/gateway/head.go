@@ -4,10 +4,8 @@ import (
 	"bytes"
 
 	"perdure/internal/route"
+	"perdure/sdk"
 )
-
-// MaxIdempotencyKey is the greatest length of an Idempotency-Key in bytes.
-const MaxIdempotencyKey = 255
 
 const maxCaller = 128
 
@@ -109,15 +107,17 @@ func (x *exchange) scan(raw []byte, keyHeader string) *problem {
 	return nil
 }
 
-// takeKey takes the idempotency key in, and writes it for the application.
+// takeKey takes the idempotency key in as the application records it, and writes the header for the application as the client has it.
 func (x *exchange) takeKey(value []byte, header string) *problem {
 	if x.idem != nil {
 		return badRequest(header + " occurs more than once")
 	}
-	if len(value) == 0 || len(value) > MaxIdempotencyKey || !visible(value) {
-		return badRequest(header + " has to be 1 to 255 visible ASCII characters")
+	key, err := sdk.AppendKey(x.idemBuf[:0], value)
+	if err != nil {
+		return badRequest(header + " has to be 1 to 255 printable ASCII characters: bare without spaces, quotes, backslashes, commas and semicolons, " +
+			"or as a structured-field string in double quotes")
 	}
-	x.idem = value
+	x.idem = key
 	// Written anew: an underscore in the name or padding must not make the application see another key than we do.
 	x.wire = append(append(append(x.wire, "Idempotency-Key: "...), value...), "\r\n"...)
 	return nil

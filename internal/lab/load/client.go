@@ -268,9 +268,18 @@ func write(req *fasthttp.Request, base, caller string, r request) {
 	req.Header.SetMethod(fasthttp.MethodPost)
 	req.SetRequestURI(base + path)
 	req.Header.SetContentType("application/json")
-	req.Header.Set("Idempotency-Key", r.key)
+	req.Header.Set("Idempotency-Key", written(r.key))
 	req.Header.Set("Perdure-Caller", caller)
 	req.SetBodyRaw(b)
+}
+
+// written is how the clients write the key: half of all keys in double quotes, as the draft has it, the others bare, and the same key
+// always the same. Both are one key; the history has it bare.
+func written(key string) string {
+	if key == "" || key[len(key)-1]%2 == 0 {
+		return key
+	}
+	return `"` + key + `"`
 }
 
 // read takes what the answer says about itself.

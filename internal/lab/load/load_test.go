@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,26 +19,37 @@ import (
 
 	"perdure/internal/estate"
 	"perdure/internal/lab/history"
+	"perdure/sdk"
 )
 
 // bank answers like the reference system and remembers what it was asked.
 type bank struct {
 	mu      sync.Mutex
-	keys    map[string]int // how often each key was sent
+	keys    map[string]int      // how often each key was sent
+	forms   map[string][]string // how each was written
 	answers int
 	enough  chan struct{} // closed after `want` answers
 	want    int
 	fail    func(r *http.Request, times int) bool
+
+	malformed int // keys
 }
 
 func newBank(want int) *bank {
-	return &bank{keys: map[string]int{}, enough: make(chan struct{}), want: want}
+	return &bank{keys: map[string]int{}, forms: map[string][]string{}, enough: make(chan struct{}), want: want}
 }
 
 func (b *bank) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
-	key := r.Header.Get("Idempotency-Key")
+	header := r.Header.Get("Idempotency-Key")
+	key, err := sdk.ParseKey(header)
 	b.mu.Lock()
+	if err != nil && header != "" {
+		b.malformed++
+	}
+	if forms := b.forms[key]; !slices.Contains(forms, header) {
+		b.forms[key] = append(forms, header)
+	}
 	b.keys[key]++
 	times := b.keys[key]
 	b.answers++
@@ -201,6 +213,17 @@ func TestLoadRecordsEveryCallWithItsAnswer(t *testing.T) {
 	}
 	if len(ops) != 5 || refused == 0 || duplicates == 0 || replays != 5 || hot*2 < len(got) {
 		t.Errorf("ops %v, %d refused, %d duplicates, %d replays, %d of %d hot", ops, refused, duplicates, replays, hot, len(got))
+	}
+	quoted := 0
+	for key := range keys {
+		if len(b.forms[key]) != 1 {
+			t.Errorf("key %s was sent as %q", key, b.forms[key])
+		} else if b.forms[key][0] != key {
+			quoted++
+		}
+	}
+	if b.malformed > 0 || quoted == 0 || quoted == len(keys) {
+		t.Errorf("%d malformed keys, %d of %d quoted", b.malformed, quoted, len(keys))
 	}
 	if u := shot.Units[1]; u.Unit != "u2" || u.Ownership != "1.x.1" || u.SinceLast < 0 {
 		t.Errorf("unit %+v", u)
