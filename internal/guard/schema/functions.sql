@@ -234,7 +234,7 @@ begin
     return;
   end if;
   select q.state into v_state from perdure.quarantine q where q.account = p_account;
-  if v_state is distinct from 'verified' and not (v_state is not distinct from 'inconsistent' and p_side = 'credit') then
+  if v_state is distinct from 'verified' and not (v_state is not distinct from 'inconsistent' and p_side is not distinct from 'credit') then
     raise exception using errcode = 'PD007', detail = (select g.ownership from perdure.gate g where g.unit = p_unit),
       message = format('account %s is %s after a lossy switch: %s refused', p_account, coalesce(v_state, 'unverified'), p_side);
   end if;
