@@ -2,7 +2,7 @@
 //
 // The schema holds the gate that every writing transaction passes first (I1, I9), the idempotency records (I5), the outbox
 // and the barrier (I3), and the quarantine (I7). What an application calls is described in docs/sql-guard.md; what the agent
-// calls is named by the constants of this package. See DESIGN.md for why it is built this way.
+// calls is named by the constants of this package. Why it is built this way stands beside each function in schema/functions.sql.
 package guard
 
 import (
@@ -16,7 +16,7 @@ import (
 )
 
 // Version is the version of schema perdure that this build installs and works with.
-const Version = 1
+const Version = 2
 
 // Schema is the name of the schema.
 const Schema = "perdure"

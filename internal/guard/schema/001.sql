@@ -39,7 +39,7 @@ create table perdure.policy (
   unit        text     primary key,
   retention   interval not null default interval '7 days' check (retention > interval '0'),
   quarantined boolean  not null default false,
-  purging     boolean  not null default true -- false while a divergence waits to be reconciled (I5)
+  purging     boolean  not null default true -- false: nothing is removed. A person's own switch, set by hand; the product never sets it
 );
 
 -- Idempotency records: one for each request that had its effect, written in the transaction of the effect (I5). A transaction
@@ -115,8 +115,7 @@ create type perdure.request as (
   caller      text,
   routing_key text,
   key         text,
-  hash        bytea,
-  made        timestamptz -- when the key was made: infinity where it does not say, null: read it from the key
+  hash        bytea
 );
 
 -- One answer, as it comes out of a business function.
