@@ -1,8 +1,8 @@
 // Package agent looks after one database directory: it is the only one that changes it (I15).
 //
 // It reads the group's record, looks at the database, asks unit.Next what to do and does that, one action at a time.
-// Beside that it keeps the owner's lease alive by asking the in-sync members for their promise (I8) and answers nodes
-// and other agents. When it dies the database goes on; its successor reads the same record and the same file and goes on too.
+// Beside that it keeps the owner's lease alive by asking the in-sync members for their promise (I8), removes records that are older
+// than the retention (I5), and answers nodes and other agents. When it dies the database goes on; its successor reads the same record and the same file and goes on too.
 package agent
 
 import (
@@ -137,6 +137,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.keepLease(ctx) })
 	group.Go(func() error { return a.keepEnding(ctx) })
 	group.Go(func() error { return a.keepReporting(ctx) })
+	group.Go(func() error { return a.keepPurging(ctx) })
 	group.Go(func() error { return a.keepActing(ctx) })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err

@@ -213,6 +213,9 @@ type Database interface {
 
 	// Retain sets how long idempotency records of the units are kept; keys that carry an older time are refused (I5).
 	Retain(ctx context.Context, units []estate.UnitID, retention time.Duration) error
+	// Purge removes up to limit idempotency records of the unit that are older than its retention, and as many finished messages, and says
+	// how many records went; none where the unit is not open here. Its commit waits for the copies like an application's.
+	Purge(ctx context.Context, unit estate.UnitID, limit int) (int, error)
 	// Quarantine puts units under judgement, or takes them out: while it lasts, accounts are blocked until they are judged (I7).
 	// A lossy takeover calls it before the gates open.
 	Quarantine(ctx context.Context, units []estate.UnitID, on bool) error

@@ -673,6 +673,10 @@ func counted(s *scene) {
 	if !slices.Equal(missing, []int{1, 3}) {
 		s.Errorf("missing are %v", missing)
 	}
+	if n, err := m.Purge(s.ctx(), "u1", 100); err != nil || n != 0 {
+		s.Errorf("%d records were removed that are younger than the retention, %v", n, err)
+	}
+	s.has(m, "one", "two", "three", "four")
 	newest, err := m.Newest(s.ctx(), nil)
 	s.must(err)
 	s.commit(m, "five")

@@ -159,7 +159,7 @@ func New(o Options) (*Database, error) {
 	if err := d.takeLock(); err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"observe", "gate", "fence", "ender", "control", "probe", "tally"} {
+	for _, name := range []string{"observe", "gate", "fence", "ender", "control", "probe", "tally", "purge"} {
 		d.sessions[name] = newSession(d, name)
 	}
 	if err := d.recover(); err != nil {
