@@ -12,7 +12,7 @@ type AccessLog string
 // The access logs there are. None of them has bodies, headers or routing keys: they are business data.
 const (
 	LogOff    AccessLog = "off"
-	LogErrors AccessLog = "errors" // refused, failed, held and sent-again ones, at most linesPerSecond, and one in LogEvery of the others
+	LogErrors AccessLog = "errors" // refused, failed, held and sent-again ones, at most linesPerSecond
 	LogAll    AccessLog = "all"
 )
 
@@ -77,5 +77,5 @@ func (g *Gateway) logs(x *exchange, p *problem, now time.Time) bool {
 	if p != nil || !x.heldAt.IsZero() || x.attempts > 1 || x.ctx.Response.StatusCode() >= 500 {
 		return g.lines.let(g.at(now) / int64(time.Second))
 	}
-	return g.o.LogEvery > 0 && g.logTurn.Add(1)%uint64(g.o.LogEvery) == 0
+	return false
 }

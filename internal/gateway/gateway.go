@@ -80,9 +80,8 @@ type Options struct {
 	Drain        time.Duration // how long Run waits for requests in flight after its context ended, default 15 s
 	MaxClients   int           // client connections, default 65536
 
-	// AccessLog says which requests are logged, default LogErrors; LogEvery adds one in so many of the others, 0 none.
+	// AccessLog says which requests are logged, default LogErrors.
 	AccessLog AccessLog
-	LogEvery  int
 	Ledger    LedgerOptions
 }
 
@@ -120,7 +119,6 @@ type Gateway struct {
 	lending lending
 	ledger  *ledger
 	metrics *metrics
-	logTurn atomic.Uint64
 	lines   lineLimit
 
 	anonymous []byte // the caller of requests that name none
