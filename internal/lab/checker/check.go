@@ -124,6 +124,9 @@ func (c *check) countCalls() {
 		}
 		if k.op.Writes() && k.outcome == history.Refused && k.phase == history.Steady {
 			s.Refused++
+			if k.status == history.StatusLocked {
+				s.Locked++
+			}
 		}
 		if k.status == history.StatusLocked && k.op.Writes() && !c.mayBeQuarantined(k) {
 			k.erred = true

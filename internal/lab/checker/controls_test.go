@@ -643,6 +643,32 @@ var controls = []control{
 		})
 		return true
 	}},
+	{"nothing diverged where the story is about a list of what did", checker.UntriedDivergence, func(w *world, _ *rand.Rand) bool {
+		l := w.list()
+		if l == nil || !w.hasCopy(l) {
+			return false
+		}
+		// The list is empty, and so is the difference: nothing was committed on the former owner alone.
+		alone := map[string]bool{}
+		for _, t := range l.List.Transactions {
+			alone[t.Key] = true
+		}
+		l.List.Transactions = nil
+		rows := 0
+		w.events = slices.DeleteFunc(w.events, func(e history.Event) bool { return e.Row != nil && alone[e.Row.Key] })
+		for _, e := range w.events {
+			if c := e.Copy; c != nil && c.Member == l.Member && c.Left == l.Left {
+				for _, e := range w.events {
+					if e.Row != nil && e.Row.Copy == c.Copy {
+						rows++
+					}
+				}
+				c.Rows = rows
+			}
+		}
+		w.events[len(w.events)-1].End.Events = uint64(len(w.events) - 1)
+		return true
+	}},
 	{"the estimate is not the loss", checker.WrongEstimate, func(w *world, _ *rand.Rand) bool {
 		found := false
 		w.eachGroup(func(g *history.Group) {

@@ -46,6 +46,10 @@ func (c *check) divergence() {
 		if len(basis[i]) == 0 {
 			s.RPOExact, s.RPOBasis = s.Lost == 0, basisNone
 		}
+		if least, have := c.steps[i].mark.Expect.Diverged, c.steps[i].diverged; have < least {
+			s.RPOExact = false
+			c.v.find(Finding{Name: UntriedDivergence, Step: c.name(i), Message: fmt.Sprintf("at least %d transactions had to diverge, so that their list shows something, and %d did", least, have)})
+		}
 	}
 	c.out.RPOExact, c.out.RPOBasis = c.out.Lost == 0, basisNone
 }
@@ -74,6 +78,14 @@ func (c *check) compare(h *handover) (exact bool, basis string) {
 	own, final, copied := c.difference(h)
 	if list != nil && h.step >= 0 {
 		c.steps[h.step].out.Diverged += len(list.List.Transactions)
+	}
+	if h.step >= 0 && !h.lossy {
+		switch {
+		case copied && final:
+			c.steps[h.step].diverged += len(own)
+		case list != nil:
+			c.steps[h.step].diverged += len(list.List.Transactions)
+		}
 	}
 	if list == nil && c.returned(h) && !h.lossy {
 		// The former owner follows its successor again, and nothing was listed: that says that nothing diverged.

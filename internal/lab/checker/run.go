@@ -82,6 +82,9 @@ type step struct {
 	window
 	mark history.Mark
 	out  Step
+	// diverged is how many transactions the checker knows to have diverged in the step's switches: from copies of the former owners'
+	// directories, and where there is none by the product's list.
+	diverged int
 }
 
 type fault struct {

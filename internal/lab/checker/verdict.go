@@ -51,6 +51,7 @@ const (
 
 	WrongDivergence   Name = "wrong-divergence"   // the product's list is not the difference (I6)
 	MissingDivergence Name = "missing-divergence" // exactness was claimed and there is no list (I6)
+	UntriedDivergence Name = "untried-divergence" // a step was to leave diverged transactions, and left too few for its list to show anything (I6)
 	WrongEstimate     Name = "wrong-estimate"     // exactness was claimed and the estimate is not the loss (I10)
 	UnacceptedLoss    Name = "unaccepted-loss"    // a loss was declared and the product shows no two people who accepted it (I11)
 
@@ -118,6 +119,8 @@ type Step struct {
 	LongestHeld  time.Duration `json:"longest_held_ns"`
 	Acknowledged int           `json:"acknowledged"`
 	Refused      int           `json:"refused"`
+	// Locked are, of Refused, those answered 423: the account was in quarantine.
+	Locked int `json:"locked"`
 	// Lost are acknowledged writes that are not at the final owner; Redone, of these, are there again because their key was executed anew.
 	Lost    int `json:"lost"`
 	Redone  int `json:"redone"`

@@ -271,7 +271,7 @@ func (w *world) report(b *bank) {
 func (w *world) failover(i int, site string, withCopy bool) {
 	b := w.units[i]
 	name := fmt.Sprintf("failover-%s-to-%s-%d", b.id, site, len(w.events))
-	w.mark(history.Starts, name, history.Failover, history.Expect{Exact: true, Switches: map[estate.UnitID]int{b.id: 1}})
+	w.mark(history.Starts, name, history.Failover, history.Expect{Exact: true, Diverged: 1, Switches: map[estate.UnitID]int{b.id: 1}})
 	w.load(25)
 	left, member := b.record.Ownership, b.record.Owner.Member
 	var alone []*history.Call

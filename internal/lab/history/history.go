@@ -238,6 +238,9 @@ type Expect struct {
 	Loss bool `json:"loss,omitempty"`
 	// Exact: the product's list of diverged transactions, or its estimate, has to be exact.
 	Exact bool `json:"exact,omitempty"`
+	// Diverged is how many transactions have to have diverged at least in the step's switches: a list that is equal because both are empty
+	// shows nothing.
+	Diverged int `json:"diverged,omitempty"`
 	// NoSurvivor: no in-sync member is left alive, so the bound on how long a unit may stay closed does not hold.
 	NoSurvivor bool `json:"noSurvivor,omitempty"`
 	// MaxClosed is the longest a unit may go without an acknowledged write; 0 means 30 s.
