@@ -49,16 +49,14 @@ func (s *session) labStatsCommand(o *lab.Options) *cobra.Command {
 	return &cobra.Command{
 		Use: "stats", Short: "Medians and percentiles of the last run's repeated steps", Args: exactly(),
 		RunE: func(*cobra.Command, []string) error {
-			file := filepath.Join(o.Dir, "summary.json")
-			text, err := os.ReadFile(file)
-			if err != nil {
-				return errs.New(errs.NotFound, "no run in %s: %w", o.Dir, err)
-			}
 			var summary report.Summary
-			if err := json.Unmarshal(text, &summary); err != nil {
-				return errs.New(errs.Invalid, "%s cannot be read: %w", file, err)
+			if err := readRun(o.Dir, "summary.json", &summary); err != nil {
+				return err
 			}
-			stats := spread(summary)
+			if err := readRun(o.Dir, "details.json", &summary.Details); err != nil {
+				return err
+			}
+			stats := spread(summary.Details)
 			if s.json {
 				return s.emit(stats)
 			}
@@ -86,12 +84,24 @@ func (s *session) labStatsCommand(o *lab.Options) *cobra.Command {
 	}
 }
 
+// readRun reads a file that a run left in the lab's folder.
+func readRun(dir, name string, into any) error {
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return errs.New(errs.NotFound, "no run in %s: %w", dir, err)
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return errs.New(errs.Invalid, "%s cannot be read: %w", filepath.Join(dir, name), err)
+	}
+	return nil
+}
+
 // spread groups the steps of a run by their names without numbers.
-func spread(summary report.Summary) []stat {
+func spread(details report.Details) []stat {
 	var names []string
 	gaps, pauses, sums := map[string][]time.Duration{}, map[string][]time.Duration{}, map[string]*stat{}
 	phases := map[string]map[string][]time.Duration{}
-	for _, e := range summary.Details.Estates {
+	for _, e := range details.Estates {
 		for _, step := range e.Steps {
 			name := numbered.ReplaceAllString(step.Name, "")
 			if sums[name] == nil {

@@ -14,7 +14,7 @@ func TestRepeatedStepsAreGroupedByNameWithoutNumber(t *testing.T) {
 	for i := 1; i <= 20; i++ {
 		steps = append(steps, checker.Step{Name: "killed " + string(rune('0'+i%10)), Gap: time.Duration(i) * time.Millisecond, Errors: 1})
 	}
-	stats := spread(report.Summary{Details: report.Details{Estates: []checker.Verdict{{Steps: steps}}}})
+	stats := spread(report.Details{Estates: []checker.Verdict{{Steps: steps}}})
 	if len(stats) != 1 {
 		t.Fatalf("%d groups, want 1: %+v", len(stats), stats)
 	}

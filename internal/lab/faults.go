@@ -26,10 +26,14 @@ type broken struct {
 	inside  []estate.SiteID
 	event   history.Fault
 	stop    func() // ends what the lab itself does, nil where it does nothing
+	leader  bool   // its disk was chosen because it is that of the node that led the store
 }
 
 // kills reports whether what was hit stays down until it is started.
 func (b *broken) kills() bool { return b.fault.Kind == story.Kill }
+
+// leaderWord stands for the node that leads the store, or for its disk.
+const leaderWord = "leader"
 
 // databaseWord in front of a member's name means its server, as in package proc.
 const databaseWord = "database "
@@ -128,7 +132,7 @@ func (r *running) aim(ctx context.Context, f story.Fault) (*broken, error) {
 		b.targets = append(b.targets, "site "+string(s))
 	}
 	for _, name := range f.Processes {
-		if name == "leader" {
+		if name == leaderWord {
 			var err error
 			if name, err = r.leader(ctx); err != nil {
 				return nil, err
@@ -152,8 +156,15 @@ func (r *running) aim(ctx context.Context, f story.Fault) (*broken, error) {
 		}
 		b.targets = append(b.targets, name)
 	}
+	if f.Disk == leaderWord {
+		var err error
+		if b.fault.Disk, err = r.leader(ctx); err != nil {
+			return nil, err
+		}
+		b.leader = true
+	}
 	if f.Disk != "" {
-		b.targets = append(b.targets, "disk "+f.Disk)
+		b.targets = append(b.targets, "disk "+b.fault.Disk)
 	}
 	what := string(f.Kind)
 	if f.Link != nil && f.Link.There != f.Link.Back {
@@ -432,7 +443,7 @@ func (r *running) heal(ctx context.Context, h story.Heal) error {
 		case h.Starve:
 			return f.Kind == story.Starve
 		case h.Disk != "":
-			return f.Disk == h.Disk
+			return f.Disk == h.Disk || b.leader && h.Disk == leaderWord // whoever leads by now
 		case len(h.Sites) > 0:
 			return f.Link == nil && slices.ContainsFunc(f.Sites, in(h.Sites))
 		}

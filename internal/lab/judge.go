@@ -71,11 +71,13 @@ func (r *running) judge(ctx context.Context) (checker.Verdict, error) {
 // Results of a run in the lab's folder.
 const (
 	summaryFile = "summary.json"
+	detailsFile = "details.json"
 	reportFile  = "report.html"
 )
 
-// writeResults leaves summary and report in the lab's folder and shows the verdict. failure is what kept the story from its end.
-func (l *Lab) writeResults(failure error) (report.Summary, error) {
+// writeResults leaves summary, details and report in the lab's folder and shows the verdict. failure is what kept the story from its
+// end, took and within are how long it took from its first load and how long it may take.
+func (l *Lab) writeResults(failure error, took, within time.Duration) (report.Summary, error) {
 	var all []checker.Verdict
 	for _, r := range l.results {
 		all = append(all, r.verdict)
@@ -83,6 +85,10 @@ func (l *Lab) writeResults(failure error) (report.Summary, error) {
 	s := report.Summarise(all...)
 	if failure != nil {
 		s = report.Failed(failure.Error(), all...)
+	}
+	s.Details.Took, s.Details.Within = took, within
+	if err := report.WriteDetails(filepath.Join(l.o.Dir, detailsFile), s.Details); err != nil {
+		return s, err
 	}
 	if err := report.WriteSummary(filepath.Join(l.o.Dir, summaryFile), s); err != nil {
 		return s, err

@@ -88,6 +88,15 @@ type Lab struct {
 	// shown is what runs, for the display, which looks at it from a goroutine of its own.
 	shown   atomic.Pointer[running]
 	results []result
+	loaded  time.Time // when the first load began, zero before
+}
+
+// took is how long it is since the first load, 0 without one.
+func (l *Lab) took() time.Duration {
+	if l.loaded.IsZero() {
+		return 0
+	}
+	return time.Since(l.loaded)
 }
 
 // result is one estate's history and verdict.
@@ -124,11 +133,18 @@ func Run(ctx context.Context, file string, o Options) (report.Summary, error) {
 			err = judged
 		}
 	}
+	took := l.took()
+	if took > 0 {
+		l.out.Say("%s from the first load to the verdict", took.Round(100*time.Millisecond))
+	}
 	l.out.Close()
 	if ctx.Err() != nil {
 		return none, context.Cause(ctx)
 	}
-	summary, werr := l.writeResults(err)
+	if err == nil && s.Within > 0 && took > s.Within { // the story's last check was not one of its statements
+		err = story.Late(s.Within)
+	}
+	summary, werr := l.writeResults(err, took, s.Within)
 	if err == nil {
 		err = werr
 	}

@@ -42,6 +42,9 @@ func (l *Lab) Do(ctx context.Context, action story.Action) error {
 		}
 		return r.resume(ctx, a)
 	case story.Load:
+		if l.loaded.IsZero() {
+			l.loaded = time.Now()
+		}
 		return l.load(ctx, a)
 	case story.LoadStop:
 		return r.loadStop(ctx)
@@ -250,14 +253,14 @@ func (r *running) switchUnit(ctx context.Context, out *story.Progress, a story.S
 	request := wire.SwitchRequest{To: a.To, Mode: mode, Reason: "story", ID: fmt.Sprintf("story-%s-%d", a.Unit, r.hist.Since().Milliseconds())}
 	var answer wire.SwitchAnswer
 	for range switchTries {
-		if answer, err = c.Switch(ctx, a.Unit, request); errs.KindOf(err) != errs.Conflict || a.Expect {
+		if answer, err = c.Switch(ctx, a.Unit, request); errs.KindOf(err) != errs.Conflict || a.Refused != "" {
 			break
 		}
 		if perr := story.Pass(ctx, switchPause); perr != nil {
 			return perr
 		}
 	}
-	if err := refused(err, a.Expect, a.Refused); err != nil || a.Expect {
+	if err := refused(err, a.Refused); err != nil || a.Refused != "" {
 		return err
 	}
 	if answer.Forecast != nil {
@@ -286,10 +289,10 @@ func showLoss(out *story.Progress, loss unit.Loss) {
 	}
 }
 
-// refused judges an error against what the story expects.
-func refused(err error, expected bool, part string) error {
+// refused judges an error against the part of a message that the story expects, "" where it expects none.
+func refused(err error, part string) error {
 	switch {
-	case !expected:
+	case part == "":
 		return err
 	case err == nil:
 		return errs.New(errs.Refused, "it was carried out, and had to be refused")
@@ -313,7 +316,7 @@ func (r *running) accept(ctx context.Context, a story.Accept) error {
 		return err
 	}
 	_, err = c.Accept(ctx, a.Unit, wire.AcceptRequest{Switch: rec.Switch.ID, Reason: a.Reason})
-	return refused(err, a.Expect, a.Refused)
+	return refused(err, a.Refused)
 }
 
 // recoverNode makes the node of a site the first of a new incarnation: it is stopped, recovered by the command people use, and started.
@@ -380,7 +383,7 @@ func (r *running) verify(ctx context.Context, out *story.Progress, a story.Verif
 	}
 	j := answer.Judged
 	out.Say("   accounts judged in %d ms against %d receipts (%s): %d verified and open, %d inconsistent and credit-only, %d receipts without effect",
-		answer.Millis, answer.Receipts, answer.Source, j.Verified, j.Inconsistent, j.LostTotal)
+		answer.Millis, answer.Receipts, answer.Source, j.Verified, j.Inconsistent, answer.Lost)
 	return nil
 }
 

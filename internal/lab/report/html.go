@@ -34,6 +34,7 @@ func HTML(w io.Writer, s Summary) error {
 		"said":     func(all checker.Step) template.HTML { return said(s, all) },
 		"count":    func(c map[checker.Name]int, n checker.Name) int { return c[n] },
 		"rate":     func(r float64) string { return strconv.FormatFloat(r, 'f', 0, 64) },
+		"took":     func(d Details) template.HTML { return spans(phrase{took(d, English), took(d, Chinese)}) },
 		"total":    func() checker.Step { return sum(s) },
 	}).Parse(page)
 	if err != nil {

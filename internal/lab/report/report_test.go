@@ -54,7 +54,6 @@ func TestSummaryHasExactlyThePromisedFields(t *testing.T) {
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
-	delete(got, "details")
 	want := map[string]any{
 		"money_conserved": true, "old_epoch_writes": 0.0, "verdict": "pass",
 		"steps": []any{
@@ -73,6 +72,46 @@ func TestSummaryHasExactlyThePromisedFields(t *testing.T) {
 	}
 	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
 		t.Errorf("%d files beside the summary, %v", len(left), err)
+	}
+}
+
+func TestDetailsStandInAFileOfTheirOwn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "details.json")
+	s := report.Summarise(verdict())
+	s.Details.Took, s.Details.Within = 252*time.Second, 5*time.Minute
+	if err := report.WriteDetails(path, s.Details); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got report.Details
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(s.Details, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestTimeFromTheFirstLoadIsToldInTableAndReport(t *testing.T) {
+	s := report.Summarise(verdict())
+	s.Details.Took, s.Details.Within = 252*time.Second, 5*time.Minute
+	table, page := &strings.Builder{}, &strings.Builder{}
+	if err := report.Table(table, s, report.English); err != nil {
+		t.Fatal(err)
+	}
+	if err := report.HTML(page, s); err != nil {
+		t.Fatal(err)
+	}
+	if want := "from the first load to the verdict: 4m12s (at most 5m0s)"; !strings.Contains(table.String(), want) {
+		t.Errorf("the table lacks %q:\n%s", want, table)
+	}
+	for _, want := range []string{"4m12s (at most 5m0s)", "4m12s (上限 5m0s)"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the report lacks %q", want)
+		}
 	}
 }
 

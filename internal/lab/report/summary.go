@@ -1,4 +1,4 @@
-// Package report writes a verdict down for programs (summary.json), for a terminal (a table) and for people who were not there
+// Package report writes a verdict down for programs (summary.json, and details.json for everything else that was found), for a terminal (a table) and for people who were not there
 // (one HTML file in Chinese and English that needs nothing else and prints well). It concludes nothing.
 package report
 
@@ -21,8 +21,8 @@ type Summary struct {
 	MoneyConserved bool   `json:"money_conserved"`
 	OldEpochWrites int    `json:"old_epoch_writes"`
 	Verdict        string `json:"verdict"` // "pass" or "fail"
-	// Details holds everything else that the checker found.
-	Details Details `json:"details"`
+	// Details holds everything else that the checker found. It stands in a file of its own.
+	Details Details `json:"-"`
 }
 
 // Step is one step of the story in summary.json. Gap is in whole milliseconds, rounded up.
@@ -39,10 +39,13 @@ type Step struct {
 	ExpectedLoss bool         `json:"expected_loss"`
 }
 
-// Details are the verdicts of the estates of the run, with all their steps, those that only put load on, too.
+// Details is details.json: the verdicts of the estates of the run, with all their steps, those that only put load on, too.
 type Details struct {
 	Estates []checker.Verdict `json:"estates"`
-	// Problem says why there is no verdict, where the run ended before it could be checked.
+	// Took is how long the run took from its first load until it was judged, Within how long it may take; 0: it had no load, no bound.
+	Took   time.Duration `json:"took_ns,omitempty"`
+	Within time.Duration `json:"within_ns,omitempty"`
+	// Problem is what kept the run from its end, or from an end in time.
 	Problem string `json:"problem,omitempty"`
 }
 
@@ -81,8 +84,13 @@ func millis(d time.Duration) int64 {
 }
 
 // WriteSummary writes summary.json whole or not at all.
-func WriteSummary(path string, s Summary) error {
-	text, err := json.MarshalIndent(s, "", "  ")
+func WriteSummary(path string, s Summary) error { return writeJSON(path, s) }
+
+// WriteDetails writes details.json whole or not at all.
+func WriteDetails(path string, d Details) error { return writeJSON(path, d) }
+
+func writeJSON(path string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return errs.New(errs.Internal, "cannot write %s: %w", path, err)
 	}

@@ -40,6 +40,9 @@ func Table(w io.Writer, s Summary, l Language) error {
 		fmt.Fprintf(b, "* %s\n", word("low", l))
 	}
 	fmt.Fprintf(b, "%s: %d\n", word("old", l), s.OldEpochWrites)
+	if s.Details.Took > 0 {
+		fmt.Fprintf(b, "%s: %s\n", word("took", l), took(s.Details, l))
+	}
 	if s.Details.Problem != "" {
 		fmt.Fprintf(b, "%s: %s\n", word("problem", l), s.Details.Problem)
 	}
@@ -106,6 +109,15 @@ func duration(d time.Duration) string {
 		return strconv.FormatInt(millis(d), 10) + " ms"
 	}
 	return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s"
+}
+
+// took says how long the run took, and how long it might.
+func took(d Details, l Language) string {
+	text := d.Took.Round(100 * time.Millisecond).String()
+	if d.Within > 0 {
+		text += " (" + word("within", l) + " " + d.Within.String() + ")"
+	}
+	return text
 }
 
 // table lines its cells up: the first column to the left, the others to the right.

@@ -71,6 +71,7 @@ var words = map[string]phrase{
 	"readerrors":   {"errors of reads", "读错误"},
 	"longest":      {"longest hold", "最长挂起"},
 	"refused":      {"refused by the business", "业务拒绝"},
+	"locked":       {"of them 423 (account in quarantine)", "其中 423（账户隔离）"},
 	"diverged":     {"diverged, listed", "已列分叉交易"},
 	"basis":        {"judged by", "依据"},
 	"moneyhead":    {"Money", "资金"},
@@ -138,7 +139,9 @@ var words = map[string]phrase{
 
 	"page":    {"report, to open in a browser", "报告（用浏览器打开）"},
 	"summary": {"figures, for programs", "数据（供程序读取）"},
-	"problem": {"The run ended before it could be checked", "运行在检查之前中止"},
+	"problem": {"The run did not end as it must", "运行未按要求结束"},
+	"took":    {"from the first load to the verdict", "首次加载到判定用时"},
+	"within":  {"at most", "上限"},
 }
 
 func word(key string, l Language) string {

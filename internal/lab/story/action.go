@@ -136,7 +136,7 @@ func parseSwitch(w *words) Action {
 		case "at":
 			s.At = estate.SiteID(w.name("the site of the node that is asked"))
 		case "refused":
-			s.Expect, s.Refused = true, optionalText(w, "a part of the message")
+			s.Refused = refusal(w)
 		}
 	}
 	return s
@@ -153,7 +153,7 @@ func parseAccept(w *words) Action {
 		case "at":
 			a.At = estate.SiteID(w.name("the site of the node that is asked"))
 		case "refused":
-			a.Expect, a.Refused = true, optionalText(w, "a part of the message")
+			a.Refused = refusal(w)
 		}
 	}
 	return a
@@ -174,11 +174,13 @@ func parseWho(w *words) (as string, at estate.SiteID, reason string) {
 	return as, at, reason
 }
 
-func optionalText(w *words, what string) string {
-	if w.more() && w.tokens[0].quoted {
-		return w.text(what)
+// refusal reads what the product has to refuse with. It is never empty: any error at all, that of a node out of reach too, would pass for it.
+func refusal(w *words) string {
+	part := w.text("a part of the message")
+	if w.err == nil && strings.TrimSpace(part) == "" {
+		w.fail("refused wants a part of the message in double quotes, or any other error would pass for it")
 	}
-	return ""
+	return part
 }
 
 // parseLink reads a-b (both directions), a>b (one), or a site, which means its links to all others, with in, out or both behind it.

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"perdure/internal/errs"
 	"perdure/internal/estate"
@@ -32,6 +33,7 @@ func Parse(file string, text []byte) (Story, error) {
 	lines := strings.Split(string(text), "\n")
 	s.Statements, _ = p.block(lines, nil)
 	p.order(s.Statements)
+	s.Within = p.bound(s.Statements)
 	if len(p.problems) == 0 {
 		return s, nil
 	}
@@ -128,7 +130,7 @@ func write(tokens []token) string {
 
 // firstWords are what a statement may begin with.
 var firstWords = []string{
-	"estate", "policy", "disk", "latency", "start", "load", "step", "repeat", "switch", "accept", "verify", "release", "recover", "fault", "heal", "wait", "pass", "say", "kills", "check",
+	"within", "estate", "policy", "disk", "latency", "start", "load", "step", "repeat", "switch", "accept", "verify", "release", "recover", "fault", "heal", "wait", "pass", "say", "kills", "check",
 }
 
 func (p *parser) statement(s *Statement, w *words, in *opener, lines []string) {
@@ -165,6 +167,11 @@ func (p *parser) statement(s *Statement, w *words, in *opener, lines []string) {
 		parsePass(w, s)
 	case "say":
 		s.Say = w.text("what is said")
+	case "within":
+		s.Within = w.duration()
+		if in != nil {
+			w.fail("within bounds the whole story, so it does not stand in a %s", in.word)
+		}
 	case "":
 	default:
 		if word == "kills" && in.within("step") {
@@ -204,7 +211,7 @@ func (p *parser) step(w *words, in *opener) *Step {
 	p.stepNames[s.Name] = p.line
 	s.Mode = history.Mode(w.one(modes...))
 	for w.more() {
-		switch w.one("zh", "units", "loss", "exact", "no-survivor", "closed", "switches") {
+		switch w.one("zh", "units", "loss", "exact", "diverged", "no-survivor", "closed", "switches") {
 		case "zh":
 			s.Title = map[string]string{"en": s.Name, "zh": w.text("the title in Chinese")}
 		case "units":
@@ -213,6 +220,8 @@ func (p *parser) step(w *words, in *opener) *Step {
 			s.Expect.Loss = true
 		case "exact":
 			s.Expect.Exact = true
+		case "diverged":
+			s.Expect.Diverged = w.integer("how many transactions diverge at least", 1, 1_000_000)
 		case "no-survivor":
 			s.Expect.NoSurvivor = true
 		case "closed":
@@ -226,6 +235,32 @@ func (p *parser) step(w *words, in *opener) *Step {
 		}
 	}
 	return s
+}
+
+// bound gives how long the story may take from its first load, 0 where it does not say.
+func (p *parser) bound(all []Statement) time.Duration {
+	var within time.Duration
+	line := 0
+	for _, s := range all {
+		switch {
+		case s.Within > 0 && line > 0:
+			p.problem(s.Line, "the story is bounded already, on line %d", line)
+		case s.Within > 0:
+			within, line = s.Within, s.Line
+		}
+	}
+	if line > 0 && !loads(all) {
+		p.problem(line, "within counts from the first load, and the story puts none on")
+	}
+	return within
+}
+
+// loads reports whether a statement, or one in it, puts load on.
+func loads(all []Statement) bool {
+	return slices.ContainsFunc(all, func(s Statement) bool {
+		_, is := s.Action.(Load)
+		return is || s.Step != nil && loads(s.Step.Body) || s.Repeat != nil && loads(s.Repeat.Body)
+	})
 }
 
 func unitIDs(names []string) []estate.UnitID {

@@ -24,16 +24,32 @@ type World interface {
 const lookEvery = 50 * time.Millisecond
 
 // Run carries the story out in its order. It stops at the first statement that fails, after the step it stands in was ended,
-// and says where that was.
+// and says where that was. A story that is not over in its time fails with Late; what judges is not cut short by that.
 func Run(ctx context.Context, s Story, w World, out *Progress) error {
-	r := &runner{story: s, world: w, out: out}
-	return r.all(ctx, s.Statements, "")
+	bound, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	r := &runner{story: s, world: w, out: out, late: func() { cut(Late(s.Within)) }}
+	defer r.hold()
+	err := r.all(bound, s.Statements, "")
+	if late := r.bound != nil && !time.Now().Before(r.over); ctx.Err() == nil && late && (err == nil || bound.Err() != nil) {
+		return Late(s.Within)
+	}
+	return err
+}
+
+// Late is the error of a story that is not over, or was not, in the time it has from its first load.
+func Late(within time.Duration) error {
+	return errs.New(errs.Refused, "the story took longer than the %v it has from its first load: see which statements took the time, or say more than: within %v", within, within)
 }
 
 type runner struct {
 	story Story
 	world World
 	out   *Progress
+	// late ends the run because its time is over; bound does it at over, and is nil before the first load and where there is no bound.
+	late  func()
+	bound *time.Timer
+	over  time.Time
 }
 
 // all carries out statements; suffix tells the rounds of a repeat apart in the names of steps.
@@ -72,7 +88,7 @@ func (r *runner) one(ctx context.Context, s Statement) error {
 	case s.Pass > 0:
 		err = Pass(ctx, s.Pass)
 	case s.Action != nil:
-		err = r.world.Do(ctx, s.Action)
+		err = r.do(ctx, s.Action)
 	}
 	r.out.end(err)
 	if err != nil && ctx.Err() == nil {
@@ -80,6 +96,25 @@ func (r *runner) one(ctx context.Context, s Statement) error {
 	}
 	return err
 }
+
+// do has the world carry out an action. The story's time begins with the first load.
+func (r *runner) do(ctx context.Context, a Action) error {
+	switch a.(type) {
+	case Load:
+		if r.story.Within > 0 && r.bound == nil {
+			r.over = time.Now().Add(r.story.Within)
+			r.bound = time.AfterFunc(r.story.Within, r.late)
+		}
+	case Estate, Check: // what was recorded is judged however long that takes, and is late afterwards
+		if r.hold() {
+			defer func() { r.bound.Reset(max(0, time.Until(r.over))) }()
+		}
+	}
+	return r.world.Do(ctx, a)
+}
+
+// hold stops the clock of the story's bound, and reports whether it was running.
+func (r *runner) hold() bool { return r.bound != nil && r.bound.Stop() }
 
 func (r *runner) step(ctx context.Context, s Statement, suffix string) error {
 	step := *s.Step

@@ -15,11 +15,13 @@ import (
 
 // Story is a parsed file.
 type Story struct {
-	Name       string // of the file, without folder and ending
+	Name string // of the file, without folder and ending
+	// Within is how long the story may take from its first load to its end; 0: there is no bound.
+	Within     time.Duration
 	Statements []Statement
 }
 
-// Statement is one statement with its place. Exactly one of Action, Wait, Pass, Say, Step and Repeat is set.
+// Statement is one statement with its place. Exactly one of Action, Wait, Pass, Say, Within, Step and Repeat is set.
 type Statement struct {
 	Line int
 	Text string // as written, without comment and surrounding space
@@ -29,6 +31,7 @@ type Statement struct {
 	Pass   time.Duration // let time pass
 	Until  *Condition    // of Pass: it is over as soon as this holds
 	Say    string        // shown to people
+	Within time.Duration // the bound of the whole story
 	Step   *Step
 	Repeat *Repeat
 }
@@ -110,9 +113,8 @@ type Switch struct {
 	Mode string // takeover, switch-back or emergency; "" is takeover
 	As   string // a person; "" is the operator
 	At   estate.SiteID
-	// Refused: the product has to refuse it, with a message that contains this text.
+	// Refused: the product has to refuse it, with a message that contains this text; "": it has to be carried out.
 	Refused string
-	Expect  bool // Refused is meant, even where it is empty
 }
 
 // Accept accepts the loss of a proposed emergency as a person.
@@ -121,8 +123,7 @@ type Accept struct {
 	As      string
 	Reason  string
 	At      estate.SiteID
-	Refused string
-	Expect  bool
+	Refused string // as in Switch
 }
 
 // Verify judges the accounts of a quarantined unit, as a person; Release ends its quarantine.

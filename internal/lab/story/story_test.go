@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"perdure/internal/errs"
 )
 
 var update = flag.Bool("update", false, "rewrite the files of testdata")
@@ -78,6 +80,8 @@ func dump(b *bytes.Buffer, all []Statement, indent string) {
 			v, kind = []any{s.Pass.String(), s.Until}, "Pass"
 		case s.Pass > 0:
 			v, kind = s.Pass.String(), "Pass"
+		case s.Within > 0:
+			v, kind = s.Within.String(), "Within"
 		default:
 			v, kind = s.Say, "Say"
 		}
@@ -150,21 +154,28 @@ func dumpPlain(b *bytes.Buffer, all []Statement) {
 
 // world records what is done to it; a condition holds when its time has come.
 type world struct {
-	begun time.Time
-	done  []string
-	fail  string                          // the action that fails
-	from  map[ConditionKind]time.Duration // since when conditions hold; those that are missing never do
+	begun   time.Time
+	done    []string
+	fail    string                          // the action that fails
+	judging time.Duration                   // how long a check takes
+	from    map[ConditionKind]time.Duration // since when conditions hold; those that are missing never do
 }
 
 func (w *world) log(format string, args ...any) {
 	w.done = append(w.done, fmt.Sprintf("%v ", time.Since(w.begun))+fmt.Sprintf(format, args...))
 }
 
-func (w *world) Do(_ context.Context, a Action) error {
+func (w *world) Do(ctx context.Context, a Action) error {
 	name := strings.TrimPrefix(fmt.Sprintf("%T", a), "story.")
 	w.log("do %s", name)
 	if name == w.fail {
 		return errors.New("it broke")
+	}
+	if name == "Check" && w.judging > 0 {
+		if err := Pass(ctx, w.judging); err != nil {
+			return err
+		}
+		w.log("judged")
 	}
 	return nil
 }
@@ -275,6 +286,38 @@ func TestRepeatForATimeEndsAfterIt(t *testing.T) {
 			t.Errorf("it took %v, want four rounds of 3s", took)
 		}
 	})
+}
+
+func TestStoryThatIsNotOverInItsTimeFailsAndIsEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		start := time.Now()
+		_, err := play(t, "within 30s\nestate two-city\nstart\npass 1m\nload rate 10\nstep \"one\" drill\n  pass 10s\n  wait u1 at b 50s\nend\ncheck\n", w)
+		if errs.KindOf(err) != errs.Refused || !strings.Contains(err.Error(), "longer than the 30s it has from its first load") {
+			t.Errorf("error %v", err)
+		}
+		if took := time.Since(start); took != 90*time.Second {
+			t.Errorf("it took %v, want 30s from its load", took)
+		}
+		if !slices.Contains(w.done, "1m30s end one") {
+			t.Errorf("the step was not ended: %v", w.done)
+		}
+	})
+}
+
+func TestStoryThatIsLateWithItsCheckIsJudgedAndFails(t *testing.T) {
+	for judging, ok := range map[time.Duration]bool{15 * time.Second: true, 25 * time.Second: false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{judging: judging}
+			_, err := play(t, "within 30s\nestate two-city\nstart\nload rate 10\npass 10s\ncheck\n", w)
+			if (err == nil) != ok || err != nil && err.Error() != Late(30*time.Second).Error() {
+				t.Errorf("a check of %v: error %v", judging, err)
+			}
+			if !strings.HasSuffix(w.done[len(w.done)-1], " judged") {
+				t.Errorf("a check of %v was cut short: %v", judging, w.done)
+			}
+		})
+	}
 }
 
 func TestCancelledStoryStops(t *testing.T) {

@@ -1,4 +1,5 @@
 # Every word once.
+within 5m
 estate two-city
 policy u1 pin c failover confirm min-in-sync 1 damping 10s
 disk u1-a 512MiB
@@ -6,7 +7,7 @@ latency a-b 0.5ms
 start
 load rate 300 accounts 2000 hot 5% via a,b,c
 wait load steady 20s
-step "planned takeover of u1" takeover zh "u1 计划接管" units u1,u2 exact closed 5s switches u1 1 switches u2 0
+step "planned takeover of u1" takeover zh "u1 计划接管" units u1,u2 exact diverged 2 closed 5s switches u1 1 switches u2 0
   switch u1 --to b
   switch u1 to b mode switch-back as ann at c refused "is running"
   wait u1 at b in-sync 30s
@@ -47,7 +48,7 @@ step "lost city" emergency loss no-survivor
   switch u1 to c mode emergency as ann at c
   wait switch u1 accepting 5s
   accept u1 as ann because "the \"city\" is lost \\ gone" at c
-  accept u1 as ann refused
+  accept u1 as ann refused "has accepted"
   verify u1 as ann at c
   release u1 as ann at c because "all is well"
   wait quarantine u1 over 60s

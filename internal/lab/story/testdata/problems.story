@@ -16,3 +16,5 @@ fault cut a-a
 fault cut a>
 fault kill the-site a
 wait u1 at b
+switch u1 to b refused
+accept u1 as ann refused " "
