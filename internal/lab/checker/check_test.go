@@ -2,6 +2,7 @@ package checker_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -73,4 +74,38 @@ func TestQuarantineAnswerIsNoResultWhileAnEarlierSendingIsUnderWay(t *testing.T)
 	if v := judge(t, w); !v.Pass || v.Unresolved != 1 {
 		t.Errorf("%d unresolved, found %v", v.Unresolved, v.Findings)
 	}
+}
+
+// The two runs that random tests once failed on, when an owner that was cut off was thought to take no writes after its successor opened.
+
+func TestOwnerThatIsCutOffAfterALossOfNothingMayTakeWritesUntilItHearsOfItsSuccessor(t *testing.T) {
+	w := newWorld(1)
+	w.begin()
+	w.load(20)
+	w.emergency(0, 0)
+	w.load(20)
+	w.cutOff(1, "a", true)
+	w.cutOff(0, "a", false)
+	w.load(3)
+	w.failover(1, "b", false)
+	w.load(15)
+	w.end()
+	if v := judge(t, w); !v.Pass {
+		t.Errorf("found %v", v.Findings)
+	}
+}
+
+func TestMissingListOfAnOwnerThatWasCutOffIsNoticed(t *testing.T) {
+	w := newWorld(0)
+	w.begin()
+	w.load(20)
+	w.cutOff(0, "b", false)
+	w.end()
+	for _, c := range controls {
+		if c.want == checker.MissingDivergence && c.seed(w, rand.New(rand.NewPCG(0, 3))) {
+			expectCaught(t, w, c)
+			return
+		}
+	}
+	t.Error("no defect takes the list away")
 }
