@@ -3,6 +3,9 @@ package cli
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -17,13 +20,12 @@ func (s *session) snapshotCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			part := args[0] + ".part"
-			file, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			file, err := partOf(args[0])
 			if err != nil {
 				return errs.New(errs.Invalid, "cannot write the snapshot: %w", err)
 			}
-			defer os.Remove(part) // it is gone after the rename
 			defer file.Close()
+			defer os.Remove(file.Name())
 			n, err := c.Snapshot(cmd.Context(), file)
 			if err != nil {
 				return err
@@ -31,7 +33,7 @@ func (s *session) snapshotCommand() *cobra.Command {
 			if err := file.Sync(); err != nil {
 				return errs.New(errs.Unavailable, "the snapshot is not safe on disk: %w", err)
 			}
-			if err := os.Link(part, args[0]); err != nil { // a link never replaces a file that is there
+			if err := os.Link(file.Name(), args[0]); err != nil { // a link never replaces a file that is there
 				return errs.New(errs.Invalid, "cannot write the snapshot: %w", err)
 			}
 			if s.json {
@@ -40,6 +42,36 @@ func (s *session) snapshotCommand() *cobra.Command {
 			fmt.Fprintln(s.Out, s.say(snapshotWritten, args[0], s.count(n)))
 			return nil
 		},
+	}
+}
+
+// partOf makes the file beside the target that a snapshot is written into. Whoever writes one holds its lock, so those that killed
+// commands have left are told from those in use, and removed.
+func partOf(target string) (*os.File, error) {
+	dir, prefix := filepath.Dir(target), "."+filepath.Base(target)+".part-"
+	entries, _ := os.ReadDir(dir) // what is wrong with the folder is told when the file is made
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) {
+			removeUnlocked(filepath.Join(dir, e.Name()))
+		}
+	}
+	file, err := os.CreateTemp(dir, prefix+"*")
+	if err != nil {
+		return nil, err
+	}
+	_ = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) // where there are no locks nothing is removed either
+	return file, nil
+}
+
+// removeUnlocked removes a file that nobody holds the lock of.
+func removeUnlocked(path string) {
+	file, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	if syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		_ = os.Remove(path)
 	}
 }
 
