@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,25 +23,38 @@ import (
 type FaultRuns struct {
 	// Results is a file that keeps what was done, so that a run that was broken off goes on; none where empty.
 	Results string
-	// Sample takes cells in a seeded order until Time is used up; otherwise all cells are carried out, those in Results excepted.
+	// Revision is what the program says that it is. What Results keeps of another one proves nothing of this one: it begins anew.
+	Revision string
+	// Sample takes cells in a seeded order until Time is used up; otherwise all cells are carried out, those that passed by Results excepted.
 	Sample bool
 	Time   time.Duration
 	// Only keeps cells whose name contains it.
 	Only string
+	// Anew is told that Results was of another revision, in the words of the file, "" where it does not say.
+	Anew func(revision string)
 	// Done is told each result.
 	Done func(matrix.Result)
+}
+
+// kept is the file of results.
+type kept struct {
+	Revision string          `json:"revision"`
+	Results  []matrix.Result `json:"results"`
 }
 
 // cellTime is what one cell may need; a sample begins none that might not end in its time.
 const cellTime = 75 * time.Second
 
-// RunFaults carries cells out, each on an estate of its own, and gives all results known, earlier ones too.
-// It goes on after a cell that failed: the results say what was broken.
+// RunFaults carries cells out, each on an estate of its own, and gives all results known, earlier ones of the same revision too: whether
+// the product holds follows from all of them. It goes on after a cell that failed: the results say what was broken.
 func RunFaults(ctx context.Context, o Options, runs FaultRuns) ([]matrix.Result, error) {
 	if o.Seed == 0 {
 		o.Seed = rand.Uint64()
 	}
-	results, err := readResults(runs.Results)
+	if runs.Sample && runs.Time > 0 && runs.Time < cellTime {
+		return nil, errs.New(errs.Invalid, "cannot carry out a sample in %v: one cell may need %v", runs.Time, cellTime)
+	}
+	results, err := runs.known()
 	if err != nil {
 		return nil, err
 	}
@@ -48,12 +62,11 @@ func RunFaults(ctx context.Context, o Options, runs FaultRuns) ([]matrix.Result,
 	if runs.Sample {
 		cells = matrix.Sample(o.Seed)
 	}
+	if cells, err = runs.due(cells, results); err != nil {
+		return results, err
+	}
 	began := time.Now()
 	for _, c := range cells {
-		known := slices.ContainsFunc(results, func(r matrix.Result) bool { return r.Cell == c })
-		if known && !runs.Sample || runs.Only != "" && !strings.Contains(c.String(), runs.Only) {
-			continue
-		}
 		if runs.Time > 0 && time.Since(began)+cellTime > runs.Time {
 			break
 		}
@@ -66,11 +79,38 @@ func RunFaults(ctx context.Context, o Options, runs FaultRuns) ([]matrix.Result,
 		}
 		results = append(slices.DeleteFunc(results, func(have matrix.Result) bool { return have.Cell == c }), r)
 		runs.Done(r)
-		if err := writeResults(runs.Results, results); err != nil {
+		if err := writeResults(runs.Results, kept{runs.Revision, results}); err != nil {
 			return results, err
 		}
 	}
 	return results, nil
+}
+
+// known are the results to go on from.
+func (runs FaultRuns) known() ([]matrix.Result, error) {
+	have, err := readResults(runs.Results)
+	if err != nil || len(have.Results) == 0 {
+		return []matrix.Result{}, err
+	}
+	if have.Revision != runs.Revision {
+		runs.Anew(have.Revision)
+		return []matrix.Result{}, nil
+	}
+	return have.Results, nil
+}
+
+// due are the cells to carry out: of those that are meant, all that have not passed yet; of a sample, all.
+func (runs FaultRuns) due(cells []matrix.Cell, results []matrix.Result) ([]matrix.Cell, error) {
+	meant := slices.DeleteFunc(slices.Clone(cells), func(c matrix.Cell) bool { return !strings.Contains(c.String(), runs.Only) })
+	if len(meant) == 0 {
+		return nil, errs.New(errs.Invalid, "no cell of the failure-mode matrix has %q in its name; names are like: %s", runs.Only, cells[0])
+	}
+	if runs.Sample {
+		return meant, nil
+	}
+	return slices.DeleteFunc(meant, func(c matrix.Cell) bool {
+		return slices.ContainsFunc(results, func(r matrix.Result) bool { return r.Cell == c && r.Passed })
+	}), nil
 }
 
 // RunKills begins switches on one running estate and kills one process in each, times times, or less often where the time d (0: no bound)
@@ -117,29 +157,31 @@ func findings(s report.Summary) []string {
 	return names
 }
 
-func readResults(file string) ([]matrix.Result, error) {
+func readResults(file string) (kept, error) {
+	var have kept
 	if file == "" {
-		return nil, nil
+		return have, nil
 	}
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return have, nil
 	}
-	var results []matrix.Result
-	if err == nil {
-		err = json.Unmarshal(text, &results)
+	if err == nil && bytes.HasPrefix(text, []byte("[")) { // of a lab that did not keep the revision
+		err = json.Unmarshal(text, &have.Results)
+	} else if err == nil {
+		err = json.Unmarshal(text, &have)
 	}
 	if err != nil {
-		return nil, errs.New(errs.Invalid, "cannot read earlier results %s: %w; remove the file to begin anew", file, err)
+		return kept{}, errs.New(errs.Invalid, "cannot read earlier results %s: %w; remove the file to begin anew", file, err)
 	}
-	return results, nil
+	return have, nil
 }
 
-func writeResults(file string, results []matrix.Result) error {
+func writeResults(file string, k kept) error {
 	if file == "" {
 		return nil
 	}
-	text, err := json.MarshalIndent(results, "", "  ")
+	text, err := json.MarshalIndent(k, "", "  ")
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(file), 0o755)
 	}

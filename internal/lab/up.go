@@ -343,25 +343,3 @@ func removeLayout(dir string) error {
 	}
 	return nil
 }
-
-// FaultWords says what can be broken, for people.
-const FaultWords = `fault cut a [both|in|out]             a site is cut off from all others, both ways or one
-fault cut a-b   fault cut a>b         one link, both ways or one; … ports postgres|gateway|node|agent|app; … 5s
-fault freeze link a-b ports postgres 300ms
-fault loss a-c 1% [stall 400ms]       a share of what is sent comes late
-fault kill site a[,b]                 kill -9 of everything at a site; start site a
-fault kill process gateway-a          it stays down until: start process gateway-a; leader is the store's leader
-fault kill database u2                the owner's server of a unit; a member (u2-b); copy of u2
-fault crash process node-a            kill -9, restarted by its supervisor
-fault freeze site a | process node-a | database u1 [2s]
-fault crash backend of u1             kill -9 of one session of an application; agent, postmaster, checkpointer, walwriter, walsender,
-                                      walreceiver, startup likewise: one process alone
-fault terminate|cancel backends of u1 sessions of applications are ended, or what they wait for is cancelled
-fault freeze checkpointer|startup|agent of u1 [2s]
-fault promote|restart database u1-b   by hand, past the product
-fault fill disk u1-a                  needs: disk u1-a 512MiB, before the start, and root
-fault stall disk u1-a [5s]            whoever writes waits; needs: disk u1-a 1GiB stallable, before the start, and root
-fault deadlock accounts of u1 [5s]    the hot accounts are locked in the wrong order, over and over
-fault starve 4                        busy loops beside everything
-heal                                  ends all faults; heal a, heal a-b, heal site a, heal process P, heal database u1, heal disk D, heal starve
-`

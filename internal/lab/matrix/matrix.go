@@ -163,6 +163,19 @@ type Result struct {
 	Why string `json:"why,omitempty"`
 }
 
+// Judge gives how many cells passed (those that cannot be carried out are none of them), and which failed.
+func Judge(results []Result) (passed int, failed []Cell) {
+	for _, r := range results {
+		switch {
+		case !r.Passed:
+			failed = append(failed, r.Cell)
+		case r.Skipped == "":
+			passed++
+		}
+	}
+	return passed, failed
+}
+
 // Table writes the matrix in Markdown: every cell has its gap, lost and doubled, or the reason why it has not.
 func Table(results []Result) string {
 	find := func(c Cell) (Result, bool) {
