@@ -6,7 +6,8 @@
 #   test      everything: checks, unit, simulation, real PostgreSQL, real processes, a sample of fault runs
 #   check     formatting, vet, linters, dead code, generated files, tests with the race detector
 #   sim       the protocol simulator: make sim SEEDS=20000 FROM=1
-#   matrix    the failure-mode matrix, resumable: make matrix [ONLY=primary]
+#   matrix    the failure-mode matrix, stories of trouble, kills and seeded bugs, resumable: make matrix [ONLY=primary]
+#   stories   the stories of trouble alone, resumable: make stories [STORIES=one-way]
 #   soak      2 h of starvation, pauses and packet loss without a fault: 0 switches
 #   bench     numbers beside the baseline found installed: make bench [PART=gateway]
 #   generate  files made by programs
@@ -29,7 +30,7 @@ KILLS    ?= 60
 TOOLS    := .tools
 LAB      := bin/perdure lab
 
-.PHONY: build bin/perdure bin/corebank demo up down test check lint unit faults sim matrix soak bench generate generated clean need
+.PHONY: build bin/perdure bin/corebank demo up down test check lint unit faults sim matrix stories soak bench generate generated clean need
 
 build: bin/perdure bin/corebank
 
@@ -101,12 +102,16 @@ faults: build
 sim:
 	$(GO) test -v -count=1 -timeout 0 ./internal/unit/sim -run '^TestSim$$' -seeds $(SEEDS) -from $(FROM)
 
-# The failure-mode matrix, one process killed in each of many switches, and every bug that the lab has to catch, each with its story
-# passing without it.
+# The failure-mode matrix, the stories that are none of its cells, one process killed in each of many switches, and every bug that the lab
+# has to catch, each with its story passing without it. What passed is not tried again until the program is another one.
 matrix: need build
-	$(LAB) faults --matrix $(if $(ONLY),--only $(ONLY))
+	$(LAB) faults --matrix $(if $(ONLY),--only "$(ONLY)")
+	$(if $(ONLY),,scripts/stories)
 	$(if $(ONLY),,$(LAB) faults --kills $(KILLS))
 	$(if $(ONLY),,$(LAB) faults --seeded all --control)
+
+stories: need build
+	scripts/stories $(STORIES)
 
 soak: need build
 	$(LAB) run --story examples/stories/soak.story
