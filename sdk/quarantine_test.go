@@ -47,7 +47,7 @@ end $$`)
 	}))
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	post := func(shape, side, account string) (*http.Response, string) {
+	post := func(shape, side, account string) said {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, strings.Join([]string{server.URL, shape, side, account}, "/"), nil)
 		if err != nil {
@@ -63,7 +63,7 @@ end $$`)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return res, string(body)
+		return said{res.StatusCode, res.Header, string(body)}
 	}
 	for _, shape := range []string{"function", "pipeline"} {
 		for _, w := range []struct {
@@ -77,17 +77,17 @@ end $$`)
 			{"inconsistent", "debit", http.StatusLocked},
 			{"inconsistent", "credit", http.StatusCreated},
 		} {
-			res, body := post(shape, w.side, w.account)
-			if res.StatusCode != w.status || res.Header.Get(sdk.HeaderOwnership) != "1.ab12.1" {
-				t.Errorf("%s: a %s of an account that is %s: %d %s %v", shape, w.side, w.account, res.StatusCode, body, res.Header)
+			got := post(shape, w.side, w.account)
+			if got.status != w.status || got.header.Get(sdk.HeaderOwnership) != "1.ab12.1" {
+				t.Errorf("%s: a %s of an account that is %s: %d %s %v", shape, w.side, w.account, got.status, got.body, got.header)
 			}
-			if w.status == http.StatusLocked && !strings.Contains(body, "account "+w.account+" is "+w.account) {
-				t.Errorf("%s: the answer does not say why: %s", shape, body)
+			if w.status == http.StatusLocked && !strings.Contains(got.body, "account "+w.account+" is "+w.account) {
+				t.Errorf("%s: the answer does not say why: %s", shape, got.body)
 			}
 		}
 		c.exec(guard.JudgeSQL, "unverified", "verified", "ann")
-		if res, body := post(shape, "debit", "unverified"); res.StatusCode != http.StatusCreated || res.Header.Get(sdk.HeaderOutcome) != "committed" {
-			t.Errorf("%s: after the account was verified: %d %s", shape, res.StatusCode, body)
+		if got := post(shape, "debit", "unverified"); got.status != http.StatusCreated || got.header.Get(sdk.HeaderOutcome) != "committed" {
+			t.Errorf("%s: after the account was verified: %d %s", shape, got.status, got.body)
 		}
 		c.exec(guard.JudgeSQL, "unverified", nil, "ann")
 	}
