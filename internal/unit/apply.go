@@ -161,16 +161,11 @@ func (r *Record) reopen(t Transition) error {
 		return err
 	}
 	restarted := t.By.N != r.Owner.N
-	if r.State == Closed || restarted {
-		// A restarted server waits for nobody until its set is proven again (I2).
-		if s := r.Switch; s.Active() && s.Phase != Growing {
-			r.fail("the owner restarted", t.Now)
-		}
-	} else if s := r.Switch; s.Undecided() {
-		r.fail(cause(t.Reason, "the owner reopened before the decision"), t.Now)
+	if s := r.Switch; s.Active() && s.Phase != Growing {
+		r.fail(cause(t.Reason, "the owner reopened before the decision"), t.Now) // a proposed loss too: it was estimated for what ends here
 	}
 	r.take(t.By, "", t.Now)
-	if restarted {
+	if restarted { // it waits for nobody until its set is proven again (I2)
 		r.InSync = nil
 	}
 	m.Life, m.First, m.Following, m.Ahead = t.By.N, t.First, r.Ownership, false
@@ -478,6 +473,14 @@ func (r *Record) decideAgain(t Transition) error {
 	case !t.Silent && t.Person == "":
 		return errs.Refuse("I16", "cannot give %s to %s: %s is being promoted", r.Group, t.Member, r.Owner)
 	}
+	if s := r.Switch; s.Phase == Accepting {
+		r.fail("overtaken by a failover", t.Now)
+		mode := Failover
+		if t.Person != "" {
+			mode = Emergency
+		}
+		r.Switch = &Switch{ID: t.SwitchID, Mode: mode, From: s.From, By: cause(t.Person, "auto"), Phase: Promotion, Ownership: s.Ownership, Reason: t.Reason, At: map[Phase]int64{}}
+	}
 	s := r.Switch
 	r.give(t, s.Mode, r.Released)
 	// What lies between the last acknowledgement and the fence is on the target of the switch only, and nobody was told of it.
@@ -518,8 +521,8 @@ func (r *Record) opened(t Transition) error {
 		return errs.New(errs.Conflict, "cannot open %s: it is %s", r.Group, r.State)
 	case t.By.Member != r.Owner.Member || t.By.N < r.Owner.N:
 		return errs.Refuse("I1", "cannot open %s: %s asked, decided is %s", r.Group, t.By, r.Owner)
-	case r.Switch != nil && !r.Switch.Lossy && t.By.Member == r.Switch.To.Member && t.LSN < r.Switch.Fence:
-		return errs.Refuse("I4", "cannot open %s: %s is severed at %s, the fence is at %s", r.Group, t.By, t.LSN, r.Switch.Fence)
+	case t.LSN < r.fence():
+		return errs.Refuse("I4", "cannot open %s: %s is severed at %s, the fence is at %s", r.Group, t.By, t.LSN, r.fence())
 	}
 	m, err := r.member(t.By.Member)
 	if err != nil {
@@ -528,6 +531,9 @@ func (r *Record) opened(t Transition) error {
 	r.Owner, r.State, r.Opened, r.Session = t.By, Open, t.Now, t.Session
 	r.Heirs, r.Before, r.Released = nil, estate.Life{}, false
 	m.Life, m.First, m.Following, m.Ahead = t.By.N, t.First, r.Ownership, false
+	if s := r.Switch; s.Active() && s.Phase == Accepting {
+		r.fail("the decided member opened before the loss was accepted", t.Now)
+	}
 	if n := len(r.Past); n > 0 {
 		r.Past[n-1].Severed = t.LSN
 		if s := r.Switch; s.Active() && s.At[Closing] != 0 {
@@ -544,6 +550,15 @@ func (r *Record) opened(t Transition) error {
 		}
 	}
 	return nil
+}
+
+// fence is what the decided member must have: where a planned switch closed the ownership that it takes over from. Whoever the decision
+// was passed on to need not have it: nobody was told of what lies between the last acknowledgement and the fence.
+func (r *Record) fence() estate.LSN {
+	if n := len(r.Past); n > 0 {
+		return r.Past[n-1].Fence
+	}
+	return 0
 }
 
 func (r *Record) abort(t Transition) error {
@@ -567,11 +582,21 @@ func (r *Record) propose(t Transition) error {
 		return err
 	}
 	to := estate.Life{Member: m.ID, N: m.Life}
-	if s := r.Switch; s.Active() && s.Phase != Growing && s.Phase != Accepting {
-		return errs.New(errs.Conflict, "cannot propose %s for %s: switch %s is in phase %s; abort it first", m.ID, r.Group, s.ID, s.Phase)
+	if s := r.Switch; s.Active() && s.Phase != Growing && s.Phase != Promotion {
+		// A proposal too: what one person accepted is not replaced behind their back.
+		return errs.New(errs.Conflict, "cannot propose %s for %s: switch %s to %s by %s is in phase %s; abort it first", m.ID, r.Group, s.ID, s.To.Member, s.By, s.Phase)
 	}
+	from := r.Owner
 	if r.State == Promoting {
-		return errs.New(errs.Conflict, "cannot propose %s for %s: %s is being promoted", m.ID, r.Group, r.Owner)
+		// Nobody who holds everything may ever come back: then people give the decided one up. Until they have accepted, it may still open.
+		switch {
+		case m.ID == r.Owner.Member:
+			return errs.New(errs.Conflict, "cannot propose %s for %s: it is being promoted", m.ID, r.Group)
+		case r.Lossless(to):
+			return errs.New(errs.Refused, "cannot propose %s for %s as a loss: it holds everything that was acknowledged, and is asked by itself", m.ID, r.Group)
+		case r.Before.Member != "":
+			from = r.Before
+		}
 	}
 	if r.State == Open && m.ID == r.Owner.Member {
 		return errs.New(errs.Refused, "cannot propose %s for %s: it is current there already", m.ID, r.Group)
@@ -583,7 +608,7 @@ func (r *Record) propose(t Transition) error {
 		return errs.Refuse("I11", "cannot propose %s for %s: the estimated loss and its source have to be stated", m.ID, r.Group)
 	}
 	r.Switch = &Switch{
-		ID: t.SwitchID, Mode: Emergency, From: r.Owner, To: to, By: t.Person, Phase: Accepting, Ownership: r.Ownership,
+		ID: t.SwitchID, Mode: Emergency, From: from, To: to, By: t.Person, Phase: Accepting, Ownership: r.Ownership,
 		Reason: t.Reason, At: map[Phase]int64{Accepting: t.Now}, Loss: t.Loss, Lossy: true,
 	}
 	return nil

@@ -393,6 +393,9 @@ func (n agentView) returning() Action {
 		if n.rec.Before.Member == n.self.Member && !n.view.Running && n.view.PhaseFor >= n.timing.Promotion {
 			return Action{Do: Start, Why: "the decided member does not open: closed, ready to be taken back"}
 		}
+		if a, ok := n.startedAgain(); ok {
+			return a
+		}
 		return Action{Do: Wait, Why: "closed; the new owner is not open yet"}
 	}
 	if n.view.Running && n.drained() && n.view.PhaseFor < n.timing.Farewell {
@@ -433,6 +436,9 @@ func (n agentView) follower() Action {
 		if !n.view.Running {
 			return Action{Do: Start, Why: "ready to take over"}
 		}
+		if a, ok := n.startedAgain(); ok {
+			return a
+		}
 		return Action{Do: Wait, Why: "no upstream while the group is " + string(n.rec.State)}
 	}
 	m, _ := n.rec.Member(n.self.Member)
@@ -454,17 +460,27 @@ func (n agentView) follower() Action {
 	if n.view.Streaming && (m.Life != n.self.Life || m.Following != n.rec.Ownership || m.Ahead) {
 		return n.post(Transition{Kind: Enrol, Following: n.rec.Ownership})
 	}
-	if m.Life != n.self.Life {
-		t := Transition{Kind: Enrol}
-		if m.Life >= n.self.FirstLife {
-			t.Following, t.Ahead = m.Following, m.Ahead // the same directory, started again
-		}
-		return n.post(t)
+	if a, ok := n.startedAgain(); ok {
+		return a
 	}
 	if n.view.Unserved {
 		return Action{Do: Admit, Why: "asynchronous copies may stream from here [I12]"}
 	}
 	return Action{Do: Wait, Why: "following " + string(up)}
+}
+
+// startedAgain tells the record of a life that it does not know yet. Nobody is given the group in a life that the record does not know,
+// so it is told while nobody has it open too.
+func (n agentView) startedAgain() (Action, bool) {
+	m, _ := n.rec.Member(n.self.Member)
+	if !n.view.Running || !n.view.Answering || m.Life == n.self.Life {
+		return Action{}, false
+	}
+	t := Transition{Kind: Enrol}
+	if m.Life >= n.self.FirstLife {
+		t.Following, t.Ahead = m.Following, m.Ahead // the same directory
+	}
+	return n.post(t), true
 }
 
 // ahead flags a copy that has more than the in-sync set had, so that nobody gives it anything, and rewinds it (I12).

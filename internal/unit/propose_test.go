@@ -32,3 +32,26 @@ func TestNoLossIsProposedForTheMemberThatHasItOpen(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestSecondProposalDoesNotReplaceTheFirstAndItsAcceptance(t *testing.T) {
+	rec := testGroup()
+	loss := &Loss{Transactions: 3, Source: "receipts", Statement: "what has not reached it is lost"}
+	propose := Transition{Kind: Propose, Person: "ann", SwitchID: "s1", Member: estate.Life{Member: "b"}, Loss: loss, Now: 1}
+	for _, step := range []Transition{propose, {Kind: Accept, Person: "ann", SwitchID: "s1"}} {
+		var err error
+		if rec, err = Apply(rec, step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	propose.Person, propose.SwitchID, propose.Member.Member = "bob", "s2", "c"
+	_, err := Apply(rec, propose)
+	if errs.KindOf(err) != errs.Conflict || !strings.Contains(err.Error(), "switch s1 to b by ann") || !strings.Contains(err.Error(), "abort it first") {
+		t.Errorf("%v", err)
+	}
+	if rec, err = Apply(rec, Transition{Kind: Abort, Person: "bob", SwitchID: "s1"}); err != nil {
+		t.Fatal(err)
+	}
+	if rec, err = Apply(rec, propose); err != nil || rec.Switch.ID != "s2" || len(rec.Switch.Approvals) != 0 {
+		t.Errorf("%v: %+v", err, rec.Switch)
+	}
+}

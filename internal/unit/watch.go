@@ -52,9 +52,13 @@ func (o Order) Names(candidate estate.Life) bool { return slices.Contains(o.Cand
 // Watch says what a node does about a group now; the zero Order is nothing. Every node asks, none is special (I16).
 func Watch(rec Record, sight Sight, timing Timing, now int64) Order {
 	if s := rec.Switch; s.Undecided() && sight.PhaseFor > s.Budget {
-		// To undo it takes the owner's agent: it may have closed the gates, and it alone opens them again. Where it is silent, the set goes on.
-		if sight.PhaseFor <= s.Budget+abortAfter && rec.Policy.Failover == Auto && !damped(rec, now) && sight.majority(sight.Agents, timing.Silence) {
+		// To undo it takes the owner's agent: it may have closed the gates, and it alone opens them again. Where it is silent, the set goes on,
+		// as soon as one of it can; undone, nobody would look for a successor any more, for the owner's database still answers.
+		if rec.Policy.Failover == Auto && sight.majority(sight.Agents, timing.Silence) {
 			if heirs := rec.successors(); len(heirs) > 0 {
+				if damped(rec, now) {
+					return Order{}
+				}
 				return Order{Candidates: heirs, Why: "the switch used up its budget of " + s.Budget.String() + " in phase " + string(s.Phase) + ", and the agent of the owner " + rec.Owner.String() + " is silent"}
 			}
 		}
@@ -84,9 +88,6 @@ func Watch(rec Record, sight Sight, timing Timing, now int64) Order {
 		return Order{}
 	}
 }
-
-// abortAfter is how long a successor is looked for after the budget of a switch whose owner's agent is silent, until it is undone.
-const abortAfter = 2 * time.Second
 
 // successors are the members of the in-sync set that may take over by themselves.
 func (r *Record) successors() []estate.Life {

@@ -18,15 +18,21 @@ func TestSwitchWhoseOwnersAgentIsSilentIsTakenOverByTheSetOnceItsBudgetIsUsedUp(
 	if got := Watch(rec, silent, DefaultTiming(), 1_000_000); !got.Names(b) || got.Abort {
 		t.Errorf("%+v", got)
 	}
+	for _, later := range []time.Duration{8 * time.Second, time.Hour} { // the set may come back only then, and nobody else can open the gates
+		s := silent
+		s.PhaseFor = later
+		if got := Watch(rec, s, DefaultTiming(), 1_000_000); !got.Names(b) || got.Abort {
+			t.Errorf("after %s: %+v", later, got)
+		}
+	}
 	for name, c := range map[string]struct {
 		change func(*Record, *Sight)
 		abort  bool
 	}{
 		"within the budget":            {func(_ *Record, s *Sight) { s.PhaseFor = 4 * time.Second }, false},
 		"a majority hears the agent":   {func(_ *Record, s *Sight) { s.Agents = []time.Duration{2 * time.Second, 0} }, true},
-		"nobody took over":             {func(_ *Record, s *Sight) { s.PhaseFor = 8 * time.Second }, true},
 		"a person has to confirm":      {func(r *Record, _ *Sight) { r.Policy.Failover = Confirm }, true},
-		"it was switched a moment ago": {func(r *Record, _ *Sight) { r.LastAutomatic = 999_000 }, true},
+		"it was switched a moment ago": {func(r *Record, _ *Sight) { r.LastAutomatic = 999_000 }, false},
 		"the set is empty":             {func(r *Record, _ *Sight) { r.InSync = nil }, true},
 		"no switch is running":         {func(r *Record, _ *Sight) { r.Switch.Phase = Failed }, false},
 	} {

@@ -112,6 +112,10 @@ func (w *world) attend(g *group) {
 		if wait(w.between(2*time.Second, 5*time.Second)) {
 			w.propose(n, g)
 		}
+	case rec.State == unit.Promoting:
+		if wait(w.between(15*time.Second, 25*time.Second)) {
+			w.propose(n, g)
+		}
 	case rec.Switch.Undecided():
 		if !w.quiet && w.chance(w.profile.aborts) {
 			w.personPost(n, g, unit.Transition{Kind: unit.Abort, Person: "bob"})
@@ -203,6 +207,9 @@ func (w *world) propose(n *node, g *group) {
 		if l, ok := rec.Member(m.id); !ok || l.Life != m.agent.self.Life {
 			continue
 		}
+		if rec.State == unit.Promoting && (m.id == rec.Owner.Member || rec.Lossless(m.agent.self.Now())) {
+			continue // it is asked by itself
+		}
 		if best == nil || m.id == rec.Owner.Member || best.id != rec.Owner.Member && m.db.len() > best.db.len() {
 			best = m
 		}
@@ -211,6 +218,9 @@ func (w *world) propose(n *node, g *group) {
 		return
 	}
 	g.truth.proposedAt = best.db.len()
-	loss := &unit.Loss{Transactions: -1, Accounts: -1, Statement: "no loss if the set of store revision " + strconv.FormatInt(rec.Lost.Revision, 10) + " still held; not provable without the lost sites", Source: "the copy"}
+	loss := &unit.Loss{Transactions: -1, Accounts: -1, Statement: "what was acknowledged and has not reached it is lost", Source: "the copy"}
+	if rec.Lost != nil {
+		loss.Statement = "no loss if the set of store revision " + strconv.FormatInt(rec.Lost.Revision, 10) + " still held; not provable without the lost sites"
+	}
 	w.personPost(n, g, unit.Transition{Kind: unit.Propose, Person: "ann", Member: estate.Life{Member: best.id}, Loss: loss, SwitchID: w.switchID("ann"), Mode: unit.Emergency})
 }

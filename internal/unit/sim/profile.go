@@ -25,6 +25,7 @@ const (
 	Aborted   Profile = "aborted"   // planned switches that are undone
 	Late      Profile = "late"      // planned switches while answers come late
 	Links     Profile = "links"     // single links between sites fail
+	Succeed   Profile = "succeed"   // whoever is decided is gone before it opens
 )
 
 type profile struct {
@@ -54,7 +55,7 @@ type profile struct {
 func profileOf(name Profile, w *world) profile {
 	r := w.rng
 	if name == Mixed {
-		all := []Profile{Storm, Storm, Storm, Planned, Copies, Copies, Owners, Owners, Store, Recovery, Isolation, SlowCopy, Calm, Aborted, Late, Links}
+		all := []Profile{Storm, Storm, Storm, Planned, Copies, Copies, Owners, Owners, Store, Recovery, Isolation, SlowCopy, Calm, Aborted, Late, Links, Succeed}
 		name = all[r.IntN(len(all))]
 	}
 	p := profile{
@@ -93,6 +94,7 @@ func (p *profile) choose(name Profile) {
 	switch name {
 	case Storm:
 		all(4)
+		set(0, successorGone) // it has a profile of its own: it needs time
 		p.switches = 30
 	case Calm:
 		set(4, shortPause, backendCrash, cancelCommits, agentCrash, nodeCrash, appCrash, gatewayCrash, lateNet, nodeLag, wallStep)
@@ -137,6 +139,10 @@ func (p *profile) choose(name Profile) {
 	case Links:
 		set(6, cutBoth, cutOneWay, walCut, controlCut)
 		p.switches, p.gap, p.failover, p.minInSync, p.hiccups = 0, 6*time.Second, unit.Auto, 0, 0
+	case Succeed:
+		set(6, successorGone)
+		set(1, copyCrash, nodeLag, shortPause, databaseCrash, agentCrash)
+		p.failover, p.gap, p.length, p.minInSync, p.hiccups = unit.Auto, 20*time.Second, 200*time.Second, 0, 0
 	default:
 	}
 	p.name = name

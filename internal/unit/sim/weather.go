@@ -1,6 +1,10 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"perdure/internal/unit"
+)
 
 // The faults.
 const (
@@ -40,6 +44,7 @@ const (
 	falseDeath
 	deafSite
 	scattered
+	successorGone
 	faults
 )
 
@@ -230,6 +235,8 @@ func (w *world) fault(kind int) {
 		w.lasting(d, func() { x.deaf = max(0, x.deaf-1) })
 	case scattered:
 		w.scatter()
+	case successorGone:
+		w.successorGone()
 	case falseDeath:
 		w.owner(w.anyGroup()).agent.misreads = true
 	case slowStore:
@@ -363,6 +370,41 @@ func (w *world) majorityDown() {
 		n.p.deadSince = w.now + int64(d)
 	}
 	w.lasting(d, func() {})
+}
+
+// successorGone kills an owner's database, and the host of whoever is decided before that opens, for longer than a decision waits;
+// sometimes the former owner's host too, so that people have to decide.
+func (w *world) successorGone() {
+	g := w.anyGroup()
+	before := w.owner(g)
+	own := w.record(g).Ownership
+	w.kill(before.db.p)
+	d := w.between(30*time.Second, 70*time.Second)
+	end := w.now + int64(20*time.Second)
+	var look func()
+	look = func() {
+		rec := w.record(g)
+		if w.quiet || w.now > end || rec.State == unit.Open && rec.Ownership != own {
+			return
+		}
+		if rec.State != unit.Promoting {
+			w.after(20*time.Millisecond, look)
+			return
+		}
+		gone := []*member{w.owner(g)}
+		if w.chance(300) {
+			gone = append(gone, before)
+		}
+		for _, m := range gone {
+			w.tracef("weather", "the host of %s is gone for %s", m.id, d)
+			for _, p := range []*proc{m.db.p, m.agent.p} {
+				p.crash()
+				p.deadSince = w.now + int64(d)
+			}
+		}
+		w.lasting(d, func() {})
+	}
+	look()
 }
 
 // scatter cuts every site off from every other, often for so long that the quorum comes back cold.
