@@ -73,6 +73,8 @@ func Open(unit, conninfo string, o Options) (*Unit, error) {
 	params["application_name"] = cmp.Or(params["application_name"], o.Name)
 	// A client that stops in the middle of an interactive transaction must not hold the fence up.
 	params["idle_in_transaction_session_timeout"] = cmp.Or(params["idle_in_transaction_session_timeout"], "15s")
+	// The warning that a COMMIT stopped waiting has to arrive, whatever the role or the address says.
+	params["client_min_messages"] = "warning"
 	if o.StatementTimeout > 0 {
 		params["statement_timeout"] = fmt.Sprintf("%dms", o.StatementTimeout.Milliseconds())
 	}

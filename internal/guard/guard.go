@@ -80,8 +80,6 @@ from perdure.record r where r.xid >= $1::text::xid8 and r.xid < (select x from u
 	// routing_key, key, hash (hex), accounts, amount (text), recorded_at.
 	RecordsByTransactionSQL = `select xid::text, unit, caller, routing_key, key, encode(hash, 'hex'), accounts, coalesce(amount, 0)::text, recorded_at
 from perdure.record where xid = any ($1::text[]::xid8[]) order by xid`
-	// SettledSQL says whether the key of caller $1, routing key $2, key $3 is recorded here.
-	SettledSQL = `select exists (select from perdure.record where caller = $1 and routing_key = $2 and key = $3)`
 	// QuarantineSQL puts unit $1 into quarantine ($2 true) or takes it out; JudgeSQL writes the verdict $2 ('verified',
 	// 'inconsistent', null) of person or tool $3 on account $1.
 	QuarantineSQL = `select perdure.set_quarantine($1, $2)`

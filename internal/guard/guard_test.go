@@ -100,3 +100,23 @@ func TestClaimOfAMessageEndsWithItsOwnership(t *testing.T) {
 		t.Error("a message that was put off is due at once in the next ownership")
 	}
 }
+
+// A server sends no warning to a session that wants none: then a COMMIT whose wait for the copies was cancelled looks like a success (I3).
+func TestSessionThatHearsNoWarningIsRefused(t *testing.T) {
+	s := pgtest.Start(t, pgtest.Options{})
+	agent := install(t, s)
+	mustExec(t, agent, guard.OpenSQL, []string{"u1"}, 1, "ab12", 1, "u1-a")
+	mustExec(t, agent, "alter role perdure_app set client_min_messages = error")
+	app := s.ConnectAs("perdure_app")
+	for _, first := range []string{"select perdure.enter('u1')", `select perdure.claim(row('u1', 1, 'c', 'r', 'k', '\x01', 'infinity')::perdure.request)`} {
+		if _, err := app.Exec(t.Context(), first); refusedWith(err) != guard.Misused {
+			t.Errorf("%s: %v", first, err)
+		}
+	}
+	findings, err := guard.Verify(t.Context(), agent)
+	if err != nil || len(findings) != 1 || findings[0].Check != "warnings" {
+		t.Errorf("%+v, %v", findings, err)
+	}
+	mustExec(t, app, "set client_min_messages = warning")
+	mustExec(t, app, "select perdure.enter('u1')")
+}

@@ -58,6 +58,14 @@ where c ~* '^synchronous_commit=(off|local|remote_write|false|no|0)$'
 			fix:     "set synchronous_commit = on and reload",
 		},
 		{
+			name: "warnings",
+			sql: `select case when s.setrole = 0 then 'every role' else 'role ' || pg_get_userbyid(s.setrole) end
+from pg_db_role_setting s cross join unnest(s.setconfig) c where c ~* '^client_min_messages=error$'
+union all select 'the server' from pg_settings where name = 'client_min_messages' and setting = 'error' and source in ('configuration file', 'command line')`,
+			problem: "client_min_messages is error for %s: a COMMIT whose wait was cancelled looks like a success; the guard refuses its writes",
+			fix:     "alter role (or database) ... reset client_min_messages, or set it to warning",
+		},
+		{
 			name:    "application-superuser",
 			sql:     `select a.rolname from ` + applications + ` a where a.rolsuper`,
 			problem: "application role %s is a superuser: nothing binds it",

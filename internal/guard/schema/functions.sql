@@ -35,6 +35,9 @@ begin
     raise exception using errcode = 'PD002', message = 'the guard works at isolation level read committed only';
   elsif current_setting('synchronous_commit') not in ('on', 'remote_apply') then
     raise exception using errcode = 'PD002', message = 'synchronous_commit is lowered in this session', hint = 'Set it to on.';
+  elsif current_setting('client_min_messages') = 'error' then
+    raise exception using errcode = 'PD002', message = 'warnings are switched off in this session: a COMMIT whose wait is cancelled would look like a success',
+      hint = 'Set client_min_messages to warning.';
   end if;
   raise exception using errcode = 'PD002', message = 'this transaction wrote or locked rows before the guard',
     hint = 'Make perdure.once (or perdure.enter) the first statement of the transaction.';
@@ -51,7 +54,7 @@ declare
   v_quarantined boolean;
 begin
   if pg_is_in_recovery() or current_setting('transaction_isolation') <> 'read committed'
-     or current_setting('synchronous_commit') not in ('on', 'remote_apply')
+     or current_setting('synchronous_commit') not in ('on', 'remote_apply') or current_setting('client_min_messages') = 'error'
      or (pg_current_xact_id_if_assigned() is not null and coalesce(current_setting('perdure.entered', true), '') = '') then
     perform perdure.misused();
   end if;
@@ -129,7 +132,7 @@ declare
   v_made timestamptz := r.made;
 begin
   if pg_is_in_recovery() or current_setting('transaction_isolation') <> 'read committed'
-     or current_setting('synchronous_commit') not in ('on', 'remote_apply')
+     or current_setting('synchronous_commit') not in ('on', 'remote_apply') or current_setting('client_min_messages') = 'error'
      or pg_current_xact_id_if_assigned() is not null then
     perform perdure.misused();
   end if;
