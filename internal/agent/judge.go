@@ -54,7 +54,7 @@ func (a *Agent) missing(ctx context.Context, body []byte) (any, error) {
 	return wire.MissingAnswer{Tally: a.status.Tally, Newest: newest}, nil
 }
 
-// judge compares the accounts of a quarantined unit with receipts and with the system's own query (I7).
+// judge writes the verdicts on the accounts of a quarantined unit (I7).
 func (a *Agent) judge(ctx context.Context, body []byte) (any, error) {
 	var ask driver.Judgement
 	if err := json.Unmarshal(body, &ask); err != nil {

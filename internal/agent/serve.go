@@ -16,8 +16,8 @@ import (
 	"perdure/internal/wire"
 )
 
-// maxBody bounds what an agent reads of a request or an answer: receipts of a judgement are the largest.
-const maxBody = 16 << 20
+// maxBody bounds what an agent reads of a request or an answer: the accounts of a judgement are the largest.
+const maxBody = 64 << 20
 
 // askBound is the longest a call to another agent may take.
 const askBound = 700 * time.Millisecond

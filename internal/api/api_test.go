@@ -102,7 +102,7 @@ func (c *controls) Accept(_ context.Context, person string, u estate.UnitID, _ w
 
 func (c *controls) Verify(_ context.Context, person string, u estate.UnitID) (wire.VerifyAnswer, error) {
 	c.asked = fmt.Sprintf("verify %s by %s", u, person)
-	return wire.VerifyAnswer{}, nil
+	return wire.VerifyAnswer{Receipts: 7, Source: "gateway c", Lost: 2}, nil
 }
 
 func (c *controls) Release(_ context.Context, person string, u estate.UnitID, _ wire.ReleaseRequest) (wire.SwitchAnswer, error) {
@@ -487,6 +487,11 @@ func TestSwitchesAreCarriedOutInThePersonsName(t *testing.T) {
 	commander.want(200, "POST", "/api/v1/units/u1/accept", wire.AcceptRequest{Switch: "s1"})
 	if n.controls.asked != "accept u1 by the-commander" {
 		t.Fatal(n.controls.asked)
+	}
+	operator.want(403, "POST", "/api/v1/units/u1/verify", nil)
+	commander.want(200, "POST", "/api/v1/units/u1/verify", nil)
+	if events, err := n.store.Events(t.Context(), 0, 1, true, wire.Fresh); err != nil || events[0].What != "quarantine.verify" || events[0].Who != "person:the-commander" || !strings.Contains(string(events[0].Detail), `"lost":2`) {
+		t.Fatalf("%+v, %v", events, err)
 	}
 	commander.want(200, "POST", "/api/v1/estate/confirm-cold", map[string]string{"reason": "I am at c"})
 	if n.controls.confirmed != "the-commander" {

@@ -74,7 +74,17 @@ func (s *Server) verify(ctx context.Context, in *verifyInput) (*body[wire.Verify
 	if err != nil {
 		return nil, err
 	}
-	return answer(c.Verify(ctx, who(ctx).Person, in.Unit))
+	v, err := c.Verify(ctx, who(ctx).Person, in.Unit)
+	if err != nil {
+		return nil, err
+	}
+	err = s.d.Store.Note(ctx, who(ctx).Name, "quarantine.verify", string(in.Unit), map[string]any{
+		"receipts": v.Receipts, "source": v.Source, "lost": v.Lost, "verified": v.Judged.Verified, "inconsistent": v.Judged.Inconsistent,
+	})
+	if err != nil {
+		return nil, errs.New(errs.KindOf(err), "the accounts of %s are judged, but that could not be written down; verify again: %w", in.Unit, err)
+	}
+	return &body[wire.VerifyAnswer]{v}, nil
 }
 
 type releaseInput struct {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"perdure/internal/driver"
 	"perdure/internal/errs"
@@ -113,12 +114,19 @@ func startFake(t *testing.T) *fakeNode {
 	answer("POST /api/v1/units/{unit}/verify", func(*http.Request) any {
 		return wire.VerifyAnswer{
 			Unit: "u1", Receipts: 1200, Source: "gateway c", Millis: 1234,
-			Judged: driver.Judged{Verified: 1998, Inconsistent: 3, Accounts: []string{"acc-7", "acc-9"}, LostTotal: 4},
+			Judged: driver.Judged{Verified: 1998, Inconsistent: 3, Accounts: []string{"acc-7", "acc-9"}}, Lost: 4,
 		}
 	})
 	answer("POST /api/v1/units/{unit}/release", func(*http.Request) any {
 		f.estate.Groups[0].Record.Quarantine = false
 		return wire.SwitchAnswer{Unit: "u1", Group: "u1"}
+	})
+	answer("GET /api/v1/divergences/{group}", func(*http.Request) any {
+		report, _ := json.Marshal(driver.Diverged{From: 1 << 24, Until: 1<<24 + 512, Unkeyed: -1, Transactions: []driver.DivergedTransaction{
+			{Xid: 7, Unit: "u1", Key: "k1", RoutingKey: "acc-1", Accounts: []string{"acc-1", "acc-2"}, Amount: "12.50", At: time.UnixMilli(now).UTC(), Settled: true},
+			{Xid: 8, Unit: "u1", Key: "k2", RoutingKey: "acc-3", Amount: "", At: time.UnixMilli(now).UTC()},
+		}})
+		return []wire.Divergence{{Group: "u1", ID: "u1-a-1.x.4", Reporter: "u1-a", At: now, Report: report}}
 	})
 	answer("GET /api/v1/tokens", func(*http.Request) any {
 		return []wire.Token{

@@ -103,7 +103,7 @@ func (s *session) guardVerifyCommand() *cobra.Command {
 	var target string
 	c := &cobra.Command{
 		Use: "verify", Short: "Check that the guard is installed properly and that every business table is behind it", Args: exactly(),
-		Long: "Check that the guard is installed properly and that every business table is behind it.\nEnds with 3 where there is a finding; a FATAL one forbids the database to own anything.",
+		Long: "Check that the guard is installed properly and that every business table is behind it.\nEnds with 3 where there is a finding; with a FATAL one the database is not adopted, and status shouts it.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return s.onDatabase(cmd.Context(), target, func(ctx context.Context, conn *pgx.Conn) error {
 				findings, err := guard.Verify(ctx, conn)

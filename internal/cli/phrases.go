@@ -142,6 +142,13 @@ const (
 	incarnationBegan
 	quarantineLine
 
+	nothingDiverged
+	divergedLine
+	settledWord
+	nowhereWord
+
+	findingsLine
+
 	phraseCount // how many there are
 )
 
@@ -274,11 +281,16 @@ var phrases = [phraseCount]text{
 	incarnationBegan: {"incarnation %s begins on node %s; start the node, then decide unit by unit: perdure status", "代次 %s 在节点 %s 开始；请启动节点，再逐单元决定：perdure status"},
 	nodeActs:         {"node %s may act", "节点 %s 可以行动"},
 
-	verdictLine:    {"%s: %s accounts verified and open, %s inconsistent; %s receipts compared (%s), %s of them without effect here; took %s", "%s：%s 个账户已核实并开放，%s 个不一致；核对回执 %s 条（%s），其中 %s 条在此无对应交易；用时 %s"},
-	creditOnly:     {"credit only: %s", "仅入金：%s"},
-	askRelease:     {"End the quarantine of %s? Every account is served again, judged or not", "解除 %s 的待核查限制？所有账户将恢复服务，无论是否已核实"},
-	releasedLine:   {"the quarantine of %s has ended", "%s 的待核查限制已解除"},
-	quarantineLine: {"QUARANTINE: accounts of %s are blocked until they are judged: perdure quarantine verify", "待核查限制：%s 的账户在核查之前不可用：perdure quarantine verify"},
+	verdictLine:     {"%s: %s accounts verified and open, %s inconsistent; %s receipts compared (%s), %s of them without effect here; took %s", "%s：%s 个账户已核实并开放，%s 个不一致；核对回执 %s 条（%s），其中 %s 条在此无对应交易；用时 %s"},
+	creditOnly:      {"credit only: %s", "仅入金：%s"},
+	askRelease:      {"End the quarantine of %s? Every account is served again, judged or not", "解除 %s 的待核查限制？所有账户将恢复服务，无论是否已核实"},
+	releasedLine:    {"the quarantine of %s has ended", "%s 的待核查限制已解除"},
+	nothingDiverged: {"no former owner of %s had anything that its successor had not", "%s 的历任属主没有后继者缺少的交易"},
+	divergedLine:    {"%s, listed %s: log %s to %s: %s transactions that the successor had not, %s of them carried out there since under the same key; without a key: %s", "%s，列出于 %s：日志 %s 至 %s：后继者缺少 %s 笔交易，其中 %s 笔此后已按原键在后继者执行；无键交易：%s"},
+	settledWord:     {"settled", "已了结"},
+	nowhereWord:     {"nowhere", "无处生效"},
+	findingsLine:    {"%s: %d findings of its installation: %s (perdure status --json)", "%s：安装检查有 %d 个发现项：%s（perdure status --json）"},
+	quarantineLine:  {"QUARANTINE: accounts of %s are blocked until they are judged: perdure quarantine verify", "待核查限制：%s 的账户在核查之前不可用：perdure quarantine verify"},
 }
 
 // words are the words of the protocol that people read in Chinese.

@@ -42,7 +42,7 @@ the system's own query (field verify of its manifest). It may be repeated; later
 			if s.json {
 				return s.emit(v)
 			}
-			fmt.Fprintln(s.Out, s.say(verdictLine, v.Unit, s.count(v.Judged.Verified), s.count(v.Judged.Inconsistent), s.count(v.Receipts), v.Source, s.count(v.Judged.LostTotal), millis(v.Millis)))
+			fmt.Fprintln(s.Out, s.say(verdictLine, v.Unit, s.count(v.Judged.Verified), s.count(v.Judged.Inconsistent), s.count(v.Receipts), v.Source, s.count(v.Lost), millis(v.Millis)))
 			if a := v.Judged.Accounts; len(a) > 0 {
 				more := ""
 				if len(a) > shownAccounts {

@@ -1,8 +1,12 @@
 package cli_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+
+	"perdure/internal/driver"
+	"perdure/internal/wire"
 )
 
 func TestQuarantineIsShownJudgedAndReleased(t *testing.T) {
@@ -25,5 +29,38 @@ func TestQuarantineIsShownJudgedAndReleased(t *testing.T) {
 	r = run(t.Context(), call{env: f.env(), ask: true, in: "u1\n", args: []string{"quarantine", "release", "u1", "--reason", "repaired"}})
 	if r.code != 0 || f.estate.Groups[0].Record.Quarantine {
 		t.Errorf("exit %d: %s", r.code, r.err)
+	}
+}
+
+func TestDivergenceIsShown(t *testing.T) {
+	f := startFake(t)
+	r := run(t.Context(), call{env: f.env(), args: []string{"divergence", "u1"}})
+	golden(t, "divergence-en.golden", r.out)
+	r = run(t.Context(), call{env: f.env(), args: []string{"divergence", "u1", "--limit", "1"}})
+	if !strings.Contains(r.out, "k1") || strings.Contains(r.out, "k2") || !strings.Contains(r.out, "…") {
+		t.Errorf("with a limit:\n%s", r.out)
+	}
+	if r = run(t.Context(), call{env: f.env(), args: []string{"divergence", "u9"}}); r.code == 0 || !strings.Contains(r.err, `there is no unit "u9"; there are: u1`) {
+		t.Errorf("exit %d: %s", r.code, r.err)
+	}
+}
+
+func TestStatusShoutsWhatIsWrongWithAnInstallation(t *testing.T) {
+	f := startFake(t)
+	for i, m := range f.estate.Members {
+		var state wire.AgentState
+		if err := json.Unmarshal(m.Status, &state); err != nil {
+			t.Fatal(err)
+		}
+		state.Findings = []driver.Finding{{Check: "version", Problem: "it is old", Fix: "upgrade it", Fatal: true}, {Check: "checksums"}, {Check: "checksums"}}
+		f.estate.Members[i].Status, _ = json.Marshal(state)
+		break
+	}
+	r := run(t.Context(), call{env: f.env(), args: []string{"status"}})
+	who := string(f.estate.Members[0].Member)
+	for _, want := range []string{"FATAL " + who + " version: it is old; upgrade it", who + ": 1 findings of its installation: checksums"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("no %q in:\n%s", want, r.out)
+		}
 	}
 }

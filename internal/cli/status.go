@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"perdure/internal/client"
+	"perdure/internal/driver"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/manifest"
@@ -337,9 +339,12 @@ func (v *view) copiesText(r *unit.Record) string {
 	return dash(strings.Join(texts, ", "))
 }
 
-// shout names what must not be overlooked: units in quarantine (I7), and units that go on with an empty in-sync set and lose
-// what they acknowledge if their site is lost (I2).
+// shout names what must not be overlooked: what is wrong with an installation (I17), units in quarantine (I7), and units that go on with
+// an empty in-sync set and lose what they acknowledge if their site is lost (I2).
 func (v *view) shout(w io.Writer) {
+	for _, m := range slices.Sorted(maps.Keys(v.agents)) {
+		v.findings(w, m, v.agents[m].Findings)
+	}
 	for _, g := range v.estate.Groups {
 		r := &g.Record
 		if r.Quarantine {
@@ -354,6 +359,21 @@ func (v *view) shout(w io.Writer) {
 			age, exposed = millis(max(v.estate.Now-a.UnprotectedSince, 0)), v.count(a.Exposed)
 		}
 		fmt.Fprintf(w, "  %s\n", v.paint(red, v.say(unprotectedLine, joinUnits(r.Units), age, exposed)))
+	}
+}
+
+// findings names each fatal finding and counts the others.
+func (v *view) findings(w io.Writer, m estate.MemberID, findings []driver.Finding) {
+	var lesser []string
+	for _, f := range findings {
+		if f.Fatal {
+			fmt.Fprintf(w, "  %s\n", v.paint(red, fmt.Sprintf("%s %s %s: %s; %s", v.say(fatalWord), m, f.Check, f.Problem, f.Fix)))
+		} else if !slices.Contains(lesser, f.Check) {
+			lesser = append(lesser, f.Check)
+		}
+	}
+	if len(lesser) > 0 {
+		fmt.Fprintf(w, "  %s\n", v.paint(yellow, v.say(findingsLine, m, len(lesser), strings.Join(lesser, ", "))))
 	}
 }
 

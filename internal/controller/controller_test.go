@@ -758,16 +758,20 @@ func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
 	receipts := &kept{all: []Kept{
 		{Receipt: driver.Receipt{Key: "k1", Accounts: []string{"x"}}, Ownership: former},
 		{Receipt: driver.Receipt{Key: "of the successor"}, Ownership: now},
-		{Receipt: driver.Receipt{Key: "k2"}}, // nobody knows of which
+		{Receipt: driver.Receipt{Key: "k2", Accounts: []string{"y"}}}, // nobody knows of which
+		{Receipt: driver.Receipt{Key: "k3", Accounts: []string{"y", "z"}}, Ownership: former},
 	}}
 	quarantined := func(r *unit.Record) { r.Quarantine = true }
 	watching(t, quarantined, receipts, func(w *world) {
 		var judged driver.Judgement
+		var compared wire.MissingRequest
 		w.set(func() {
 			w.agents[a] = func(path string, body []byte) (any, error) {
 				switch path {
 				case "/v1/fork":
 					return wire.ForkAnswer{At: time.UnixMilli(50_000), Ownership: now}, nil
+				case "/v1/missing":
+					return wire.MissingAnswer{Missing: []int{1, 2}}, json.Unmarshal(body, &compared)
 				case "/v1/judge":
 					return driver.Judged{Verified: 4, Inconsistent: 1}, json.Unmarshal(body, &judged)
 				}
@@ -775,10 +779,13 @@ func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
 			}
 		})
 		answer, err := w.Verify(w.t.Context(), "ann", u1, "select")
-		if err != nil || answer.Judged.Verified != 4 || answer.Receipts != 2 || answer.Source == "" {
+		if err != nil || answer.Judged.Verified != 4 || answer.Receipts != 3 || answer.Lost != 2 || len(answer.LostShown) != 2 || answer.Source == "" {
 			t.Fatalf("%+v, %v", answer, err)
 		}
-		if len(judged.Receipts) != 2 || judged.Receipts[0].Key != "k1" || judged.Receipts[1].Key != "k2" || judged.By != "ann" || judged.Query != "select" || !receipts.since.Equal(time.UnixMilli(50_000).Add(-clocksApart)) {
+		if k := compared.Keys; len(k) != 3 || k[0].Key != "k1" || k[1].Key != "k2" || k[2].Key != "k3" {
+			t.Errorf("compared were %+v", k)
+		}
+		if !slices.Equal(judged.Touched, []string{"y", "z"}) || judged.By != "ann" || judged.Query != "select" || !receipts.since.Equal(time.UnixMilli(50_000).Add(-clocksApart)) {
 			t.Errorf("%+v from %s on", judged, receipts.since)
 		}
 		receipts.err = errs.New(errs.Unavailable, "no gateway answers")

@@ -23,8 +23,6 @@ const (
 	// clocksApart is how far the clocks of gateways and databases may differ: receipts older than the newest record at the target by
 	// more than that have their records there.
 	clocksApart = 30 * time.Second
-	// compared is how many receipts an agent is asked about at once.
-	compared = 2000
 	// lostMost bounds what is kept of lost receipts to count each of them, and each account, once.
 	lostMost = 1_000_000
 )
@@ -67,6 +65,9 @@ func (c *Controller) estimate(ctx context.Context, rec unit.Record, target unit.
 func state(loss *unit.Loss, rec unit.Record, target unit.Member) estate.MemberID {
 	life := estate.Life{Member: target.ID, N: target.Life}
 	set, owner, revision := rec.InSync, rec.Owner, int64(0)
+	if rec.State == unit.Promoting && rec.Before.Member != "" {
+		set, owner = rec.Heirs, rec.Before
+	}
 	if rec.Lost != nil {
 		set, owner, revision = rec.Lost.InSync, rec.Lost.Owner, rec.Lost.Revision
 	}
@@ -112,24 +113,13 @@ func (l *lostReceipts) tell(loss *unit.Loss, reported time.Time) {
 func (l *lostReceipts) compare(ctx context.Context, u estate.UnitID, newest time.Time) string {
 	since := surelyThere(newest)
 	before, until := l.transactions, time.Time{}
-	var batch []Kept
-	ask := func() error {
-		err := l.ask(ctx, batch)
-		batch = batch[:0]
-		return err
-	}
-	source, err := l.controller.receipts.Since(ctx, u, since, func(k Kept) error {
+	counts := func(k Kept) bool {
 		if k.At.After(until) {
 			until = k.At
 		}
-		if batch = append(batch, k); len(batch) == compared {
-			return ask()
-		}
-		return nil
-	})
-	if err == nil {
-		err = ask()
+		return true
 	}
+	source, err := l.controller.lacking(ctx, u, l.target, since, counts, l.count)
 	l.units++
 	l.complete = err == nil && (l.complete || l.units == 1)
 	if until.After(l.newest) {
@@ -160,40 +150,23 @@ func surelyThere(newest time.Time) time.Time {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-// ask counts those of a batch that the target does not have.
-func (l *lostReceipts) ask(ctx context.Context, batch []Kept) error {
-	if len(batch) == 0 {
+// count takes one of them up.
+func (l *lostReceipts) count(k Kept) error {
+	id := l.hash(k.Caller, k.RoutingKey, k.Key)
+	if l.keys[id] {
 		return nil
 	}
-	request := wire.MissingRequest{Keys: make([]driver.Key, 0, len(batch))}
-	for _, k := range batch {
-		request.Keys = append(request.Keys, driver.Key{Caller: k.Caller, RoutingKey: k.RoutingKey, Key: k.Key})
+	if len(l.keys) == lostMost {
+		return errs.New(errs.Refused, "more than %d are lost", lostMost)
 	}
-	answer, err := ask[wire.MissingAnswer](ctx, l.controller.opts.Client, http.MethodPost, l.target, "/v1/missing", request)
-	if err != nil {
-		return err
+	l.keys[id] = true
+	l.transactions++
+	if v, ok := new(big.Rat).SetString(k.Amount); ok {
+		l.amount.Add(&l.amount, v)
 	}
-	for _, i := range answer.Missing {
-		if i < 0 || i >= len(batch) {
-			return errs.New(errs.Internal, "the agent of %s answers for receipt %d of %d", l.target.ID, i, len(batch))
-		}
-		k := batch[i]
-		id := l.hash(k.Caller, k.RoutingKey, k.Key)
-		if l.keys[id] {
-			continue
-		}
-		if len(l.keys) == lostMost {
-			return errs.New(errs.Refused, "more than %d are lost", lostMost)
-		}
-		l.keys[id] = true
-		l.transactions++
-		if v, ok := new(big.Rat).SetString(k.Amount); ok {
-			l.amount.Add(&l.amount, v)
-		}
-		for _, a := range k.Accounts {
-			if len(l.accounts) < lostMost {
-				l.accounts[l.hash(a)] = true
-			}
+	for _, a := range k.Accounts {
+		if len(l.accounts) < lostMost {
+			l.accounts[l.hash(a)] = true
 		}
 	}
 	return nil

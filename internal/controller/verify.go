@@ -2,7 +2,9 @@ package controller
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"perdure/internal/driver"
@@ -12,8 +14,14 @@ import (
 	"perdure/internal/wire"
 )
 
-// judgeBound is the longest a judgement of all accounts of a unit may take.
-const judgeBound = 3 * time.Minute
+const (
+	// judgeBound is the longest a judgement of all accounts of a unit may take.
+	judgeBound = 3 * time.Minute
+	// touchedMost is how many accounts of lost writes an agent is told of; it reads 64 MiB at once.
+	touchedMost = 500_000
+	// shownMost bounds the list of lost receipts in an answer.
+	shownMost = 1000
+)
 
 // Verify judges the accounts of a quarantined unit by receipts kept outside the lost site and by the system's own query (I7).
 // It may be repeated; later verdicts replace earlier ones.
@@ -40,19 +48,32 @@ func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID
 	if err != nil {
 		return answer, err
 	}
-	var kept []driver.Receipt
-	source, err := c.receipts.Since(ctx, id, surelyThere(fork.At), func(k Kept) error {
-		if k.Ownership.Less(fork.Ownership) {
-			kept = append(kept, k.Receipt)
+	counts := func(k Kept) bool {
+		old := k.Ownership.Less(fork.Ownership)
+		if old {
+			answer.Receipts++
+		}
+		return old
+	}
+	touched := map[string]bool{}
+	answer.Source, err = c.lacking(ctx, id, owner, surelyThere(fork.At), counts, func(k Kept) error {
+		answer.Lost++
+		if len(answer.LostShown) < shownMost {
+			answer.LostShown = append(answer.LostShown, k.Receipt)
+		}
+		for _, a := range k.Accounts {
+			touched[a] = true
+		}
+		if len(touched) > touchedMost {
+			return errs.New(errs.Refused, "acknowledged writes without effect touched more than %d accounts: compare the books by hand, then release the unit", touchedMost)
 		}
 		return nil
 	})
 	if err != nil {
-		return answer, errs.New(errs.Unavailable, "cannot verify %s: no receipts outside the lost site can be read, so no account can be cleared: %w", id, err)
+		return answer, errs.New(errs.Unavailable, "cannot verify %s: its receipts could not all be compared, so no account can be cleared: %w", id, err)
 	}
-	answer.Source, answer.Receipts = source, int64(len(kept))
 	answer.Judged, err = ask[driver.Judged](ctx, c.opts.Client, http.MethodPost, owner, "/v1/judge",
-		driver.Judgement{Unit: id, Query: query, Receipts: kept, By: person})
+		driver.Judgement{Unit: id, Query: query, Touched: slices.Sorted(maps.Keys(touched)), By: person})
 	answer.Millis = time.Since(began).Milliseconds()
 	return answer, err
 }

@@ -127,9 +127,9 @@ type Judgement struct {
 	// Query gives every account of the unit and whether its own books agree: (account text, consistent boolean).
 	// It runs read-only, as the application's role.
 	Query string `json:"query"`
-	// Receipts are acknowledgements kept outside the lost site: a key that is not recorded makes its accounts inconsistent.
-	Receipts []Receipt `json:"receipts"`
-	By       string    `json:"by"`
+	// Touched are the accounts of acknowledged writes whose effect is not there: inconsistent, whatever their books say.
+	Touched []string `json:"touched"`
+	By      string   `json:"by"`
 }
 
 // Receipt is one acknowledged write as a gateway kept it.
@@ -152,11 +152,8 @@ type Key struct {
 type Judged struct {
 	Verified     int64 `json:"verified"`
 	Inconsistent int64 `json:"inconsistent"`
-	// Lost are the receipts whose effect is not here; Accounts those that were found inconsistent, at most 1,000 of each.
-	Lost     []Receipt `json:"lost"`
-	Accounts []string  `json:"accounts"`
-	// LostTotal counts all of them.
-	LostTotal int64 `json:"lostTotal"`
+	// Accounts are those that were found inconsistent, at most 1,000.
+	Accounts []string `json:"accounts"`
 }
 
 // Finding is one failed installation check (I17).
@@ -164,7 +161,8 @@ type Finding struct {
 	Check   string `json:"check"`
 	Problem string `json:"problem"`
 	Fix     string `json:"fix"`
-	Fatal   bool   `json:"fatal"` // the member must not own anything until it is mended
+	// Fatal: nothing is created or adopted with it. What runs already goes on, and status shouts it: closing a bank is worse.
+	Fatal bool `json:"fatal"`
 }
 
 // Database is one database directory and the server on it. Only one agent holds it at a time (flock, I15).

@@ -71,10 +71,13 @@ type AcceptRequest struct {
 type VerifyAnswer struct {
 	Unit   estate.UnitID `json:"unit"`
 	Judged driver.Judged `json:"judged"`
-	// Receipts is how many acknowledgements were compared, Source where they were kept.
-	Receipts int64  `json:"receipts"`
-	Source   string `json:"source"`
-	Millis   int64  `json:"millis"`
+	// Receipts is how many acknowledgements were compared, Source where they were kept; Lost how many have no effect at the owner, LostShown
+	// at most 1,000 of these.
+	Receipts  int64            `json:"receipts"`
+	Source    string           `json:"source"`
+	Lost      int64            `json:"lost"`
+	LostShown []driver.Receipt `json:"lostShown,omitempty"`
+	Millis    int64            `json:"millis"`
 }
 
 // ReleaseRequest ends a quarantine.

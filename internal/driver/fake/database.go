@@ -446,7 +446,7 @@ func (db *Database) Quarantine(ctx context.Context, _ []estate.UnitID, _ bool) e
 	return d.answers(ctx)
 }
 
-// Judge finds the accounts of receipts that are not recorded inconsistent, and all others verified. It runs no query.
+// Judge finds the accounts that are touched inconsistent, and all others verified. It runs no query.
 func (db *Database) Judge(ctx context.Context, j driver.Judgement) (driver.Judged, error) {
 	d, done := db.lock()
 	defer done()
@@ -458,14 +458,8 @@ func (db *Database) Judge(ctx context.Context, j driver.Judgement) (driver.Judge
 	}
 	var out driver.Judged
 	bad := map[string]bool{}
-	for _, r := range j.Receipts {
-		if !slices.ContainsFunc(d.log, func(e entry) bool { return e.key == r.Key }) {
-			out.LostTotal++
-			out.Lost = append(out.Lost, r)
-			for _, a := range r.Accounts {
-				bad[a] = true
-			}
-		}
+	for _, a := range j.Touched {
+		bad[a] = true
 	}
 	for _, e := range d.log {
 		switch account := "of-" + e.key; {

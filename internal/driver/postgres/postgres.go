@@ -277,7 +277,8 @@ func findBinaries(dir string) (string, error) {
 	}
 	best, version := "", -1
 	for _, f := range found {
-		if n, err := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(f)))); err == nil && n > version {
+		n, err := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(f))))
+		if err == nil && (n == proven || n > version && version != proven) {
 			best, version = filepath.Dir(f), n
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // judgeTimeout bounds the system's own query over all accounts.
 const judgeTimeout = "120s"
 
-// shownMost bounds the lists in an outcome.
+// shownMost bounds the list in an outcome.
 const shownMost = 1000
 
 // Quarantine puts units under judgement, or takes them out.
@@ -43,7 +43,7 @@ func (d *Database) Retain(ctx context.Context, units []estate.UnitID, retention 
 	})
 }
 
-// Judge compares accounts with receipts and with the system's own query, then writes all verdicts in one transaction.
+// Judge runs the system's own query, then writes all verdicts in one transaction.
 func (d *Database) Judge(ctx context.Context, j driver.Judgement) (driver.Judged, error) {
 	var out driver.Judged
 	if j.Query == "" {
@@ -51,21 +51,8 @@ func (d *Database) Judge(ctx context.Context, j driver.Judgement) (driver.Judged
 	}
 	err := d.session("tally").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		bad := map[string]bool{}
-		for _, r := range j.Receipts {
-			var there bool
-			if err := conn.QueryRow(ctx, guard.SettledSQL, r.Caller, r.RoutingKey, r.Key).Scan(&there); err != nil {
-				return failed(err, "cannot compare receipts of %s", j.Unit)
-			}
-			if there {
-				continue
-			}
-			out.LostTotal++
-			if len(out.Lost) < shownMost {
-				out.Lost = append(out.Lost, r)
-			}
-			for _, a := range r.Accounts {
-				bad[a] = true
-			}
+		for _, a := range j.Touched {
+			bad[a] = true
 		}
 		all, err := accounts(ctx, conn, j.Query, bad)
 		if err != nil {
