@@ -349,6 +349,46 @@ func TestKeyOutsideTheRetentionIsRefusedAndNotExecuted(t *testing.T) {
 		t.Errorf("purged %d, %v", n, err)
 	}
 	c.want(c.post("function", fresh, "pay"), 201, "replayed", fresh, 1)
+	// A longer retention brings no records back: what the former one had given up stays refused.
+	c.exec("select perdure.set_retention('u1', interval '1 day')")
+	c.want(c.post("function", old, "pay"), 422, "", old, 0)
+	c.exec("select perdure.set_retention('u1', interval '1 day')") // said again, nothing is forgotten
+	c.want(c.post("function", old, "pay"), 422, "", old, 0)
+	kept := at(time.Now().Add(-30 * time.Minute))
+	c.want(c.post("function", kept, "pay"), 201, "committed", kept, 1)
+}
+
+// A key outside the retention whose record is still there gets its answer; a purge that runs at the same moment does not make it new.
+func TestPurgeWaitsForTheRepetitionOfAnOldKey(t *testing.T) {
+	c := newCounter(t, nil)
+	old := fmt.Sprintf("%012x", time.Now().Add(-30*time.Minute).UnixMilli())
+	old = old[:8] + "-" + old[8:] + "-7abc-8abc-0123456789ab"
+	c.want(c.post("function", old, "pay"), 201, "committed", old, 1)
+	c.exec("select perdure.set_retention('u1', interval '1 minute')")
+	c.exec("update perdure.record set recorded_at = recorded_at - interval '2 hours'")
+	conn := c.server.ConnectAs("perdure_app")
+	if _, err := conn.Exec(t.Context(), "begin; select perdure.claim(row('u1', 7, 'anonymous', 'acc-1', '"+old+"', '\\x01', null)::perdure.request)"); err != nil {
+		t.Fatal(err)
+	}
+	purged := make(chan error, 1)
+	go func() {
+		_, err := c.unit.Purge(t.Context(), 100)
+		purged <- err
+	}()
+	c.server.Await("the purge waits", func(ctx context.Context) error {
+		var waits bool
+		if err := c.agent.QueryRow(ctx, "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query like '%purge%')").Scan(&waits); err != nil || waits {
+			return err
+		}
+		return errors.New("it does not")
+	})
+	if _, err := conn.Exec(t.Context(), "rollback"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-purged; err != nil {
+		t.Fatal(err)
+	}
+	c.want(c.post("function", old, "pay"), 422, "", old, 1)
 }
 
 // stalled makes every commit wait for a copy that there is not, as when the in-sync copy has just died.

@@ -128,7 +128,7 @@ declare
   v_free boolean;
   v_ownership text;
   v_quarantined boolean;
-  v_retention interval;
+  v_from timestamptz;
   v_made timestamptz := r.made;
 begin
   if pg_is_in_recovery() or current_setting('transaction_isolation') <> 'read committed'
@@ -138,7 +138,7 @@ begin
   end if;
   v_done := pg_advisory_xact_lock_shared(hashtextextended('perdure:' || r.unit, 0));
   v_free := pg_try_advisory_xact_lock(hashtextextended(r.key, hashtextextended(r.routing_key, hashtextextended(r.caller, 1))));
-  select g.ownership, g.quarantined, g.retention into v_ownership, v_quarantined, v_retention
+  select g.ownership, g.quarantined, greatest(now() - g.retention, g.keys_from) into v_ownership, v_quarantined, v_from
     from perdure.gate g where g.unit = r.unit and g.open and g.started = pg_postmaster_start_time();
   if v_ownership is null then
     raise exception using errcode = 'PD001', message = format('not the owner: unit %s is closed here', r.unit);
@@ -149,10 +149,11 @@ begin
   if v_made is null then
     v_made := perdure.key_time(r.key);
   end if;
-  if v_made < now() - v_retention or v_made > now() + interval '1 hour' and isfinite(v_made) then
-    if not exists (select from perdure.record k where k.caller = r.caller and k.routing_key = r.routing_key and k.key = r.key) then
+  if v_made < v_from or v_made > now() + interval '1 hour' and isfinite(v_made) then
+    -- Its record is locked, so that no purge removes it before settle has found it.
+    if not exists (select from perdure.record k where k.caller = r.caller and k.routing_key = r.routing_key and k.key = r.key for key share) then
       raise exception using errcode = 'PD004', detail = v_ownership,
-        message = format('the key was made at %s, outside the retention of %s', v_made, v_retention),
+        message = format('the key was made at %s: keys are kept from %s on', v_made, v_from),
         hint = 'Find out whether the request had its effect before it is sent with a new key.';
     end if;
   end if;
@@ -407,10 +408,10 @@ begin
     insert into perdure.policy (unit) values (v_unit) on conflict (unit) do nothing;
     select * into v_policy from perdure.policy p where p.unit = v_unit;
     insert into perdure.gate values (v_unit, p_incarnation, p_incarnation_id, p_epoch, v_ownership, p_member, pg_postmaster_start_time(), true,
-        perdure.lease_of(v_unit), v_policy.quarantined, v_policy.retention)
+        perdure.lease_of(v_unit), v_policy.quarantined, v_policy.retention, v_policy.keys_from)
       on conflict (unit) do update set incarnation = excluded.incarnation, incarnation_id = excluded.incarnation_id, epoch = excluded.epoch,
         ownership = excluded.ownership, member = excluded.member, started = excluded.started, open = true, lease = excluded.lease,
-        quarantined = excluded.quarantined, retention = excluded.retention;
+        quarantined = excluded.quarantined, retention = excluded.retention, keys_from = excluded.keys_from;
   end loop;
 end $$;
 
@@ -489,12 +490,18 @@ begin
   return v_says;
 end $$;
 
--- set_retention and set_quarantine decide about a unit: kept in the logged policy, copied to the gate, in force at once.
+-- set_retention and set_quarantine decide about a unit: kept in the logged policy, copied to the gate, in force at once. A longer
+-- retention begins where the former one ends now: the records before are gone, and so keys from before must not be executed again (I5).
 create or replace function perdure.set_retention(p_unit text, p_retention interval) returns void
 language plpgsql volatile as $$
+declare
+  v_from timestamptz;
 begin
-  insert into perdure.policy (unit, retention) values (p_unit, p_retention) on conflict (unit) do update set retention = excluded.retention;
-  update perdure.gate g set retention = p_retention where g.unit = p_unit;
+  insert into perdure.policy as p (unit, retention) values (p_unit, p_retention)
+    on conflict (unit) do update set retention = excluded.retention,
+      keys_from = case when excluded.retention > p.retention then greatest(p.keys_from, now() - p.retention) else p.keys_from end
+    returning keys_from into v_from;
+  update perdure.gate g set retention = p_retention, keys_from = v_from where g.unit = p_unit;
 end $$;
 
 create or replace function perdure.set_quarantine(p_unit text, p_on boolean) returns void
