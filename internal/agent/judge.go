@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"perdure/internal/driver"
 	"perdure/internal/errs"
@@ -30,6 +31,9 @@ func (a *Agent) fork(ctx context.Context, _ []byte) (any, error) {
 	answer := wire.ForkAnswer{Ownership: rec.Ownership}
 	if until := rec.UntilLoss(); until != nil {
 		answer.At, err = a.db.Newest(ctx, until)
+	}
+	if r := rec.Policy.Retention; r > 0 {
+		answer.Kept = time.Now().Add(-r)
 	}
 	return answer, err
 }

@@ -1,17 +1,12 @@
 package app
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
-	"net/http"
-	"net/url"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,11 +19,9 @@ import (
 	"perdure/internal/api"
 	"perdure/internal/client"
 	"perdure/internal/controller"
-	"perdure/internal/driver"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/etcdnode"
-	"perdure/internal/gateway"
 	"perdure/internal/manifest"
 	"perdure/internal/store"
 	"perdure/internal/unit"
@@ -345,80 +338,6 @@ func (p *peers) Silences(ctx context.Context, group estate.GroupID) []wire.Silen
 	}
 	wg.Wait()
 	return found
-}
-
-// receipts asks the gateways that still answer for what they and the lost ones acknowledged.
-type receipts struct {
-	client   *http.Client
-	gateways []Peer
-}
-
-// Since hands the receipts on.
-func (r receipts) Since(ctx context.Context, u estate.UnitID, at time.Time, on func(controller.Kept) error) (string, error) {
-	query := url.Values{"unit": {string(u)}}
-	if !at.IsZero() {
-		query.Set("since", strconv.FormatInt(at.UnixMilli(), 10))
-	}
-	return r.read(ctx, query, func(e gateway.Entry) error { return on(receipt(e)) })
-}
-
-// receipt is an entry of a ledger as the controller takes it.
-func receipt(e gateway.Entry) controller.Kept {
-	ownership, err := estate.ParseOwnership(e.Ownership)
-	if err != nil {
-		ownership = estate.Ownership{} // older than any: it is compared rather than left out
-	}
-	return controller.Kept{
-		Receipt:   driver.Receipt{Caller: e.Caller, RoutingKey: e.RoutingKey, Key: e.Key, Accounts: e.Receipt.Accounts, Amount: e.Receipt.Amount},
-		Ownership: ownership, At: time.UnixMilli(e.At),
-	}
-}
-
-// read takes the first gateway that answers: each keeps copies of the others' receipts.
-func (r receipts) read(ctx context.Context, query url.Values, on func(gateway.Entry) error) (string, error) {
-	err := errs.New(errs.Unavailable, "no gateway is configured")
-	for _, g := range r.gateways {
-		answer, gerr := r.open(ctx, g, query)
-		if gerr != nil {
-			err = errs.New(errs.Unavailable, "gateway %s: %w", g.Name, gerr)
-			continue
-		}
-		gerr = readLines(answer.Body, on)
-		_ = answer.Body.Close()
-		return "receipts kept at gateway " + g.Name, gerr
-	}
-	return "", err
-}
-
-func (r receipts) open(ctx context.Context, g Peer, query url.Values) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL+"/ledger?"+query.Encode(), nil)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := r.client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	if answer.StatusCode != http.StatusOK {
-		_ = answer.Body.Close()
-		return nil, errs.New(errs.Unavailable, "it answers %s", answer.Status)
-	}
-	return answer, nil
-}
-
-func readLines(body io.Reader, on func(gateway.Entry) error) error {
-	lines := bufio.NewScanner(body)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var e gateway.Entry
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			return errs.New(errs.Internal, "a receipt cannot be read: %w", err)
-		}
-		if err := on(e); err != nil {
-			return err
-		}
-	}
-	return lines.Err()
 }
 
 // switcher is the controller with what it needs of the manifest.

@@ -41,7 +41,17 @@ type Peers interface {
 // Receipts are the acknowledgements that gateways outside a lost site have kept.
 type Receipts interface {
 	// Since hands on the receipts of a unit that were kept at or after the time, in no order, until on fails, and says where they were kept.
-	Since(ctx context.Context, unit estate.UnitID, at time.Time, on func(Kept) error) (string, error)
+	Since(ctx context.Context, unit estate.UnitID, at time.Time, on func(Kept) error) (Sources, error)
+}
+
+// Sources says where receipts were kept, and what is not among them.
+type Sources struct {
+	// Said is that in words.
+	Said string
+	// From is from when on every gateway's receipts are there; older ones are left out of the newest ledger's beginning.
+	From time.Time
+	// Missing are gateways that do not answer and of whose receipts nobody has a copy.
+	Missing []string
 }
 
 // Kept is a receipt with the time at which it was kept, by the clock of its gateway.

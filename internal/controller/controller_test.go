@@ -573,16 +573,23 @@ type kept struct {
 	all   []Kept
 	err   error
 	since time.Time // what was asked for
+
+	from    time.Time // what is said of the sources
+	missing []string
 }
 
-func (k *kept) Since(_ context.Context, _ estate.UnitID, at time.Time, on func(Kept) error) (string, error) {
+func (k *kept) Since(_ context.Context, _ estate.UnitID, at time.Time, on func(Kept) error) (Sources, error) {
 	k.since = at
 	for _, r := range k.all {
 		if err := on(r); err != nil {
-			return "receipts kept at gateway c", err
+			return k.sources(), err
 		}
 	}
-	return "receipts kept at gateway c", k.err
+	return k.sources(), k.err
+}
+
+func (k *kept) sources() Sources {
+	return Sources{Said: "receipts kept at gateway c", From: k.from, Missing: k.missing}
 }
 
 // add keeps receipts of 10.00 each between an account of their own and a common one, as acknowledged at the time.
@@ -764,12 +771,13 @@ func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
 	quarantined := func(r *unit.Record) { r.Quarantine = true }
 	watching(t, quarantined, receipts, func(w *world) {
 		var judged driver.Judgement
+		var recorded time.Time // from when on records are kept
 		var compared wire.MissingRequest
 		w.set(func() {
 			w.agents[a] = func(path string, body []byte) (any, error) {
 				switch path {
 				case "/v1/fork":
-					return wire.ForkAnswer{At: time.UnixMilli(50_000), Ownership: now}, nil
+					return wire.ForkAnswer{At: time.UnixMilli(50_000), Ownership: now, Kept: recorded}, nil
 				case "/v1/missing":
 					return wire.MissingAnswer{Missing: []int{1, 2}}, json.Unmarshal(body, &compared)
 				case "/v1/judge":
@@ -787,6 +795,23 @@ func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
 		}
 		if !slices.Equal(judged.Touched, []string{"y", "z"}) || judged.By != "ann" || judged.Query != "select" || !receipts.since.Equal(time.UnixMilli(50_000).Add(-clocksApart)) {
 			t.Errorf("%+v from %s on", judged, receipts.since)
+		}
+		w.set(func() { recorded = time.UnixMilli(45_000) })
+		if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); err != nil || !receipts.since.Equal(recorded) {
+			t.Errorf("receipts from %s on, %v", receipts.since, err)
+		}
+		for why, change := range map[string]func(*kept){
+			"nobody has a copy":  func(k *kept) { k.missing = []string{"a"} },
+			"receipts are whole": func(k *kept) { k.from = time.UnixMilli(50_001) },
+			"no receipt from":    func(k *kept) { k.all = k.all[1:2] },
+			"could not all be":   func(k *kept) { k.err = errs.New(errs.Unavailable, "no gateway answers") },
+		} {
+			was := *receipts
+			change(receipts)
+			if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); errs.KindOf(err) != errs.Unavailable || !strings.Contains(err.Error(), why) {
+				t.Errorf("accounts are cleared although %s…: %v", why, err)
+			}
+			*receipts = was
 		}
 		receipts.err = errs.New(errs.Unavailable, "no gateway answers")
 		if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); errs.KindOf(err) != errs.Unavailable {

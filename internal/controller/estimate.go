@@ -46,6 +46,9 @@ func (c *Controller) estimate(ctx context.Context, rec unit.Record, target unit.
 	}
 	if c.receipts != nil {
 		l := &lostReceipts{controller: c, target: target, keys: map[uint64]bool{}, accounts: map[uint64]bool{}, seed: maphash.MakeSeed()}
+		if r := rec.Policy.Retention; r > 0 {
+			l.oldest = time.Now().Add(-r)
+		}
 		for _, u := range rec.Units {
 			sources = append(sources, l.compare(ctx, u, answer.Newest))
 		}
@@ -89,6 +92,7 @@ type lostReceipts struct {
 	controller *Controller
 	target     unit.Member
 	seed       maphash.Seed
+	oldest     time.Time // the records of what is older than the retention may be gone
 
 	keys, accounts map[uint64]bool
 	transactions   int64
@@ -111,7 +115,7 @@ func (l *lostReceipts) tell(loss *unit.Loss, reported time.Time) {
 
 // compare asks the target for every receipt of the unit that may be newer than what it has, and says what came of it.
 func (l *lostReceipts) compare(ctx context.Context, u estate.UnitID, newest time.Time) string {
-	since := surelyThere(newest)
+	since := later(surelyThere(newest), l.oldest)
 	before, until := l.transactions, time.Time{}
 	counts := func(k Kept) bool {
 		if k.At.After(until) {
@@ -119,9 +123,11 @@ func (l *lostReceipts) compare(ctx context.Context, u estate.UnitID, newest time
 		}
 		return true
 	}
-	source, err := l.controller.lacking(ctx, u, l.target, since, counts, l.count)
+	sources, err := l.controller.lacking(ctx, u, l.target, since, counts, l.count)
 	l.units++
-	l.complete = err == nil && (l.complete || l.units == 1)
+	whole := len(sources.Missing) == 0 && (newest.IsZero() || !sources.From.After(newest))
+	l.complete = err == nil && whole && (l.complete || l.units == 1)
+	source := sources.Said
 	if until.After(l.newest) {
 		l.newest = until
 	}
@@ -146,6 +152,13 @@ func surelyThere(newest time.Time) time.Time {
 		return newest
 	}
 	return newest.Add(-clocksApart)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

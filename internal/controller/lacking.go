@@ -17,7 +17,7 @@ const compared = 2000
 
 // lacking compares the receipts of the unit that gateways kept since the time, zero: all, with the records of the member, and hands on those
 // that counts lets pass and the member has no record of. It says where they were kept.
-func (c *Controller) lacking(ctx context.Context, u estate.UnitID, of unit.Member, since time.Time, counts func(Kept) bool, on func(Kept) error) (string, error) {
+func (c *Controller) lacking(ctx context.Context, u estate.UnitID, of unit.Member, since time.Time, counts func(Kept) bool, on func(Kept) error) (Sources, error) {
 	batch := make([]Kept, 0, compared)
 	compare := func() error {
 		missing, err := c.missing(ctx, of, batch)
@@ -29,7 +29,7 @@ func (c *Controller) lacking(ctx context.Context, u estate.UnitID, of unit.Membe
 		batch = batch[:0]
 		return err
 	}
-	source, err := c.receipts.Since(ctx, u, since, func(k Kept) error {
+	sources, err := c.receipts.Since(ctx, u, since, func(k Kept) error {
 		if !counts(k) {
 			return nil
 		}
@@ -41,7 +41,7 @@ func (c *Controller) lacking(ctx context.Context, u estate.UnitID, of unit.Membe
 	if err == nil {
 		err = compare()
 	}
-	return source, err
+	return sources, err
 }
 
 // missing gives the indexes of those receipts that the member has no record of.

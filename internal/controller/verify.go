@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"perdure/internal/driver"
@@ -56,7 +57,7 @@ func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID
 		return old
 	}
 	touched := map[string]bool{}
-	answer.Source, err = c.lacking(ctx, id, owner, surelyThere(fork.At), counts, func(k Kept) error {
+	sources, err := c.lacking(ctx, id, owner, later(surelyThere(fork.At), fork.Kept), counts, func(k Kept) error {
 		answer.Lost++
 		if len(answer.LostShown) < shownMost {
 			answer.LostShown = append(answer.LostShown, k.Receipt)
@@ -71,6 +72,15 @@ func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID
 	})
 	if err != nil {
 		return answer, errs.New(errs.Unavailable, "cannot verify %s: its receipts could not all be compared, so no account can be cleared: %w", id, err)
+	}
+	answer.Source = sources.Said
+	switch {
+	case len(sources.Missing) > 0:
+		return answer, errs.New(errs.Unavailable, "cannot verify %s: gateway %s does not answer and nobody has a copy of its receipts, so no account can be cleared; release it by your own word", id, strings.Join(sources.Missing, ", "))
+	case !fork.At.IsZero() && sources.From.After(fork.At):
+		return answer, errs.New(errs.Unavailable, "cannot verify %s: receipts are whole from %s on only, and count from %s on (%s); release it by your own word", id, stamp(sources.From), stamp(fork.At), sources.Said)
+	case answer.Receipts == 0:
+		return answer, errs.New(errs.Unavailable, "cannot verify %s: no receipt from before the loss is kept (%s), which proves nothing; release it by your own word", id, sources.Said)
 	}
 	answer.Judged, err = ask[driver.Judged](ctx, c.opts.Client, http.MethodPost, owner, "/v1/judge",
 		driver.Judgement{Unit: id, Query: query, Touched: slices.Sorted(maps.Keys(touched)), By: person})

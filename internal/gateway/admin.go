@@ -29,6 +29,7 @@ func (g *Gateway) adminHandler() http.Handler {
 		{"GET /table", readers, g.serveTable},
 		{"GET /input", []string{"gateway"}, g.lend},
 		{"GET /ledger", readers, g.serveLedger},
+		{"GET /ledgers", readers, g.serveLedgerEnds},
 		{"GET /ledger/{from}", []string{"gateway"}, g.serveLedgerPosition},
 		{"POST /ledger/{from}", []string{"gateway"}, g.takeLedger},
 	}

@@ -94,7 +94,12 @@ func openLedger(dir, name string, o LedgerOptions) (*ledger, error) {
 		l.num = files[len(files)-1]
 	}
 	// A new run begins a new file: the last line of the old one may be torn.
-	return l, l.begin()
+	if err := l.begin(); err != nil || len(files) > 0 {
+		return l, err
+	}
+	// The first line of all says when the ledger began, so that its copies say so too before anything was acknowledged.
+	l.buf = fmt.Appendf(l.buf, `{"at":%d}`+"\n", l.num)
+	return l, l.flush()
 }
 
 // begin opens a new file. Its number is the time, so that it is later than all before it even where those were deleted.
@@ -335,7 +340,7 @@ func (l *ledger) each(f ledgerFilter, do func(*Entry) error) error {
 					break
 				}
 				var e Entry
-				if json.Unmarshal(b[:end], &e) == nil && f.passes(&e) {
+				if json.Unmarshal(b[:end], &e) == nil && e.Key != "" && f.passes(&e) {
 					e.From = name
 					if err := do(&e); err != nil {
 						return err
@@ -346,6 +351,43 @@ func (l *ledger) each(f ledgerFilter, do func(*Entry) error) error {
 		}
 	}
 	return nil
+}
+
+// LedgerEnd says how much of a gateway's ledger is held somewhere.
+type LedgerEnd struct {
+	// From is the gateway whose ledger it is.
+	From string `json:"from"`
+	// Begins is from when on it has every entry, Grown when it last grew, by the clock of whoever holds it; Unix milliseconds.
+	Begins int64 `json:"begins"`
+	Grown  int64 `json:"grown"`
+	// File and Offset are its end. Copies are the same byte for byte: the one that ends last has the most.
+	File   uint64 `json:"file"`
+	Offset int64  `json:"offset"`
+}
+
+// ends lists the ledgers that are held here; those without a line are left out.
+func (l *ledger) ends() ([]LedgerEnd, error) {
+	names, err := l.gateways()
+	if err != nil {
+		return nil, err
+	}
+	var ends []LedgerEnd
+	for _, name := range names {
+		files, err := ledgerFiles(filepath.Join(l.dir, name))
+		if err != nil {
+			return nil, err
+		}
+		if len(files) == 0 {
+			continue
+		}
+		last := files[len(files)-1]
+		st, err := os.Stat(l.path(name, last))
+		if err != nil {
+			return nil, err
+		}
+		ends = append(ends, LedgerEnd{From: name, Begins: int64(files[0]), Grown: st.ModTime().UnixMilli(), File: last, Offset: st.Size()})
+	}
+	return ends, nil
 }
 
 // ledgerFilter says which entries are wanted; empty fields want all.

@@ -284,6 +284,23 @@ func (g *Gateway) serveLedger(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// serveLedgerEnds answers GET /ledgers with how much of each gateway's ledger is held here, its own among them.
+func (g *Gateway) serveLedgerEnds(w http.ResponseWriter, _ *http.Request) {
+	if g.ledger == nil {
+		refuse(w, http.StatusNotFound, "no-ledger", "this gateway keeps no ledger")
+		return
+	}
+	err := g.ledger.flush()
+	ends, endsErr := g.ledger.ends()
+	if err = errors.Join(err, endsErr); err != nil {
+		refuse(w, http.StatusServiceUnavailable, "ledger", "the ledgers cannot be read")
+		g.log.Error("the ledgers cannot be read", "error", err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(ends)
+}
+
 func parseLedgerFilter(r *http.Request) (ledgerFilter, error) {
 	q := r.URL.Query()
 	f := ledgerFilter{system: q.Get("system"), unit: q.Get("unit"), from: q.Get("from")}

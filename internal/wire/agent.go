@@ -97,4 +97,6 @@ type MissingAnswer struct {
 type ForkAnswer struct {
 	At        time.Time        `json:"at,omitzero"`
 	Ownership estate.Ownership `json:"ownership"`
+	// Kept is from when on records are kept: those of older requests may be gone, and so say nothing about their receipts.
+	Kept time.Time `json:"kept"`
 }

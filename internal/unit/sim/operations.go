@@ -56,11 +56,13 @@ func (d *database) promote(done func()) {
 }
 
 // grow puts the names in force, proves with a member that cannot answer that commits wait, and gives a mark that the
-// candidate has flushed (I2). Where it fails the former names are in force again.
+// candidate has flushed (I2). Where it fails the former names are in force again; a server that was started again meanwhile is left alone.
 func (d *database) grow(by *proc, names []string, candidate string, done func(estate.LSN, bool)) {
-	former := slices.Clone(d.names)
+	former, boot := slices.Clone(d.names), d.p.boot
 	fail := func() {
-		d.reload(former)
+		if d.p.boot == boot {
+			d.reload(former)
+		}
 		done(0, false)
 	}
 	if d.w.bug(GrowUnproven) {
@@ -72,7 +74,7 @@ func (d *database) grow(by *proc, names []string, candidate string, done func(es
 	until := d.w.now + int64(1500*time.Millisecond)
 	var probe func()
 	probe = func() {
-		if d.w.now > until {
+		if d.w.now > until || d.p.boot != boot {
 			fail()
 			return
 		}
@@ -84,6 +86,8 @@ func (d *database) grow(by *proc, names []string, candidate string, done func(es
 			switch {
 			case returned:
 				by.after(30*time.Millisecond, probe)
+			case d.p.boot != boot:
+				fail()
 			case d.allHave(e.lsn):
 				// Everybody who could answer has answered, and the commit still waits.
 				d.proven(by, names, candidate, fail, done)
@@ -105,14 +109,14 @@ func (d *database) allHave(pos int) bool {
 
 func (d *database) proven(by *proc, names []string, candidate string, fail func(), done func(estate.LSN, bool)) {
 	d.reload(names)
-	mark := d.write(&entry{kind: noise}).lsn
+	mark, boot := d.write(&entry{kind: noise}).lsn, d.p.boot
 	until := d.w.now + int64(1500*time.Millisecond)
 	var look func()
 	look = func() {
 		switch {
 		case slices.ContainsFunc(d.senders, func(s *sender) bool { return s.open && s.label == candidate && s.flushed >= mark }):
 			done(estate.LSN(mark), true)
-		case d.w.now > until:
+		case d.w.now > until || d.p.boot != boot:
 			fail()
 		default:
 			by.after(10*time.Millisecond, look)
