@@ -152,6 +152,17 @@ func TestExpectedRefusalIsASuccessAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestLoadOfAnEstateThatRunsIsStoppedAndBegun(t *testing.T) {
+	for text, loaded := range map[string]bool{"load stop": true, "load rate 100": false} {
+		if s, err := statements(text, loaded); err != nil || len(s.Statements) != 1 || s.Statements[0].Text != text {
+			t.Errorf("%s, with load %v: %+v, %v", text, loaded, s.Statements, err)
+		}
+		if _, err := statements(text, !loaded); errs.KindOf(err) != errs.Invalid || strings.Contains(err.Error(), "statement:") {
+			t.Errorf("%s, with load %v: %v", text, !loaded, err)
+		}
+	}
+}
+
 func TestDivergenceReportNamesWhoLeftWhat(t *testing.T) {
 	m, left, err := reported(wire.Divergence{ID: "u1-a-2.fe615278.7"})
 	if err != nil || m != "u1-a" || left.Epoch != 7 || left.Incarnation != (estate.Incarnation{Counter: 2, ID: "fe615278"}) {

@@ -176,14 +176,28 @@ func (l *Lab) control(ctx context.Context) error {
 	}
 }
 
+// statements reads statements for an estate that runs, with load on it or without.
+func statements(text string, loaded bool) (story.Story, error) {
+	// The parser wants to see what came before.
+	before := []string{"estate two-city", "start"}
+	if loaded {
+		before = append(before, "load rate 1")
+	}
+	s, err := story.Parse("statement", []byte(strings.Join(before, "\n")+"\n"+text))
+	if err != nil {
+		return s, errs.New(errs.Invalid, "%s", strings.ReplaceAll(err.Error(), fmt.Sprintf("statement:%d: ", len(before)+1), ""))
+	}
+	s.Statements = s.Statements[len(before):]
+	return s, nil
+}
+
 // tell carries out statements of a story on the running estate.
 func (l *Lab) tell(ctx context.Context, text string, w io.Writer) error {
-	// The parser wants to see the estate begun.
-	s, err := story.Parse("statement", []byte("estate two-city\nstart\n"+text))
+	_, loaded := l.running.snapshot()
+	s, err := statements(text, loaded)
 	if err != nil {
-		return errs.New(errs.Invalid, "%s", strings.ReplaceAll(err.Error(), "statement:3: ", ""))
+		return err
 	}
-	s.Statements = s.Statements[2:]
 	out := story.NewProgress(w, false, 80, l.live)
 	old := l.out
 	l.out = out
