@@ -27,6 +27,7 @@ type Message struct {
 	Payload     []byte
 	Attempts    int // this one included
 	Age         time.Duration
+	retention   time.Duration // of the unit that sends
 }
 
 // Verdict is how an attempt to deliver ended.
@@ -57,7 +58,8 @@ type Dispatcher struct {
 	// Hold is how long a message is left to whoever took it; default 30 s. It bounds one attempt.
 	Hold time.Duration
 	// GiveUp parks a message for a person when it is older and an earlier attempt may have arrived, because the destination may have
-	// forgotten its key by then; default 6 days. It has to be less than the destination's retention.
+	// forgotten its key by then; default 6 days, and never more than nine tenths of the unit's own retention. It has to be less than the
+	// retention of any other destination.
 	GiveUp time.Duration
 	Log    *slog.Logger
 
@@ -116,7 +118,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	}
 }
 
-const claimSQL = `select id, destination, routing_key, key, headers, payload, attempts, extract(epoch from age)::float8
+const claimSQL = `select id, destination, routing_key, key, headers, payload, attempts, extract(epoch from age)::float8,
+	(select extract(epoch from p.retention)::float8 from perdure.policy p where p.unit = $1)
 from perdure.outbox_claim($1, $2, $3::bigint * interval '1 millisecond')`
 
 // Round takes and sends one batch and says how many messages that were.
@@ -126,9 +129,9 @@ func (d *Dispatcher) Round(ctx context.Context) (int, error) {
 	messages, err := Query(ctx, d.Unit, func(rows pgx.Rows) ([]Message, error) {
 		return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Message, error) {
 			m := Message{Unit: d.Unit.id}
-			var age float64
-			err := row.Scan(&m.ID, &m.Destination, &m.RoutingKey, &m.Key, &m.Headers, &m.Payload, &m.Attempts, &age)
-			m.Age = time.Duration(age * float64(time.Second))
+			var age, retention float64
+			err := row.Scan(&m.ID, &m.Destination, &m.RoutingKey, &m.Key, &m.Headers, &m.Payload, &m.Attempts, &age, &retention)
+			m.Age, m.retention = time.Duration(age*float64(time.Second)), time.Duration(retention*float64(time.Second))
 			return m, err
 		})
 	}, claimSQL, d.Unit.id, d.Batch, d.Hold.Milliseconds())
@@ -151,7 +154,7 @@ func (d *Dispatcher) Round(ctx context.Context) (int, error) {
 }
 
 func (d *Dispatcher) deliver(ctx context.Context, m Message) error {
-	if m.Age > d.GiveUp && m.Attempts > 1 {
+	if m.Age > min(d.GiveUp, m.retention/10*9) && m.Attempts > 1 {
 		d.Log.Error("message is parked: look whether it arrived", "unit", m.Unit, "message", m.ID, "destination", m.Destination, "key", m.Key)
 		return d.done(ctx, m, "parked", "too old to be sent again")
 	}

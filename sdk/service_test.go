@@ -544,6 +544,37 @@ func TestMessageWhoseAnswerWasLostIsSentAgainUnderItsKey(t *testing.T) {
 	}
 }
 
+// Its destination may have forgotten the key of a message that is nearly as old as the retention: sent once more, it would count twice.
+func TestMessageAsOldAsTheRetentionIsParked(t *testing.T) {
+	c := newCounter(t, nil)
+	c.exec("select perdure.set_retention('u1', interval '72 hours')")
+	tell := sdk.Interactive(func(ctx context.Context, tx sdk.Tx) (sdk.Result, error) {
+		_, err := tx.Exec(ctx, `select perdure.send(row('u1', 0, 'teller', 'acc-1', 'k1', '\x01', null)::perdure.request, '/v1/credits', 'acc-9', '\x7b7d')`)
+		return sdk.Result{Status: 202, ContentType: "text/plain", Body: []byte("sent")}, err
+	})
+	if _, err := c.unit.Run(t.Context(), sdk.Request{Caller: "teller", RoutingKey: "acc-1", Key: "k1", Hash: []byte{1}}, tell); err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	d := &sdk.Dispatcher{Unit: c.unit, Send: func(context.Context, sdk.Message) (sdk.Verdict, string) {
+		sent++
+		return sdk.Later, "the answer was lost"
+	}}
+	for range 2 { // one day later it is sent again, three days later it is not
+		if _, err := d.Round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c.exec("update perdure.outbox set created = created - interval '33 hours', due = now()")
+	}
+	if _, err := d.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var outcome string
+	if err := c.agent.QueryRow(t.Context(), "select outcome from perdure.outbox").Scan(&outcome); err != nil || outcome != "parked" || sent != 2 {
+		t.Errorf("%q after %d attempts, %v", outcome, sent, err)
+	}
+}
+
 func TestInstanceRegistersRenewsAndLeaves(t *testing.T) {
 	var mu sync.Mutex
 	var calls []string

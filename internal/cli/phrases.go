@@ -289,7 +289,7 @@ var phrases = [phraseCount]text{
 	divergedLine:    {"%s, listed %s: log %s to %s: %s transactions that the successor had not, %s of them carried out there since under the same key; without a key: %s", "%s，列出于 %s：日志 %s 至 %s：后继者缺少 %s 笔交易，其中 %s 笔此后已按原键在后继者执行；无键交易：%s"},
 	settledWord:     {"settled", "已了结"},
 	nowhereWord:     {"nowhere", "无处生效"},
-	findingsLine:    {"%s: %d findings of its installation: %s (perdure status --json)", "%s：安装检查有 %d 个发现项：%s（perdure status --json）"},
+	findingsLine:    {"%s: findings of its installation: %d, %s (perdure status --json)", "%s：安装检查发现项 %d 个：%s（perdure status --json）"},
 	quarantineLine:  {"QUARANTINE: accounts of %s are blocked until they are judged: perdure quarantine verify", "待核查限制：%s 的账户在核查之前不可用：perdure quarantine verify"},
 }
 

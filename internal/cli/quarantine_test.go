@@ -47,18 +47,16 @@ func TestDivergenceIsShown(t *testing.T) {
 
 func TestStatusShoutsWhatIsWrongWithAnInstallation(t *testing.T) {
 	f := startFake(t)
-	for i, m := range f.estate.Members {
-		var state wire.AgentState
-		if err := json.Unmarshal(m.Status, &state); err != nil {
-			t.Fatal(err)
-		}
-		state.Findings = []driver.Finding{{Check: "version", Problem: "it is old", Fix: "upgrade it", Fatal: true}, {Check: "checksums"}, {Check: "checksums"}}
-		f.estate.Members[i].Status, _ = json.Marshal(state)
-		break
+	m := &f.estate.Members[0]
+	var state wire.AgentState
+	if err := json.Unmarshal(m.Status, &state); err != nil {
+		t.Fatal(err)
 	}
+	state.Findings = []driver.Finding{{Check: "version", Problem: "it is old", Fix: "upgrade it", Fatal: true}, {Check: "checksums"}, {Check: "checksums"}}
+	m.Status, _ = json.Marshal(state)
 	r := run(t.Context(), call{env: f.env(), args: []string{"status"}})
-	who := string(f.estate.Members[0].Member)
-	for _, want := range []string{"FATAL " + who + " version: it is old; upgrade it", who + ": 1 findings of its installation: checksums"} {
+	who := string(m.Member)
+	for _, want := range []string{"FATAL " + who + " version: it is old; upgrade it", who + ": findings of its installation: 1, checksums"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("no %q in:\n%s", want, r.out)
 		}
