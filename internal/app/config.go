@@ -59,8 +59,13 @@ type NodeConfig struct {
 
 // Store is the control store of a node: its own member, or an etcd that runs elsewhere.
 type Store struct {
-	// External are endpoints of an etcd that runs elsewhere; then nothing else here is read.
+	// External are endpoints of an etcd that runs elsewhere; then of the rest only the next three are read.
 	External []string `yaml:"external,omitempty"`
+	// ExternalTLS are the files for the external etcd, where its certificates are of another authority; the node's own where empty.
+	ExternalTLS TLS `yaml:"externalTLS,omitzero"`
+	// ExternalUser and ExternalPassword, a file of mode 0600, are for an external etcd with authentication.
+	ExternalUser     string `yaml:"externalUser,omitempty"`
+	ExternalPassword string `yaml:"externalPassword,omitempty"`
 	// Members are all members of the embedded store, name → peer URL: 1, 3 or 5 of them. A witness is a member like the others.
 	Members map[string]string `yaml:"members,omitempty"`
 	// ListenPeer and ListenClient are host:port.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"perdure/internal/estate"
 	"perdure/internal/etcdnode"
 	"perdure/internal/manifest"
+	"perdure/internal/pki"
 	"perdure/internal/store"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
@@ -212,9 +214,28 @@ func (c NodeConfig) storeOptions(p process) etcdnode.Options {
 
 func (c NodeConfig) startStore(p process) (*etcdnode.Node, error) {
 	if len(c.Store.External) > 0 {
-		return etcdnode.Connect(etcdnode.External{Endpoints: c.Store.External, TLS: p.files, Logger: p.log})
+		return c.Store.connect(p)
 	}
 	return etcdnode.Start(c.storeOptions(p))
+}
+
+// connect prepares the connection to the external etcd.
+func (s Store) connect(p process) (*etcdnode.Node, error) {
+	x := etcdnode.External{Endpoints: s.External, TLS: p.files, Username: s.ExternalUser, Logger: p.log}
+	if t := s.ExternalTLS; t != (TLS{}) {
+		x.TLS = pki.Files{CA: t.CA, Cert: t.Cert, Key: t.Key}
+	}
+	if (s.ExternalUser == "") != (s.ExternalPassword == "") {
+		return nil, errs.New(errs.Invalid, "store.externalUser and store.externalPassword go together: a name, and the file of its password")
+	}
+	if s.ExternalPassword != "" {
+		text, err := os.ReadFile(s.ExternalPassword)
+		if err != nil {
+			return nil, errs.New(errs.Invalid, "cannot read store.externalPassword: %w", err)
+		}
+		x.Password = strings.TrimRight(string(text), "\r\n")
+	}
+	return etcdnode.Connect(x)
 }
 
 // RecoverNode makes the store of this one surviving node an estate of its own, after the majority is lost (I10). The node must not run.

@@ -242,7 +242,19 @@ func TestRemovedNodeStaysUpAndSaysHowToJoinAgain(t *testing.T) {
 func TestNodeWorksOnAnEtcdThatSomebodyElseRuns(t *testing.T) {
 	e := newEstate(t, "a")
 	c := e.configs["a"]
-	files := pki.Files{CA: c.TLS.CA, Cert: c.TLS.Cert, Key: c.TLS.Key}
+	// Their certificates are of their own authority.
+	authority, err := pki.NewAuthority("theirs", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := authority.Issue(pki.Request{CommonName: "etcd", IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true, Client: true, Validity: time.Hour}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := pki.FilesIn(t.TempDir(), "etcd")
+	if err := files.Write(pair, authority.Pair().Cert); err != nil {
+		t.Fatal(err)
+	}
 	peer, listen := porttest.KeepAddress(t), porttest.KeepAddress(t)
 	theirs, err := etcdnode.Start(etcdnode.Options{
 		Name: "theirs", Members: []etcdnode.Member{{Name: "theirs", PeerURL: "https://" + peer}}, Dir: t.TempDir(),
@@ -252,7 +264,26 @@ func TestNodeWorksOnAnEtcdThatSomebodyElseRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(theirs.Stop)
-	c.Store = Store{External: []string{"https://" + listen}}
+	operator, err := etcdnode.Connect(etcdnode.External{Endpoints: []string{"https://" + listen}, TLS: files, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer operator.Stop()
+	secret := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(secret, []byte("a secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, do := range []func() error{
+		func() error { _, err := operator.Client().RoleAdd(t.Context(), "root"); return err },
+		func() error { _, err := operator.Client().UserAdd(t.Context(), "root", "a secret"); return err },
+		func() error { _, err := operator.Client().UserGrantRole(t.Context(), "root", "root"); return err },
+		func() error { _, err := operator.Client().AuthEnable(t.Context()); return err },
+	} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Store = Store{External: []string{"https://" + listen}, ExternalTLS: TLS{CA: files.CA, Cert: files.Cert, Key: files.Key}, ExternalUser: "root", ExternalPassword: secret}
 	e.configs["a"] = c
 	e.start("a")
 	e.ready("a")
