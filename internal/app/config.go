@@ -62,7 +62,7 @@ type Store struct {
 	// External are endpoints of an etcd that runs elsewhere; then of the rest only the next three are read.
 	External []string `yaml:"external,omitempty"`
 	// ExternalTLS are the files for the external etcd, where its certificates are of another authority; the node's own where empty.
-	ExternalTLS TLS `yaml:"externalTLS,omitzero"`
+	ExternalTLS TLS `yaml:"externalTLS,omitempty"`
 	// ExternalUser and ExternalPassword, a file of mode 0600, are for an external etcd with authentication.
 	ExternalUser     string `yaml:"externalUser,omitempty"`
 	ExternalPassword string `yaml:"externalPassword,omitempty"`

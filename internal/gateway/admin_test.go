@@ -422,7 +422,7 @@ func TestTornLineIsLeftOut(t *testing.T) {
 	}); err != nil || !slices.Equal(keys, []string{"k1", "k2"}) {
 		t.Errorf("%v, %v", keys, err)
 	}
-	// What is shipped has no torn line either.
+	// What is shipped has no torn line either; its first line says when the ledger began.
 	var shipped []byte
 	for at := (position{}); ; {
 		chunk, from, err := again.read(at)
@@ -435,7 +435,7 @@ func TestTornLineIsLeftOut(t *testing.T) {
 		shipped = append(shipped, chunk...)
 		at = position{from.File, from.Offset + int64(len(chunk))}
 	}
-	if n := strings.Count(string(shipped), "\n"); n != 2 || strings.Contains(string(shipped), `"at":6`) {
+	if n := strings.Count(string(shipped), "\n"); n != 3 || !strings.HasPrefix(string(shipped), `{"at":`) || strings.Contains(string(shipped), `"at":6`) {
 		t.Errorf("shipped %q", shipped)
 	}
 }

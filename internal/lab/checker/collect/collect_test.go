@@ -3,6 +3,7 @@ package collect_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,6 +29,7 @@ import (
 	"perdure/internal/lab/history"
 	"perdure/internal/lab/load"
 	"perdure/internal/pgtest"
+	"perdure/sdk"
 )
 
 // bank is the reference system's schema behind the thinnest of applications: two units, each in a database of its own.
@@ -127,11 +129,12 @@ func (b *bank) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = json.Unmarshal(body, &asked)
 	}
-	if err != nil {
+	key, keyErr := sdk.ParseKey(r.Header.Get(sdk.HeaderKey))
+	if err = errors.Join(err, keyErr); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	key, caller := r.Header.Get("Idempotency-Key"), r.Header.Get("Perdure-Caller")
+	caller := r.Header.Get(sdk.HeaderCaller)
 	from := asked.From + asked.Account
 	u := b.unit[from]
 	var a answer
