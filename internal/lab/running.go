@@ -58,9 +58,13 @@ type running struct {
 	copied map[string]bool  // former owners whose directories are in the history, by member and ownership
 }
 
-// settings of every server: small, because six of them share the machine.
+// settings of every server: small, because six of them share the machine, and with all of its memory that has a name in its own directory,
+// where one that is killed leaves it.
 func settings() map[string]string {
-	return map[string]string{"shared_buffers": "64MB", "max_wal_size": "256MB", "min_wal_size": "48MB", "checkpoint_timeout": "2min", "jit": "off"}
+	return map[string]string{
+		"shared_buffers": "64MB", "max_wal_size": "256MB", "min_wal_size": "48MB", "checkpoint_timeout": "2min", "jit": "off",
+		"dynamic_shared_memory_type": "mmap",
+	}
 }
 
 // start lays the estate out and starts it, up to an applied manifest and people with tokens; it does not wait for copies.
