@@ -48,7 +48,7 @@ type Receipts interface {
 type Sources struct {
 	// Said is that in words.
 	Said string
-	// From is from when on every gateway's receipts are there; older ones are left out of the newest ledger's beginning.
+	// From is from when on the receipts of every gateway are there: the beginning of the ledger that began last.
 	From time.Time
 	// Missing are gateways that do not answer and of whose receipts nobody has a copy.
 	Missing []string

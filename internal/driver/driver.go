@@ -161,7 +161,7 @@ type Finding struct {
 	Check   string `json:"check"`
 	Problem string `json:"problem"`
 	Fix     string `json:"fix"`
-	// Fatal: nothing is created or adopted with it. What runs already goes on, and status shouts it: closing a bank is worse.
+	// Fatal: no server is adopted with it. What runs already goes on, and status shouts it: closing a bank is worse.
 	Fatal bool `json:"fatal"`
 }
 
