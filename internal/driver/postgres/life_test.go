@@ -128,7 +128,7 @@ func TestOrphansOfAKilledPostmasterAreEnded(t *testing.T) {
 	p.until("it is busy", func(o driver.Observation) bool { return o.LongestTxn > 0 })
 	p.kill() // returns when Dead is closed
 	for _, pid := range serverProcesses(p.opts.DataDir) {
-		if !strings.Contains(title(pid), "logger") {
+		if !isCollector(title(pid)) {
 			t.Errorf("%d %s lives on after the server was said to be dead", pid, title(pid))
 		}
 	}
@@ -328,6 +328,47 @@ func TestPortInUseIsNamed(t *testing.T) {
 			t.Error(err)
 		}
 		p.start()
+	}
+}
+
+// The processes are impostors: of the same name, in the same directory, with the titles that PostgreSQL's have.
+func TestOnlyTheLogCollectorOutlivesADeadServer(t *testing.T) {
+	t.Parallel()
+	dir, bin := t.TempDir(), t.TempDir()
+	program, script := filepath.Join(bin, "postgres"), filepath.Join(t.TempDir(), "postgres")
+	if out, err := exec.Command("cp", "/bin/cat", program).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	young := "#!/bin/bash\nsleep 0.1\nexec -a 'postgres: logger' " + program + "\n"
+	if err := os.WriteFile(script, []byte(young), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		path, title string
+		spared      bool
+	}{
+		{program, "postgres: logger", true},
+		{program, "postgres: bank: logger", true},
+		{script, "postgres", true},
+		{program, "postgres: logger bank [local] COMMIT", false},
+		{program, "postgres: checkpointer", false},
+		{program, "/usr/lib/postgresql/15/bin/postgres", false},
+	} {
+		server := &exec.Cmd{Path: c.path, Args: []string{c.title}, Dir: dir}
+		if _, err := server.StdinPipe(); err != nil { // never written to: it waits
+			t.Fatal(err)
+		}
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() { defer close(ended); _ = server.Wait() }()
+		killRemains(dir)
+		if left := len(serverProcesses(dir)) == 1; left != c.spared {
+			t.Errorf("%s %q: left %t, want %t", filepath.Base(c.path), c.title, left, c.spared)
+		}
+		_ = server.Process.Kill()
+		await(t, ended)
 	}
 }
 

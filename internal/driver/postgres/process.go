@@ -248,20 +248,24 @@ func serverProcesses(dir string) []int {
 }
 
 // killRemains ends what a dead postmaster left behind: its children go on committing until they notice.
-// The log collector is spared, it ends by itself when nobody writes to it; one that stands still is woken for that.
+// The log collector is spared, it ends by itself when nobody writes to it; one that stands still is woken for that. A child that has not
+// said yet what it is may be the collector of a server that died young, with the reason still to be written: it is given a moment.
 func killRemains(dir string) {
 	if postmasterOf(dir) != 0 {
 		return
 	}
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	begun := time.Now()
+	for time.Since(begun) < 10*time.Second {
 		left := 0
 		for _, pid := range serverProcesses(dir) {
-			if strings.Contains(title(pid), "logger") {
+			switch title := title(pid); {
+			case isCollector(title):
 				_ = syscall.Kill(pid, syscall.SIGCONT) // it may have ended just now
 				continue
+			case hasTitle(title) || time.Since(begun) > untitledFor:
+				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended just now
 			}
 			left++
-			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended just now
 		}
 		if left == 0 {
 			return
@@ -269,6 +273,15 @@ func killRemains(dir string) {
 		time.Sleep(tick / 2)
 	}
 }
+
+// untitledFor is how long a child of a dead postmaster may go without having said what it is. It says so before it does any work.
+const untitledFor = 500 * time.Millisecond
+
+// hasTitle reports whether a server process has said what it is: before that it shows the command line of its postmaster.
+func hasTitle(title string) bool { return strings.HasPrefix(title, "postgres: ") }
+
+// isCollector tells the log collector from a session of somebody named logger: a session's title goes on with database and client.
+func isCollector(title string) bool { return hasTitle(title) && strings.HasSuffix(title, ": logger") }
 
 // title is what a server process says it is, for example "postgres: walreceiver streaming 0/3000148".
 func title(pid int) string {
