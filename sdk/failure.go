@@ -24,6 +24,7 @@ const (
 	stateSerialization = "40001"
 	stateDeadlock      = "40P01"
 	stateLockTimeout   = "55P03"
+	stateCannotCast    = "42846"
 
 	classResources = "53" // disk full, out of memory, too many connections
 	classSystem    = "58" // input and output of the server's files
@@ -88,6 +89,9 @@ func refusedBy(pg *pgconn.PgError) *Failure {
 		f.Status, f.Title = http.StatusInternalServerError, "The work failed"
 		if strings.HasPrefix(pg.Code, classResources) || strings.HasPrefix(pg.Code, classSystem) {
 			f.Outcome, f.Status, f.Title = NotOwner, http.StatusServiceUnavailable, "The database cannot carry it out now"
+		}
+		if pg.Code == stateCannotCast && strings.Contains(pg.Message, "perdure.request") { // while the guard is being upgraded
+			f.Outcome, f.Status, f.Title = NotOwner, http.StatusServiceUnavailable, "The guard is of another version than the application"
 		}
 	}
 	return f

@@ -16,3 +16,11 @@ func TestAServerThatLacksRoomHasCarriedOutNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestAGuardOfAnotherVersionHasCarriedOutNothing(t *testing.T) {
+	for message, want := range map[string]Outcome{"cannot cast type record to perdure.request": NotOwner, "cannot cast type boolean to numeric": Rejected} {
+		if f := refusedBy(&pgconn.PgError{SeverityUnlocalized: "ERROR", Code: "42846", Message: message}); f.Outcome != want {
+			t.Errorf("%s: %s, want %s", message, f.Outcome, want)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -81,20 +82,27 @@ func (d *Dispatcher) init() {
 // Nudge makes the dispatcher look at once.
 func (d *Dispatcher) Nudge() {
 	d.init()
-	select {
-	case d.nudge <- struct{}{}:
-	default: // it will look anyway
-	}
+	poke(d.nudge)
 }
 
-// Run sends until ctx ends, and returns when nothing is under way any more.
+// Run sends until ctx ends, and returns when nothing is under way any more. A destination that takes its time holds up its own messages only,
+// as long as fewer than Batch of them are under way.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	d.init()
 	tick := time.NewTicker(d.Every)
 	defer tick.Stop()
+	var under sync.WaitGroup
+	defer under.Wait()
+	var busy atomic.Int32
+	half := make(chan struct{}, 1) // half of Batch became free: enough for a claim that is worth its commit
 	quiet := true
 	for {
-		n, err := d.Round(ctx)
+		free := d.Batch - int(busy.Load())
+		var taken []func()
+		var err error
+		if free > 0 {
+			taken, err = d.take(ctx, free)
+		}
 		var f *Failure
 		switch {
 		case ctx.Err() != nil:
@@ -106,15 +114,33 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			quiet = false
 			d.Log.Warn("outbox cannot be read", "unit", d.Unit.id, "error", err)
 		}
-		if n == d.Batch {
-			continue
+		busy.Add(int32(len(taken)))
+		for _, deliver := range taken {
+			under.Go(func() {
+				deliver()
+				if int(busy.Add(-1)) == d.Batch/2 {
+					poke(half)
+				}
+			})
+		}
+		more := half
+		if len(taken) < free {
+			more = nil
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		case <-d.nudge:
+		case <-more:
 		}
+	}
+}
+
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // somebody did
 	}
 }
 
@@ -122,9 +148,20 @@ const claimSQL = `select id, destination, routing_key, key, headers, payload, at
 	(select extract(epoch from p.retention)::float8 from perdure.policy p where p.unit = $1)
 from perdure.outbox_claim($1, $2, $3::bigint * interval '1 millisecond')`
 
-// Round takes and sends one batch and says how many messages that were.
+// Round takes and sends one batch and says how many messages that were, when all were answered.
 func (d *Dispatcher) Round(ctx context.Context) (int, error) {
 	d.init()
+	taken, err := d.take(ctx, d.Batch)
+	var under sync.WaitGroup
+	for _, deliver := range taken {
+		under.Go(deliver)
+	}
+	under.Wait()
+	return len(taken), err
+}
+
+// take claims up to limit messages; each has to be delivered at once.
+func (d *Dispatcher) take(ctx context.Context, limit int) ([]func(), error) {
 	taken := time.Now()
 	messages, err := Query(ctx, d.Unit, func(rows pgx.Rows) ([]Message, error) {
 		return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Message, error) {
@@ -134,13 +171,13 @@ func (d *Dispatcher) Round(ctx context.Context) (int, error) {
 			m.Age, m.retention = time.Duration(age*float64(time.Second)), time.Duration(retention*float64(time.Second))
 			return m, err
 		})
-	}, claimSQL, d.Unit.id, d.Batch, d.Hold.Milliseconds())
+	}, claimSQL, d.Unit.id, limit, d.Hold.Milliseconds())
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var under sync.WaitGroup
+	attempts := make([]func(), 0, len(messages))
 	for _, m := range messages {
-		under.Go(func() {
+		attempts = append(attempts, func() {
 			// Whoever takes it next must not meet us still sending: the message is ours for Hold only.
 			ctx, cancel := context.WithDeadline(ctx, taken.Add(d.Hold))
 			defer cancel()
@@ -149,8 +186,7 @@ func (d *Dispatcher) Round(ctx context.Context) (int, error) {
 			}
 		})
 	}
-	under.Wait()
-	return len(messages), nil
+	return attempts, nil
 }
 
 func (d *Dispatcher) deliver(ctx context.Context, m Message) error {
@@ -209,34 +245,5 @@ func HTTPSender(client *http.Client, base, caller string) Sender {
 			return Declined, answer
 		}
 		return Later, answer
-	}
-}
-
-// Purge removes records and finished messages that are older than the unit's retention, limit of each at most, and says how many
-// records went. Its error is a *Failure.
-func (u *Unit) Purge(ctx context.Context, limit int) (int, error) {
-	return Query(ctx, u, func(rows pgx.Rows) (int, error) { return pgx.CollectExactlyOneRow(rows, pgx.RowTo[int]) },
-		`select perdure.purge($1, $2)`, u.id, limit)
-}
-
-// KeepPurging purges every so often (default: every minute) until ctx ends.
-func (u *Unit) KeepPurging(ctx context.Context, every time.Duration) error {
-	const batch = 2000
-	tick := time.NewTicker(cmp.Or(every, time.Minute))
-	defer tick.Stop()
-	for {
-		n, err := u.Purge(ctx, batch)
-		var f *Failure
-		if err != nil && ctx.Err() == nil && !(errors.As(err, &f) && f.Outcome == NotOwner) {
-			u.opt.Log.Warn("records are not purged", "unit", u.id, "error", err)
-		}
-		if n == batch {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
 	}
 }

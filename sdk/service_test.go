@@ -345,7 +345,7 @@ func TestKeyOutsideTheRetentionIsRefusedAndNotExecuted(t *testing.T) {
 	// What is older than the retention is purged, what is not stays.
 	c.want(c.post("function", "aged", "pay"), 201, "committed", "aged", 1)
 	c.exec("update perdure.record set recorded_at = recorded_at - interval '2 hours' where key = 'aged'")
-	if n, err := c.unit.Purge(t.Context(), 100); err != nil || n != 1 {
+	if n, err := c.purge(); err != nil || n != 1 {
 		t.Errorf("purged %d, %v", n, err)
 	}
 	c.want(c.post("function", fresh, "pay"), 201, "replayed", fresh, 1)
@@ -356,6 +356,12 @@ func TestKeyOutsideTheRetentionIsRefusedAndNotExecuted(t *testing.T) {
 	c.want(c.post("function", old, "pay"), 422, "", old, 0)
 	kept := at(time.Now().Add(-30 * time.Minute))
 	c.want(c.post("function", kept, "pay"), 201, "committed", kept, 1)
+}
+
+// purge does what the owner's agent does.
+func (c *counter) purge() (int, error) {
+	return sdk.Query(c.Context(), c.unit, func(rows pgx.Rows) (int, error) { return pgx.CollectExactlyOneRow(rows, pgx.RowTo[int]) },
+		"select perdure.purge('u1', 100)")
 }
 
 // A key outside the retention whose record is still there gets its answer; a purge that runs at the same moment does not make it new.
@@ -372,7 +378,7 @@ func TestPurgeWaitsForTheRepetitionOfAnOldKey(t *testing.T) {
 	}
 	purged := make(chan error, 1)
 	go func() {
-		_, err := c.unit.Purge(t.Context(), 100)
+		_, err := c.purge()
 		purged <- err
 	}()
 	c.server.Await("the purge waits", func(ctx context.Context) error {
@@ -541,6 +547,44 @@ func TestMessageWhoseAnswerWasLostIsSentAgainUnderItsKey(t *testing.T) {
 	var f *sdk.Failure
 	if n, err := d.Round(t.Context()); n != 0 || !errors.As(err, &f) || f.Outcome != sdk.NotOwner {
 		t.Errorf("%d messages, %v", n, err)
+	}
+}
+
+// One destination stands still with as many messages as are under way at once, less one: the others' still pass.
+func TestSlowDestinationHoldsUpOnlyItsOwnMessages(t *testing.T) {
+	c := newCounter(t, nil)
+	send := sdk.Interactive(func(ctx context.Context, tx sdk.Tx) (sdk.Result, error) {
+		_, err := tx.Exec(ctx, `select perdure.send(row('u1', 0, 'teller', 'acc-1', 'k1', '\x01', null)::perdure.request,
+			case when n < 3 then '/slow' else '/quick' end, 'acc-9', '\x7b7d', p_nth => n) from generate_series(0, 20) n order by n`)
+		return sdk.Result{Status: 202, ContentType: "text/plain", Body: []byte("sent")}, err
+	})
+	if _, err := c.unit.Run(t.Context(), sdk.Request{Caller: "teller", RoutingKey: "acc-1", Key: "k1", Hash: []byte{1}}, send); err != nil {
+		t.Fatal(err)
+	}
+	d := &sdk.Dispatcher{Unit: c.unit, Batch: 4, Every: 10 * time.Millisecond, Hold: time.Hour, Send: func(ctx context.Context, m sdk.Message) (sdk.Verdict, string) {
+		if m.Destination == "/slow" {
+			<-ctx.Done()
+			return sdk.Later, "no answer"
+		}
+		return sdk.Delivered, "201"
+	}}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	c.server.Await("the quick ones are delivered", func(ctx context.Context) error {
+		var left int
+		if err := c.agent.QueryRow(ctx, "select count(*) from perdure.outbox where done is null and destination = '/quick'").Scan(&left); err != nil || left > 0 {
+			return fmt.Errorf("%d left, %w", left, err)
+		}
+		return nil
+	})
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	var slow, attempts int
+	if err := c.agent.QueryRow(t.Context(), "select count(*), sum(attempts) from perdure.outbox where done is null").Scan(&slow, &attempts); err != nil || slow != 3 || attempts != 3 {
+		t.Errorf("%d slow ones are left after %d attempts, %v", slow, attempts, err)
 	}
 }
 

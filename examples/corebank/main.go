@@ -137,9 +137,8 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer cancel()
-	for name, u := range b.service.Units {
-		background.Go(func() { _ = b.outbox[name].Run(work) })
-		background.Go(func() { _ = u.KeepPurging(work, 0) })
+	for _, d := range b.outbox {
+		background.Go(func() { _ = d.Run(work) })
 	}
 	if len(c.Nodes) > 0 {
 		client, err := machineClient(c)

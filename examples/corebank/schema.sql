@@ -170,7 +170,9 @@ begin
   select k.accounts[1], k.amount into strict v_account, v_amount
     from perdure.outbox o join perdure.record k on k.caller = o.caller and k.routing_key = o.cause_routing_key and k.key = o.cause_key
     where o.id = p_message and o.unit = r.unit;
-  perform perdure.outbox_done(r.unit, p_message, 'refused', p_why);
+  if not perdure.outbox_done(r.unit, p_message, 'refused', p_why) then
+    perform perdure.refuse(409, 'the message was settled before');
+  end if;
   update corebank.account a set balance = a.balance + v_amount where a.id = v_account returning a.balance into strict v_balance;
   v_entry := nextval('corebank.entry');
   insert into corebank.journal (entry, account, amount, balance, caller, routing_key, key) values

@@ -16,7 +16,7 @@ import (
 )
 
 // Version is the version of schema perdure that this build installs and works with.
-const Version = 2
+const Version = 3
 
 // Schema is the name of the schema.
 const Schema = "perdure"
@@ -71,11 +71,6 @@ const (
 	GatesSQL = `select unit, incarnation, incarnation_id, epoch, member, open from perdure.gate where started = pg_postmaster_start_time() order by unit`
 	// SeenSQL gives the highest ownership ever seen here (no row: none): incarnation, incarnation_id, epoch. It works on copies too.
 	SeenSQL = `select incarnation, incarnation_id, epoch from perdure.seen order by incarnation desc, epoch desc limit 1`
-	// TallySQL sums what was recorded by transactions numbered from $1 (text of a transaction number, "0" at first): unit, count,
-	// amount as text, and the number to go on from, below which every transaction has ended. Each record is counted exactly once.
-	TallySQL = `with upto as (select pg_snapshot_xmin(pg_current_snapshot()) as x)
-select r.unit, count(*), coalesce(sum(r.amount), 0)::text, (select x::text from upto)
-from perdure.record r where r.xid >= $1::text::xid8 and r.xid < (select x from upto) group by r.unit`
 	// RecordsByTransactionSQL gives the records of transactions ($1 text[] of full transaction numbers): xid, unit, caller,
 	// routing_key, key, hash (hex), accounts, amount (text), recorded_at.
 	RecordsByTransactionSQL = `select xid::text, unit, caller, routing_key, key, encode(hash, 'hex'), accounts, coalesce(amount, 0)::text, recorded_at

@@ -50,8 +50,8 @@ var serverChecks = [...]struct {
 		"set max_slot_wal_keep_size below what is free on the disk", true,
 	},
 	{
-		"reserved-connections", `select case when current_setting('superuser_reserved_connections')::int < 8 then 'only ' || current_setting('superuser_reserved_connections') || ' connections are reserved: applications could lock the agent out' end`,
-		"set superuser_reserved_connections to at least 8", true,
+		"reserved-connections", `select case when current_setting('superuser_reserved_connections')::int < 10 then 'only ' || current_setting('superuser_reserved_connections') || ' connections are reserved: applications could lock the agent out' end`,
+		"set superuser_reserved_connections to at least 10", true,
 	},
 	{
 		"gate-unlogged", `select case when exists (select from pg_class where oid = to_regclass('perdure.gate') and relpersistence <> 'u') then 'perdure.gate is logged: a promoted copy would be open in the old epoch' end`,

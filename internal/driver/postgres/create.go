@@ -17,7 +17,8 @@ import (
 )
 
 // Create makes a new closed owner's directory. It is made aside and gets its name when it is complete, so that a predecessor
-// that was killed leaves nothing but what the next Create throws away. A directory that is there already is left as it is.
+// that was killed leaves nothing but what the next Create throws away. A directory that is there already is left as it is, and programs
+// that the protocol is not safe with make none (I17).
 func (d *Database) Create(ctx context.Context) error {
 	done, err := d.begin(ctx, "create")
 	if err != nil {
@@ -29,6 +30,15 @@ func (d *Database) Create(ctx context.Context) error {
 	}
 	if err := d.onlyEmpty(); err != nil {
 		return err
+	}
+	_, found, err := d.checkPrograms(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		if f.Fatal {
+			return errs.Refuse("I17", "cannot create a database in %s: %s; %s", d.o.DataDir, f.Problem, f.Fix)
+		}
 	}
 	fresh := d.o.DataDir + ".new"
 	if err := d.discard(fresh); err != nil {

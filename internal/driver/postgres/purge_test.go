@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"perdure/internal/driver"
 )
 
 func TestRecordsOlderThanTheRetentionAreRemovedWhereTheUnitIsOpen(t *testing.T) {
@@ -16,6 +18,9 @@ func TestRecordsOlderThanTheRetentionAreRemovedWhereTheUnitIsOpen(t *testing.T) 
 	p.must(p.Retain(p.ctx(), units, 24*time.Hour))
 	for _, key := range []string{"old-1", "old-2", "old-3", "young"} {
 		p.paid(key)
+	}
+	if got, err := p.Tally(p.ctx(), units); err != nil || got[0].Transactions != 4 {
+		t.Errorf("%+v %v", got, err)
 	}
 	p.admin("update perdure.record set recorded_at = recorded_at - interval '26 hours' where key like 'old-%'")
 	purges := func(m *member, limit, want int) {
@@ -39,6 +44,25 @@ func TestRecordsOlderThanTheRetentionAreRemovedWhereTheUnitIsOpen(t *testing.T) 
 	purges(p, 2, 0)
 	if keys := p.keys(); !slices.Equal(keys, []string{"young"}) {
 		t.Errorf("left are %v", keys)
+	}
+
+	// Whoever began to count before, in between or after them comes to the same totals, on a copy too: an estimate of a loss is a difference.
+	counts := func(m *member, when string) {
+		t.Helper()
+		m.until("it has replayed the last removal", func(driver.Observation) bool {
+			got, err := m.Tally(m.ctx(), units)
+			return err == nil && got[0].Transactions == 4 && got[0].Amount == "50"
+		})
+		if got, err := m.Tally(m.ctx(), units); err != nil || got[0].Transactions != 4 || got[0].Amount != "50" {
+			t.Errorf("%s that began to count %s: %+v %v", m.opts.Member, when, got, err)
+		}
+	}
+	counts(p, "before")
+	for _, m := range []*member{p, s} {
+		m.mu.Lock()
+		m.tally = tallyState{}
+		m.mu.Unlock()
+		counts(m, "after")
 	}
 }
 

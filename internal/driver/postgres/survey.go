@@ -88,29 +88,38 @@ func (d *Database) Survey(ctx context.Context, conn *pgx.Conn) (Survey, error) {
 
 var programVersion = regexp.MustCompile(`\(PostgreSQL\) ((\d+)\.(\d+))`)
 
-// surveyFiles is what the programs and the stopped directory say.
-func (d *Database) surveyFiles(ctx context.Context, s *Survey) error {
+// checkPrograms gives the version of the programs, and what speaks against it.
+func (d *Database) checkPrograms(ctx context.Context) (string, []driver.Finding, error) {
 	out, err := d.command(ctx, "postgres", "--version").Output()
 	if err != nil {
-		return errs.New(errs.Unavailable, "cannot ask PostgreSQL for its version: %w", programError(err))
+		return "", nil, errs.New(errs.Unavailable, "cannot ask PostgreSQL for its version: %w", programError(err))
 	}
 	m := programVersion.FindStringSubmatch(string(out))
 	if m == nil {
-		return errs.New(errs.Invalid, "cannot read the version of PostgreSQL in %s from %q: name the directory of PostgreSQL %d", d.o.BinDir, strings.TrimSpace(string(out)), proven)
+		return "", nil, errs.New(errs.Invalid, "cannot read the version of PostgreSQL in %s from %q: name the directory of PostgreSQL %d", d.o.BinDir, strings.TrimSpace(string(out)), proven)
 	}
-	s.Program = m[1]
 	major, _ := strconv.Atoi(m[2]) // digits, by the expression
 	minor, _ := strconv.Atoi(m[3])
 	switch {
 	case major*10000+minor < oldest:
-		s.Findings = append(s.Findings, driver.Finding{
-			Check: "version", Fatal: true, Problem: "PostgreSQL " + s.Program + " lets commits right after a start skip the wait for copies", Fix: "upgrade its packages to 15.13 or newer",
-		})
+		return m[1], []driver.Finding{{
+			Check: "version", Fatal: true, Problem: "PostgreSQL " + m[1] + " lets commits right after a start skip the wait for copies", Fix: "upgrade its packages to 15.13 or newer",
+		}}, nil
 	case major != proven:
-		s.Findings = append(s.Findings, driver.Finding{
-			Check: "proven-version", Problem: fmt.Sprintf("this driver was proven on PostgreSQL %d, not on %s", proven, s.Program), Fix: fmt.Sprintf("use PostgreSQL %d", proven),
-		})
+		return m[1], []driver.Finding{{
+			Check: "proven-version", Problem: fmt.Sprintf("this driver was proven on PostgreSQL %d, not on %s", proven, m[1]), Fix: fmt.Sprintf("use PostgreSQL %d", proven),
+		}}, nil
 	}
+	return m[1], nil, nil
+}
+
+// surveyFiles is what the programs and the stopped directory say.
+func (d *Database) surveyFiles(ctx context.Context, s *Survey) error {
+	version, found, err := d.checkPrograms(ctx)
+	if err != nil {
+		return err
+	}
+	s.Program, s.Findings = version, append(s.Findings, found...)
 	values, err := d.controlData(ctx, d.o.DataDir)
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ const tallyStep = 200_000
 // tallyState is how far records were counted: every transaction below next has ended and is counted.
 type tallyState struct {
 	next   uint64
-	totals map[estate.UnitID]*total
+	totals map[estate.UnitID]*total // nil: nothing is counted yet, nor what was purged before
 }
 
 type total struct {
@@ -28,44 +28,53 @@ type total struct {
 	amount       *big.Rat
 }
 
-// Tally counts what was recorded since the last call. Records are counted by the number of their transaction, below the
-// oldest one that still runs, so each is counted exactly once whatever the order in which they commit.
+// Tally counts what was recorded since the last call; the first one begins with what was purged. Records are counted by the number of
+// their transaction, below the oldest one that still runs, so each is counted exactly once whatever the order in which they commit.
+// They are purged in the order of these numbers too, and far slower than they are counted.
 func (d *Database) Tally(ctx context.Context, units []estate.UnitID) ([]driver.Tally, error) {
 	d.mu.Lock()
 	state := d.tally
 	d.mu.Unlock()
-	if state.totals == nil {
-		state.totals = map[estate.UnitID]*total{}
-	}
 	var at estate.LSN
 	err := d.session("tally").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		var first, horizon uint64
-		var position string
-		err := conn.QueryRow(ctx, `
-			select coalesce((select min(xid) from perdure.record where xid >= $1::text::xid8)::text::bigint, 0),
-				pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
-				(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end)::text`,
-			strconv.FormatUint(state.next, 10)).Scan(&first, &horizon, &position)
-		if err != nil {
-			return err
-		}
-		if at, err = estate.ParseLSN(position); err != nil {
-			return err
-		}
-		if first == 0 || first >= horizon {
-			state.next = max(state.next, horizon)
-			d.keepTally(state)
-			return nil
-		}
-		for state.next = max(state.next, first); state.next < horizon; {
-			upto := min(horizon, state.next+tallyStep)
-			if err := state.count(ctx, conn, upto); err != nil {
+		oneSnapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+		return pgx.BeginTxFunc(ctx, conn, oneSnapshot, func(tx pgx.Tx) error {
+			var first, horizon uint64
+			var position string
+			err := tx.QueryRow(ctx, `
+				select coalesce((select min(xid) from perdure.record where xid >= $1::text::xid8)::text::bigint, 0),
+					pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+					(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end)::text`,
+				strconv.FormatUint(state.next, 10)).Scan(&first, &horizon, &position)
+			if err != nil {
 				return err
 			}
-			state.next = upto
-			d.keepTally(state)
-		}
-		return nil
+			if at, err = estate.ParseLSN(position); err != nil {
+				return err
+			}
+			if state.totals == nil {
+				state.totals = map[estate.UnitID]*total{}
+				if err := state.add(ctx, tx, `select unit, transactions, amount::text from perdure.purged`); err != nil {
+					return err
+				}
+			}
+			if first == 0 || first >= horizon {
+				state.next = max(state.next, horizon)
+				d.keepTally(state)
+				return nil
+			}
+			for state.next = max(state.next, first); state.next < horizon; {
+				upto := min(horizon, state.next+tallyStep)
+				err := state.add(ctx, tx, `select unit, count(*), coalesce(sum(amount), 0)::text from perdure.record
+					where xid >= $1::text::xid8 and xid < $2::text::xid8 group by unit`, strconv.FormatUint(state.next, 10), strconv.FormatUint(upto, 10))
+				if err != nil {
+					return err
+				}
+				state.next = upto
+				d.keepTally(state)
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, failed(err, "cannot count the records of %s", d.o.Member)
@@ -119,9 +128,9 @@ func (d *Database) Newest(ctx context.Context, made []estate.Ownership) (time.Ti
 	return *at, nil
 }
 
-func (s *tallyState) count(ctx context.Context, conn *pgx.Conn, upto uint64) error {
-	rows, err := conn.Query(ctx, `select unit, count(*), coalesce(sum(amount), 0)::text from perdure.record
-		where xid >= $1::text::xid8 and xid < $2::text::xid8 group by unit`, strconv.FormatUint(s.next, 10), strconv.FormatUint(upto, 10))
+// add takes up what a query counts: unit, transactions, amount as text.
+func (s *tallyState) add(ctx context.Context, tx pgx.Tx, query string, args ...any) error {
+	rows, err := tx.Query(ctx, query, args...)
 	if err != nil {
 		return err
 	}

@@ -306,7 +306,7 @@ begin
 end $$;
 
 -- purge removes up to p_limit records and as many finished messages that are older than the retention, oldest first, and says
--- how many records went. An hour is added, so that a key whose time ran ahead is refused before its record is gone (I5).
+-- how many records went; they stay counted. An hour is added, so that a key whose time ran ahead is refused before its record is gone (I5).
 create or replace function perdure.purge(p_unit text, p_limit int) returns int
 language plpgsql volatile parallel unsafe security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -319,13 +319,18 @@ begin
   end if;
   select now() - g.retention - interval '1 hour' into v_before from perdure.gate g where g.unit = p_unit;
   with oldest as materialized (
-    select k.caller, k.routing_key, k.key, k.recorded_at from perdure.record k where k.unit = p_unit order by k.xid limit p_limit)
-  delete from perdure.record k using oldest o
-    where o.recorded_at < v_before and k.caller = o.caller and k.routing_key = o.routing_key and k.key = o.key;
-  get diagnostics v_count = row_count;
+    select k.caller, k.routing_key, k.key, k.recorded_at from perdure.record k where k.unit = p_unit order by k.xid limit p_limit),
+  gone as (
+    delete from perdure.record k using oldest o
+    where o.recorded_at < v_before and k.caller = o.caller and k.routing_key = o.routing_key and k.key = o.key
+    returning k.amount)
+  insert into perdure.purged as p (unit, transactions, amount)
+    select p_unit, count(*), coalesce(sum(g.amount), 0) from gone g having count(*) > 0
+    on conflict (unit) do update set transactions = p.transactions + excluded.transactions, amount = p.amount + excluded.amount
+    returning (select count(*) from gone) into v_count;
   delete from perdure.outbox o where o.id in (
     select d.id from perdure.outbox d where d.unit = p_unit and d.done < v_before order by d.done limit p_limit);
-  return v_count;
+  return coalesce(v_count, 0);
 end $$;
 
 -------------------------------------------------------------------------------------------------------------------- agent

@@ -56,6 +56,7 @@ grant select on perdure.gate, perdure.record, perdure.policy, perdure.quarantine
 grant insert, delete on perdure.record to perdure_guard;
 grant update (slot) on perdure.record to perdure_guard; -- changed by nobody: a row lock asks for it
 grant select, insert, update, delete on perdure.outbox to perdure_guard;
+grant select, insert, update on perdure.purged to perdure_guard;
 grant select on perdure.unguarded, perdure.exempt, perdure.outbox, perdure.record, perdure.policy, perdure.quarantine to perdure_app;
 grant execute on function perdure.quarantined(), perdure.conclude(perdure.request, int, text, bytea), perdure.refuse(int, text), perdure.key_time(text), perdure.misused() to perdure_app, perdure_agent;
 grant execute on function perdure.require(), perdure.protect(regclass) to public;

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"perdure/internal/driver"
 	"perdure/internal/lab/checker"
 	"perdure/internal/lab/history"
 )
@@ -92,6 +93,31 @@ func TestOwnerThatIsCutOffAfterALossOfNothingMayTakeWritesUntilItHearsOfItsSucce
 	w.end()
 	if v := judge(t, w); !v.Pass {
 		t.Errorf("found %v", v.Findings)
+	}
+}
+
+func TestRefusalThatDivergedIsListedWithoutAnAmount(t *testing.T) {
+	for amount, passes := range map[string]bool{"0": true, "12.00": false} {
+		for seed := uint64(0); ; seed++ {
+			w := newWorld(seed)
+			w.begin()
+			w.load(20)
+			w.cutOff(0, "b", false)
+			w.end()
+			l := w.cutOffList()
+			c := pick(w, w.rand, func(c *history.Call) bool {
+				return c.Outcome == history.Refused && string(c.Unit) == string(l.Group) && c.Ownership > l.Left.String() && c.Sent.Mono < l.At.Mono
+			})
+			if c == nil {
+				continue // nobody was refused while the owner was cut off
+			}
+			c.Replays = 1
+			l.List.Transactions = append(l.List.Transactions, driver.DivergedTransaction{Caller: c.Caller, RoutingKey: c.From, Key: c.Key, Amount: amount})
+			if v := judge(t, w); v.Pass != passes {
+				t.Errorf("amount %s: found %v", amount, v.Findings)
+			}
+			break
+		}
 	}
 }
 

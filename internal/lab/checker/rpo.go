@@ -181,7 +181,7 @@ func scopeOf(t driver.DivergedTransaction) Scope {
 
 // equal compares the list with the difference, key by key.
 func (c *check) equal(h *handover, list *history.Divergence, own map[Scope]lostRow) bool {
-	listed, ok := c.listed(h, list)
+	listed, ok := c.listed(h, list, own)
 	for s := range listed {
 		if _, has := own[s]; !has {
 			ok = false
@@ -200,7 +200,7 @@ func (c *check) equal(h *handover, list *history.Divergence, own map[Scope]lostR
 // plausible compares the list with bounds: what is known to be lost must be listed; what is listed must not have survived, and must be
 // of a call that can have reached the former owner without its client learning of it.
 func (c *check) plausible(h *handover, list *history.Divergence, own map[Scope]lostRow) bool {
-	listed, ok := c.listed(h, list)
+	listed, ok := c.listed(h, list, own)
 	for s := range own {
 		if !listed[s] {
 			ok = false
@@ -243,7 +243,7 @@ func (c *check) made(list *history.Divergence) time.Duration {
 }
 
 // listed gives the listed keys, and whether the list is consistent in itself and with what clients saw.
-func (c *check) listed(h *handover, list *history.Divergence) (map[Scope]bool, bool) {
+func (c *check) listed(h *handover, list *history.Divergence, own map[Scope]lostRow) (map[Scope]bool, bool) {
 	keys, ok := map[Scope]bool{}, true
 	if list == nil {
 		return keys, ok
@@ -265,7 +265,8 @@ func (c *check) listed(h *handover, list *history.Divergence) (map[Scope]bool, b
 			c.wrongList(h, s, "is listed as not settled, and its client had the success at the successor before")
 		}
 		if one != nil && t.Amount != "" {
-			if a, err := history.ParseAmount(t.Amount); err != nil || a != one.amount {
+			a, err := history.ParseAmount(t.Amount)
+			if row, has := own[s]; err != nil || a != one.amount && !(a == 0 && (one.refused != nil || has && row.amount == 0)) { // what was refused moved nothing
 				ok = false
 				c.wrongList(h, s, fmt.Sprintf("is listed with amount %s, its client asked for %s", t.Amount, one.amount))
 			}

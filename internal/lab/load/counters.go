@@ -1,6 +1,7 @@
 package load
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,7 +41,7 @@ type counters struct {
 
 	units   []unitCounters
 	unitIDs []estate.UnitID
-	insides map[estate.SiteID]*atomic.Bool // fixed set of sites
+	insides map[estate.SiteID]*atomic.Int64 // fixed set of sites: until when it was cut off, Unix nanoseconds
 }
 
 type unitCounters struct {
@@ -51,19 +52,24 @@ type unitCounters struct {
 }
 
 func newCounters(opt Options) *counters {
-	c := &counters{units: make([]unitCounters, len(opt.Units)), insides: make(map[estate.SiteID]*atomic.Bool)}
+	c := &counters{units: make([]unitCounters, len(opt.Units)), insides: make(map[estate.SiteID]*atomic.Int64)}
 	for _, u := range opt.Units {
 		c.unitIDs = append(c.unitIDs, u.ID)
 	}
 	for _, s := range opt.Sites {
-		c.insides[s.ID] = &atomic.Bool{}
+		c.insides[s.ID] = &atomic.Int64{}
 	}
 	return c
 }
 
 func (c *counters) cut(site estate.SiteID, cut bool) {
-	if inside, ok := c.insides[site]; ok {
-		inside.Store(cut)
+	until, ok := c.insides[site]
+	switch {
+	case !ok:
+	case cut:
+		until.Store(math.MaxInt64)
+	default:
+		until.Store(time.Now().UnixNano())
 	}
 }
 
@@ -74,7 +80,8 @@ func (c *counters) begin() {
 
 func (c *counters) end(r request, call *history.Call, now time.Time) {
 	c.inFlight.Add(-1)
-	inside := c.insides[call.Site].Load()
+	began := now.Add(call.Sent.Mono - call.Done)
+	inside := c.insides[call.Site].Load() > began.UnixNano() // for some of its time
 	for _, a := range call.Attempts {
 		if a.Reconnected() && !inside {
 			c.reconnects.Add(1)
