@@ -144,10 +144,6 @@ func poke(c chan<- struct{}) {
 	}
 }
 
-const claimSQL = `select id, destination, routing_key, key, headers, payload, attempts, extract(epoch from age)::float8,
-	(select extract(epoch from p.retention)::float8 from perdure.policy p where p.unit = $1)
-from perdure.outbox_claim($1, $2, $3::bigint * interval '1 millisecond')`
-
 // Round takes and sends one batch and says how many messages that were, when all were answered.
 func (d *Dispatcher) Round(ctx context.Context) (int, error) {
 	d.init()

@@ -177,7 +177,7 @@ func (a *Agent) learn(g wire.Group) bool {
 func (a *Agent) meet(inc estate.Incarnation) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if inc.Counter > a.met.Counter {
+	if inc.After(a.met) {
 		a.met = inc
 		if a.posting != nil && inc != a.group.Record.Ownership.Incarnation {
 			a.posting()

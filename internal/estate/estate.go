@@ -78,8 +78,11 @@ type Ownership struct {
 // Compare orders two ownerships by incarnation counter, then by epoch.
 // Equal counters with different incarnation identities are not ordered: see Conflicts.
 func (o Ownership) Compare(other Ownership) int {
-	if c := cmp.Compare(o.Incarnation.Counter, other.Incarnation.Counter); c != 0 {
-		return c
+	switch {
+	case o.Incarnation.After(other.Incarnation):
+		return 1
+	case other.Incarnation.After(o.Incarnation):
+		return -1
 	}
 	return cmp.Compare(o.Epoch, other.Epoch)
 }

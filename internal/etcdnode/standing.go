@@ -207,7 +207,7 @@ func (s *Standing) judgeQuorum(leader bool, now time.Time) {
 // meet keeps the highest incarnation that was met, on disk before it counts.
 func (s *Standing) meet(peer string, said wire.Standing) {
 	for _, i := range []*estate.Incarnation{&said.Incarnation, said.Superseded} {
-		if i == nil || !supersedes(*i, s.belongs()) || i.Counter < s.met.Counter || *i == s.met {
+		if i == nil || !supersedes(*i, s.belongs()) || s.met.After(*i) || *i == s.met {
 			continue
 		}
 		if err := writeJSON(filepath.Join(s.o.Dir, metFile), *i); err != nil {
@@ -223,7 +223,7 @@ func supersedes(met, own estate.Incarnation) bool {
 	if own.Counter == 0 || met.Counter == 0 {
 		return false
 	}
-	return met.Counter > own.Counter || met.Counter == own.Counter && met.ID != own.ID
+	return met.After(own) || met.Counter == own.Counter && met.ID != own.ID
 }
 
 func (s *Standing) judgeCold(leader bool) {

@@ -121,7 +121,7 @@ func (r *running) divergenceListed(ctx context.Context, rec unit.Record) (bool, 
 	var member estate.MemberID
 	var left estate.Ownership
 	for _, p := range slices.Backward(rec.Past) {
-		if p.Owner.Member != rec.Owner.Member {
+		if p.Owner.Member != rec.Owner.Member && p.Opened != 0 { // a recovered record goes on in an ownership that nobody opened
 			member, left = p.Owner.Member, p.Ownership
 			break
 		}
@@ -201,6 +201,9 @@ func (r *running) gatewaysKnow(ctx context.Context, revision int64) (bool, strin
 
 func (r *running) storeLed(ctx context.Context) (bool, string) {
 	for s, c := range r.nodes {
+		if home := r.home.Load(); home != nil && *home != s {
+			continue
+		}
 		short, cancel := context.WithTimeout(ctx, time.Second)
 		e, err := c.Estate(short)
 		cancel()

@@ -32,6 +32,14 @@ type broken struct {
 // kills reports whether what was hit stays down until it is started.
 func (b *broken) kills() bool { return b.fault.Kind == story.Kill }
 
+// apart are the sites that the fault keeps from the others, or from each other.
+func (b *broken) apart() []estate.SiteID {
+	if b.fault.Kind == story.Cut && b.fault.Link.To != "" && b.fault.Ports == "" {
+		return []estate.SiteID{b.fault.Link.From, b.fault.Link.To}
+	}
+	return b.inside
+}
+
 // leaderWord stands for the node that leads the store, or for its disk.
 const leaderWord = "leader"
 
@@ -326,6 +334,10 @@ func (r *running) strike(ctx context.Context, b *broken) error {
 			}
 		}
 		return nil
+	case story.Clone:
+		var err error
+		b.names, err = r.clones(ctx, b.id, b.names)
+		return err
 	case story.Terminate, story.Cancel, story.Promote, story.Restart: // strikeServer
 	}
 	return errs.New(errs.Internal, "the lab does not know the fault %s", f.Kind)
@@ -385,7 +397,7 @@ func (r *running) mend(ctx context.Context, b *broken, reset bool) error {
 		return r.sup.ResumeDisk(dir)
 	case story.Deadlock:
 		b.stop()
-	case story.Starve:
+	case story.Starve, story.Clone:
 		return r.sup.Kill(ctx, b.names...)
 	case story.Kill:
 		for _, s := range f.Sites {
@@ -462,7 +474,7 @@ func (r *running) heal(ctx context.Context, h story.Heal) error {
 	}
 	for _, b := range over {
 		// A cut-off owner is read before its successor and its agent learn of each other.
-		for _, s := range b.inside {
+		for _, s := range b.apart() {
 			if err := r.copyFormer(ctx, s, false); err != nil {
 				return err
 			}

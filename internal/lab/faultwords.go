@@ -23,6 +23,7 @@ func FaultWords() []FaultWord {
 		{"fault terminate backends of u1", "sessions of applications are ended; cancel: what they wait for is cancelled"},
 		{"fault freeze checkpointer of u1 [2s]", "one process of a server stands still; startup, agent likewise"},
 		{"fault promote database u1-b", "by hand, past the product; restart likewise"},
+		{"fault clone database u1-b", "a copy's directory is copied and runs beside the owner, under the copy's name and without its slot"},
 		{"fault fill disk u1-a", "needs: disk u1-a 512MiB, before the start, and root; leader is the disk of the store's leader"},
 		{"fault stall disk u1-a [5s]", "whoever writes waits; needs: disk u1-a 1GiB stallable, before the start, and root"},
 		{"fault deadlock accounts of u1 [5s]", "the hot accounts are locked in the wrong order, over and over"},

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,6 +41,7 @@ type running struct {
 	path   string // of the history
 	people map[string]*client.Client
 	nodes  map[estate.SiteID]*client.Client // the operator at one node alone
+	home   atomic.Pointer[estate.SiteID]    // where the control plane was recovered: others may live on that were left behind
 
 	loadMu   sync.Mutex
 	gen      *load.Generator
@@ -259,10 +261,16 @@ func (r *running) clientOf(person, node string) (*client.Client, error) {
 	return client.New(o)
 }
 
-// as gives the client of a person ("" the operator), at a site's node alone where one is named.
+// as gives the client of a person ("" the operator), at a site's node alone where one is named, or where the control plane was recovered.
 func (r *running) as(person string, at estate.SiteID) (*client.Client, error) {
 	if person == "" {
 		person = site.Operator
+	}
+	if home := r.home.Load(); at == "" && home != nil {
+		at = *home
+	}
+	if c := r.nodes[at]; c != nil && person == site.Operator {
+		return c, nil
 	}
 	if at != "" {
 		for _, p := range r.layout.Of(site.Node) {
@@ -339,7 +347,7 @@ func (l *Lab) load(ctx context.Context, a story.Load) error {
 	if err != nil {
 		return err
 	}
-	o := load.Options{Seed: l.o.Seed, Overdraft: 0.01, Duplicates: 0.02, HotShare: a.Hot, AttemptTimeout: a.Attempt}
+	o := load.Options{Seed: l.o.Seed, Overdraft: 0.01, Duplicates: 0.02, HotShare: a.Hot, AttemptTimeout: a.Attempt, Once: a.Once}
 	if a.Hot > 0 {
 		o.Hot = hotAccounts
 	}

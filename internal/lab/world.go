@@ -337,6 +337,7 @@ func (l *Lab) recoverNode(ctx context.Context, a story.Recover) error {
 		if text, err := cmd.CombinedOutput(); err != nil {
 			return errs.New(errs.Unavailable, "node recover failed: %s: %w", strings.TrimSpace(string(text)), err)
 		}
+		r.home.Store(&a.At)
 		return r.sup.Resume(p.Name)
 	}
 	return errs.New(errs.NotFound, "there is no node at site %q", a.At)

@@ -44,19 +44,19 @@ func (in Input) position() string {
 // follows reports whether the systems and instances of an input count after those of old: it was read from a later incarnation
 // of the store (I10), or from the same one and not earlier.
 func (in Input) follows(old Input) bool {
-	if in.Incarnation.Counter != old.Incarnation.Counter {
-		return in.Incarnation.Counter > old.Incarnation.Counter
+	if in.Incarnation.After(old.Incarnation) || old.Incarnation.After(in.Incarnation) {
+		return in.Incarnation.After(old.Incarnation)
 	}
 	if in.Version >= old.Version {
 		return true
 	}
-	held := make(map[estate.GroupID]uint64, len(old.Owners))
+	held := make(map[estate.GroupID]estate.Incarnation, len(old.Owners))
 	for i := range old.Owners {
-		held[old.Owners[i].Group] = old.Owners[i].Ownership.Incarnation.Counter
+		held[old.Owners[i].Group] = old.Owners[i].Ownership.Incarnation
 	}
 	return slices.ContainsFunc(in.Owners, func(n Owner) bool {
-		counter, known := held[n.Group]
-		return known && n.Ownership.Incarnation.Counter > counter
+		before, known := held[n.Group]
+		return known && n.Ownership.Incarnation.After(before)
 	})
 }
 

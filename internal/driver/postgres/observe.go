@@ -192,12 +192,6 @@ func (d *Database) followers(text string, o *driver.Observation) error {
 	return nil
 }
 
-// holdsSlot reports whether a walsender of that name holds the slot of its member.
-func holdsSlot(name, slot string) bool {
-	life, err := estate.ParseLife(name)
-	return err == nil && slot == SlotOf(life.Member)
-}
-
 // expel ends a walsender that acknowledges under a listed name without being that member (H6). It does not wait.
 func (d *Database) expel(s sender) {
 	p := d.proc // d.mu is held

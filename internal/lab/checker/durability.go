@@ -75,7 +75,7 @@ func (c *check) findCuts() (cuts []cut) {
 // lose counts a lost write: in the step whose accepted loss took it away, otherwise in the step it was acknowledged in.
 func (c *check) lose(one *key) {
 	for _, k := range c.cuts {
-		if k.unit != one.unit || !one.stamp.Less(k.hand.to.ownership) || k.hand.at < one.sent {
+		if k.unit != one.unit || !one.stamp.Less(k.hand.to.ownership) || k.hand.at < one.sent && c.apart(one.unit, one.stamp, one.sent) != k.hand {
 			continue
 		}
 		// A key that was done again before the loss had been lost before it.

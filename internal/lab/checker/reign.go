@@ -111,8 +111,9 @@ func (g *group) handovers(r *run) []handover {
 			continue
 		}
 		if from >= 0 && g.reigns[from].owner != to.owner {
-			h := handover{group: g, from: g.reigns[from], to: to, mode: g.reigns[i-1].mode, at: r.mono(g.reigns[i-1].ended)}
-			for _, between := range g.reigns[from:i] {
+			first, last := g.between(from, i)
+			h := handover{group: g, from: g.reigns[from], to: to, mode: g.reigns[last].mode, at: r.mono(g.reigns[last].ended)}
+			for _, between := range g.reigns[first:i] {
 				h.lossy = h.lossy || between.lossy
 			}
 			for _, id := range slices.Sorted(maps.Keys(g.switches)) {
@@ -127,6 +128,45 @@ func (g *group) handovers(r *run) []handover {
 		from = i
 	}
 	return hs
+}
+
+// between gives the first and the last of the reigns that a handover from one to another ended. An owner that lived on under the store that was
+// left behind may have opened again there, which nobody ended; the reign that was ended is an earlier one then.
+func (g *group) between(from, to int) (first, last int) {
+	first, last = from, to-1
+	left := g.reigns[from]
+	for first > 0 && left.ownership.Incarnation != g.reigns[to].ownership.Incarnation && g.reigns[first-1].owner == left.owner && g.reigns[first-1].ownership.Incarnation == left.ownership.Incarnation {
+		first--
+	}
+	for last > first && g.reigns[last].ended == 0 {
+		last--
+	}
+	return first, last
+}
+
+// meeting is how long two sides may take to learn of each other once they can: three times what the protocol states (I10).
+const meeting = 3 * time.Second
+
+// twoOwners reports whether the story declared that the former owner may live on beside its successor, and people accepted it.
+func (c *check) twoOwners(h *handover) bool {
+	return h.excused(c.run) && c.steps[h.step].mark.Expect.TwoOwners && h.from.ownership.Incarnation.Counter < h.to.ownership.Incarnation.Counter
+}
+
+// apart gives the handover that let another side act while a request of an older incarnation was sent, nil where there is none: the sides were
+// cut off from each other, or had only just met again.
+func (c *check) apart(u estate.UnitID, o estate.Ownership, sent time.Duration) *handover {
+	for i := range c.hands {
+		h := &c.hands[i]
+		if !c.twoOwners(h) || !slices.Contains(h.group.units, u) || o.Incarnation.Counter >= h.to.ownership.Incarnation.Counter {
+			continue
+		}
+		for _, f := range c.faults {
+			if f.What == "cut" && c.at(f.from) == h.step && sent >= f.from && (f.until < 0 || sent <= f.until+meeting) {
+				return h
+			}
+		}
+	}
+	return nil
 }
 
 // accepted reports whether the product shows two different people who accepted the loss (I11).

@@ -105,9 +105,9 @@ func (c *check) compare(h *handover) (exact bool, basis string) {
 	case list != nil:
 		basis = basisHistory
 		exact = c.plausible(h, list, own)
-	case !h.lossy:
+	case !h.lossy || c.twoOwners(h):
 		exact = false
-		if claims {
+		if claims || c.twoOwners(h) {
 			c.v.find(Finding{Name: MissingDivergence, Step: c.name(h.step), Message: fmt.Sprintf("%s left %s in ownership %s and there is no list of what it had and %s has not", h.group.id, h.from.owner, h.from.ownership, h.to.owner)})
 		}
 	}

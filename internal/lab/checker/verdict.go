@@ -185,7 +185,7 @@ type Verdict struct {
 	Money          Money  `json:"money"`
 	// Outside is what happened between the steps.
 	Outside Step `json:"outside"`
-	// Counts are all findings by name, accepted ones too; Findings are at most 20 of each name.
+	// Counts are all findings by name, accepted ones too; Findings are at most 20 of each name, accepted ones apart.
 	Counts   map[Name]int `json:"counts"`
 	Findings []Finding    `json:"findings"`
 	// Calls, Reads and ReadsChecked say how much was looked at; Unresolved keys had no proper answer to the end.
@@ -207,7 +207,13 @@ func (v *Verdict) find(f Finding) {
 	if !f.Accepted {
 		v.Pass = false
 	}
-	if v.Counts[f.Name] <= perName {
+	shown := 0
+	for i := range v.Findings {
+		if v.Findings[i].Name == f.Name && v.Findings[i].Accepted == f.Accepted {
+			shown++
+		}
+	}
+	if shown < perName {
 		v.Findings = append(v.Findings, f)
 	}
 }

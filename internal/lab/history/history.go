@@ -241,6 +241,9 @@ type Expect struct {
 	// Diverged is how many transactions have to have diverged at least in the step's switches: a list that is equal because both are empty
 	// shows nothing.
 	Diverged int `json:"diverged,omitempty"`
+	// TwoOwners: people let one side act that was cut off from another one, which lives on: until they have met again both may acknowledge,
+	// and what the older one acknowledged is lost (I11). It counts where the product shows that people accepted a loss.
+	TwoOwners bool `json:"twoOwners,omitempty"`
 	// NoSurvivor: no in-sync member is left alive, so the bound on how long a unit may stay closed does not hold.
 	NoSurvivor bool `json:"noSurvivor,omitempty"`
 	// MaxClosed is the longest a unit may go without an acknowledged write; 0 means 30 s.

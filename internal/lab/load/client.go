@@ -26,6 +26,7 @@ type client struct {
 	avoid    time.Duration
 	timeout  time.Duration
 	patience time.Duration
+	once     bool
 }
 
 // gateway is one gateway as the clients of one site see it.
@@ -37,7 +38,7 @@ type gateway struct {
 }
 
 func newClient(s Site, opt Options, connections int) (*client, error) {
-	c := &client{site: s, caller: "load-" + string(s.ID), avoid: opt.Avoid, timeout: opt.AttemptTimeout, patience: history.Patience}
+	c := &client{site: s, caller: "load-" + string(s.ID), avoid: opt.Avoid, timeout: opt.AttemptTimeout, patience: history.Patience, once: opt.Once}
 	for _, base := range s.Gateways {
 		u, err := url.Parse(base)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -152,7 +153,7 @@ func (c *client) do(clock clock, r request) history.Call {
 		a := history.Attempt{Gateway: g.base, From: now, Until: clock.Since()}
 		again := c.judge(g, &a, res, err, &call)
 		call.Attempts = append(call.Attempts, a)
-		if !again {
+		if !again || c.once {
 			break
 		}
 		if a.Reconnected() {

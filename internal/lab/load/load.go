@@ -65,6 +65,8 @@ type Options struct {
 	Workers int
 	// AttemptTimeout bounds one sending, DialTimeout one connection; 0 means 5 s and 1 s.
 	AttemptTimeout, DialTimeout time.Duration
+	// Once: what got no answer is never sent again, neither to another gateway nor by Settle.
+	Once bool
 	// Avoid is how long a gateway that failed is not tried first; 0 means 1 s.
 	Avoid time.Duration
 	// Replays is how many answered keys are sent again by Settle, to see that a replay is the same; 0 means 200, negative none.
@@ -233,11 +235,13 @@ func (g *Generator) call(c *client, r request) (history.Call, error) {
 	if r.op.Writes() && r.phase == history.Steady {
 		switch call.Outcome {
 		case history.Unresolved:
-			g.open.add(c, r)
+			if !c.once {
+				g.open.add(c, r)
+			}
 		case history.Acknowledged:
 			g.sample.offer(c, r)
 		case history.Refused, history.Wrong:
-			if call.Passing() {
+			if call.Passing() && !c.once {
 				g.open.add(c, r)
 			}
 		}

@@ -50,6 +50,7 @@ func Bugs() []Bug {
 	return []Bug{
 		{Number: 1, Name: "a repeated key is answered without the barrier", Findings: []checker.Name{checker.LostWrite}, Always: true},
 		{Number: 2, Name: "a cancelled COMMIT counts as a success", Findings: []checker.Name{checker.LostWrite}},
+		{Number: 3, Name: "the outbox sends before the barrier", Findings: []checker.Name{checker.MoneyCreated}},
 		// What the promoted copy answered is executed again by the owner where the client asks again, and missing where it does not.
 		{Number: 4, Name: "the guard's row is logged", Findings: []checker.Name{checker.LostWrite, checker.ChangedResult}, Always: true},
 		{Number: 5, Name: "an owner whose server died is still open", Findings: []checker.Name{checker.OutlivedOwnership}},
@@ -57,7 +58,9 @@ func Bugs() []Bug {
 		{Number: 9, Name: "the configuration is changed before the store on a shrink", Findings: []checker.Name{checker.LostWrite}},
 		{Number: 10, Name: "the store is changed before the wait is proven on a growth", Findings: []checker.Name{checker.LostWrite}, Always: true},
 		{Number: 11, Name: "one of two copies is enough", Findings: []checker.Name{checker.LostWrite}},
+		{Number: 12, Name: "a clone of a copy is taken for the copy", Findings: []checker.Name{checker.LostWrite}},
 		{Number: 14, Name: "a recovered store keeps the in-sync set of a member that lagged", Findings: []checker.Name{checker.LostWrite}},
+		{Number: 15, Name: "incarnations are not compared", Findings: []checker.Name{checker.OldEpochWrite}},
 		{Number: 28, Name: "an answer of an older ownership is delivered", Findings: []checker.Name{checker.LateAnswer}},
 		{Number: 29, Name: "an asynchronous copy that is ahead takes over", Findings: []checker.Name{checker.WrongStamp, checker.ChangedResult}},
 		{Number: 30, Name: "the probe commits", Findings: []checker.Name{checker.FalseSwitch}},

@@ -109,7 +109,7 @@ func parseLoad(w *words) Action {
 	w.one("rate")
 	l.Rate = float64(w.integer("calls per second", 1, 100_000))
 	for w.more() {
-		switch w.one("accounts", "hot", "via", "attempt") {
+		switch w.one("accounts", "hot", "via", "attempt", "once") {
 		case "accounts":
 			l.Accounts = w.integer("a number of accounts", 8, 1_000_000)
 		case "hot":
@@ -118,6 +118,8 @@ func parseLoad(w *words) Action {
 			l.Via = siteIDs(w.names("a site"))
 		case "attempt":
 			l.Attempt = w.duration()
+		case "once":
+			l.Once = true
 		}
 	}
 	return l
@@ -227,7 +229,7 @@ func linkWord(w *words) *Link {
 // parseFault reads what is broken.
 func parseFault(w *words) Action {
 	f := Fault{}
-	switch w.one("cut", "kill", "crash", "freeze", "stop", "loss", "fill", "stall", "deadlock", "starve", "terminate", "cancel", "promote", "restart") {
+	switch w.one("cut", "kill", "crash", "freeze", "stop", "loss", "fill", "stall", "deadlock", "starve", "terminate", "cancel", "promote", "restart", "clone") {
 	case "cut":
 		f.Kind = Cut
 		f.Link = linkWord(w)
@@ -283,6 +285,10 @@ func parseFault(w *words) Action {
 		parseBackends(w, &f)
 	case "restart":
 		f.Kind = Restart
+		w.one("database")
+		f.Databases = databases(w)
+	case "clone":
+		f.Kind = Clone
 		w.one("database")
 		f.Databases = databases(w)
 	case "promote":

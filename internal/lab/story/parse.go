@@ -211,7 +211,7 @@ func (p *parser) step(w *words, in *opener) *Step {
 	p.stepNames[s.Name] = p.line
 	s.Mode = history.Mode(w.one(modes...))
 	for w.more() {
-		switch w.one("zh", "units", "loss", "exact", "diverged", "no-survivor", "closed", "switches") {
+		switch w.one("zh", "units", "loss", "exact", "diverged", "two-owners", "no-survivor", "closed", "switches") {
 		case "zh":
 			s.Title = map[string]string{"en": s.Name, "zh": w.text("the title in Chinese")}
 		case "units":
@@ -222,6 +222,8 @@ func (p *parser) step(w *words, in *opener) *Step {
 			s.Expect.Exact = true
 		case "diverged":
 			s.Expect.Diverged = w.integer("how many transactions diverge at least", 1, 1_000_000)
+		case "two-owners":
+			s.Expect.TwoOwners = true
 		case "no-survivor":
 			s.Expect.NoSurvivor = true
 		case "closed":

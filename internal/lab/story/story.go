@@ -101,6 +101,7 @@ type Load struct {
 	Hot      float64 // part of the calls that use one of few accounts, 0..1
 	Via      []estate.SiteID
 	Attempt  time.Duration // how long a client waits for one answer; 0: 5 s
+	Once     bool          // what got no answer is never sent again
 }
 
 // LoadStop ends the load and settles what is unresolved.
@@ -175,6 +176,7 @@ const (
 	Cancel    FaultKind = "cancel"    // what sessions of applications wait for is cancelled
 	Restart   FaultKind = "restart"   // a server is killed and started again by hand, past its agent
 	Promote   FaultKind = "promote"   // a copy is made writable by hand, past the product
+	Clone     FaultKind = "clone"     // a copy's directory is copied and runs beside the owner, under the copy's name
 )
 
 // Part is a part of a database server.
