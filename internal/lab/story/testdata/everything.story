@@ -5,7 +5,7 @@ policy u1 pin c failover confirm min-in-sync 1 damping 10s
 disk u1-a 512MiB
 latency a-b 0.5ms
 start
-load rate 300 accounts 2000 hot 5% via a,b,c
+load rate 300 accounts 2000 hot 5% via a,b,c once
 wait load steady 20s
 step "planned takeover of u1" takeover zh "u1 计划接管" units u1,u2 exact diverged 2 closed 5s switches u1 1 switches u2 0
   switch u1 --to b
@@ -15,7 +15,7 @@ step "planned takeover of u1" takeover zh "u1 计划接管" units u1,u2 exact di
   wait unit u1 in-sync within 30s
   wait switch u1 done 1s
 end
-step "lost city" emergency loss no-survivor
+step "lost city" emergency loss two-owners no-survivor
   fault cut a both
   fault cut a out
   fault cut a in ports postgres 5s
@@ -38,6 +38,7 @@ step "lost city" emergency loss no-survivor
   fault cancel backends of u1-a harmless
   fault promote database u1-b
   fault restart database u1
+  fault clone database u1-b
   fault loss a-c 1% stall 400ms
   wait u1 unprotected 5s
   pass 5s until u1 in-sync
