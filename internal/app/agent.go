@@ -24,6 +24,7 @@ func RunAgent(ctx context.Context, c AgentConfig) error {
 	if err != nil {
 		return err
 	}
+	go p.mindCertificates(ctx)
 	db, err := c.database(p)
 	if err != nil {
 		return err

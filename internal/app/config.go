@@ -5,9 +5,13 @@ package app
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -125,7 +129,7 @@ type GatewayConfig struct {
 	AccessLog string `yaml:"accessLog,omitempty"`
 }
 
-// LoadConfig reads a YAML file into config; unknown fields are errors that name file and line.
+// LoadConfig reads a YAML file into config. Its errors name file, line and field, and what is allowed.
 func LoadConfig(file string, config any) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -137,7 +141,66 @@ func LoadConfig(file string, config any) error {
 	case errors.Is(err, io.EOF):
 		return errs.New(errs.Invalid, "%s is empty: it holds no configuration", filepath.Clean(file))
 	case err != nil:
-		return errs.New(errs.Invalid, "%s: %w", filepath.Clean(file), err)
+		return errs.New(errs.Invalid, "%s", strings.Join(explain(filepath.Clean(file), err, reflect.TypeOf(config)), "\n"))
 	}
 	return nil
+}
+
+var (
+	atLine       = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
+	unknownField = regexp.MustCompile(`^field (\S+) not found in type (\S+)$`)
+)
+
+// explain puts what the decoder says into the form of all our errors, one for each problem.
+func explain(file string, err error, config reflect.Type) []string {
+	said := []string{err.Error()}
+	var types *yaml.TypeError
+	if errors.As(err, &types) {
+		said = types.Errors
+	}
+	for i, text := range said {
+		m := atLine.FindStringSubmatch(text)
+		if m == nil {
+			said[i] = file + ": " + text
+			continue
+		}
+		said[i] = file + ":" + m[1] + ": " + m[2]
+		if f := unknownField.FindStringSubmatch(m[2]); f != nil {
+			said[i] = fmt.Sprintf("%s:%s: there is no field %q here; allowed: %s", file, m[1], f[1], strings.Join(fieldsOf(config, f[2]), ", "))
+		}
+	}
+	return said
+}
+
+// fieldsOf lists the fields of the type of that name, wherever it stands in t.
+func fieldsOf(t reflect.Type, name string) []string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return fieldsOf(t.Elem(), name)
+	case reflect.Struct:
+	default:
+		return nil
+	}
+	if t.String() == name {
+		return yamlFields(t)
+	}
+	for f := range t.Fields() {
+		if found := fieldsOf(f.Type, name); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+func yamlFields(t reflect.Type) []string {
+	var names []string
+	for f := range t.Fields() {
+		tag, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if options == "inline" {
+			names = append(names, yamlFields(f.Type)...)
+			continue
+		}
+		names = append(names, tag)
+	}
+	return names
 }

@@ -25,6 +25,11 @@ func RunGateway(ctx context.Context, c GatewayConfig) error {
 	if err != nil {
 		return err
 	}
+	var traffic []string
+	if c.TrafficCert != "" {
+		traffic = append(traffic, c.TrafficCert)
+	}
+	go p.mindCertificates(ctx, traffic...)
 	adminTLS, err := p.files.ServerTLS(false)
 	if err != nil {
 		return err

@@ -49,6 +49,7 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	if err != nil {
 		return err
 	}
+	go p.mindCertificates(ctx)
 	member, err := c.startStore(p)
 	if err != nil {
 		return err

@@ -52,6 +52,44 @@ func (c Common) begin(out io.Writer) (process, error) {
 	return p, nil
 }
 
+const (
+	// certificatesEvery is how often the files are looked at, certificatesBefore how long before their end it is said each time.
+	certificatesEvery  = 6 * time.Hour
+	certificatesBefore = 21 * 24 * time.Hour
+)
+
+// mindCertificates says in the log what ends soon or has ended, until ctx ends. Renewed files are taken up without a restart.
+func (p process) mindCertificates(ctx context.Context, more ...string) {
+	tick := time.NewTicker(certificatesEvery)
+	defer tick.Stop()
+	for {
+		ends, err := p.files.Ends()
+		if err != nil {
+			p.log.Error("the certificates cannot be read", "err", err)
+		}
+		for _, file := range more {
+			other, err := pki.Files{Cert: file}.Ends()
+			if err != nil {
+				p.log.Error("the certificates cannot be read", "err", err)
+			}
+			ends = append(ends, other...)
+		}
+		for _, e := range ends {
+			switch left := time.Until(e.At); {
+			case left <= 0:
+				p.log.Error("a certificate has ended: others refuse this process, or it refuses them; replace the file", "file", e.File, "ended", e.At)
+			case left < certificatesBefore:
+				p.log.Warn("a certificate ends soon: replace the file, it is taken up without a restart", "file", e.File, "ends", e.At)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // resolve gives an address for a host, for programs that do not see the hosts file.
 func (p process) resolve(ctx context.Context, host string) (string, error) {
 	if addrs, ok := p.hosts.Lookup(host); ok && len(addrs) > 0 {

@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +48,7 @@ func (c *Client) Watch(ctx context.Context, o WatchOptions, handle func(wire.Upd
 		o.StaleAfter = defaultStale
 	}
 	w := &watch{c: c, o: o, handle: handle, at: o.From, heard: time.Now()}
+	why := map[string]error{} // what each node said or did last
 	for round := 0; ctx.Err() == nil; round++ {
 		patience := quorumPatience
 		if round%2 == 1 || len(c.endpoints) == 1 { // nobody had a quorum in the last round: stay where the data is
@@ -63,9 +67,10 @@ func (c *Client) Watch(ctx context.Context, o WatchOptions, handle func(wire.Upd
 			if kind := errs.KindOf(err); kind == errs.Unauthorised || kind == errs.Forbidden || kind == errs.Invalid {
 				return err
 			}
+			why[e.url] = err
 			c.o.Logger.Debug("watch goes on elsewhere", "node", e.url, "error", err)
 			e.did(w.lines > before && !errors.Is(err, errSilent) && !errors.Is(err, errSuperseded))
-			if err := w.tellStale(); err != nil {
+			if err := w.tellStale(why); err != nil {
 				return err
 			}
 			if errors.Is(err, errNoQuorum) || errors.Is(err, errSuperseded) {
@@ -111,11 +116,16 @@ type watch struct {
 	minority time.Time   // since when the node has had no quorum
 }
 
-func (w *watch) tellStale() error {
+func (w *watch) tellStale(why map[string]error) error {
 	if w.stale || time.Since(w.heard) < w.o.StaleAfter {
 		return nil
 	}
 	w.stale = true
+	var nodes []any
+	for _, url := range slices.Sorted(maps.Keys(why)) {
+		nodes = append(nodes, slog.String(url, why[url].Error()))
+	}
+	w.c.o.Logger.Warn("no node of the control plane is heard", slog.Group("nodes", nodes...))
 	return w.handle(wire.Update{Stale: true, Position: w.at})
 }
 
@@ -150,6 +160,9 @@ func (w *watch) session(ctx context.Context, e *endpoint, patience time.Duration
 			return causeOf(ctx, err)
 		}
 		watchdog.Reset(w.o.StaleAfter)
+		if w.stale {
+			w.c.o.Logger.Info("a node of the control plane is heard again", "node", e.url)
+		}
 		w.heard, w.stale = time.Now(), false
 		w.lines++
 		if err := w.take(line); err != nil {

@@ -81,7 +81,7 @@ func NewAuthority(name string, now time.Time, validity time.Duration) (*Authorit
 func ParseAuthority(pair Pair) (*Authority, error) {
 	block, _ := pem.Decode(pair.Cert)
 	if block == nil {
-		return nil, errs.New(errs.Invalid, "the authority's certificate is not PEM; give the file that `perdure pki init` wrote")
+		return nil, errs.New(errs.Invalid, "the authority's certificate is not PEM; give the PEM file of the authority")
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
@@ -92,7 +92,7 @@ func ParseAuthority(pair Pair) (*Authority, error) {
 	}
 	block, _ = pem.Decode(pair.Key)
 	if block == nil {
-		return nil, errs.New(errs.Invalid, "the authority's key is not PEM; give the file that `perdure pki init` wrote")
+		return nil, errs.New(errs.Invalid, "the authority's key is not PEM; give the PEM file of the authority")
 	}
 	key, err := x509.ParseECPrivateKey(block.Bytes)
 	if err != nil {

@@ -159,3 +159,33 @@ func TestLeafCannotActAsAuthority(t *testing.T) {
 		t.Fatal("a leaf was taken as an authority")
 	}
 }
+
+func TestEndsNameEachFileAndItsFirstCertificateToEnd(t *testing.T) {
+	now := time.Now()
+	long, err := pki.NewAuthority("test", now, 1000*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, err := pki.NewAuthority("test", now, 10*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := issue(t, long, t.TempDir(), "node:a", now)
+	bundle := append(append([]byte{}, long.Pair().Cert...), short.Pair().Cert...)
+	if err := os.WriteFile(f.CA, bundle, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ends, err := f.Ends()
+	if err != nil || len(ends) != 2 || ends[0].File != f.Cert || ends[1].File != f.CA {
+		t.Fatalf("%+v %v", ends, err)
+	}
+	if left := ends[1].At.Sub(now); left < 9*time.Hour || left > 11*time.Hour {
+		t.Errorf("the bundle ends %s from now, its first certificate in 10 hours", left)
+	}
+	if err := os.WriteFile(f.Cert, []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Ends(); err == nil {
+		t.Error("a certificate that is none was read")
+	}
+}
