@@ -176,7 +176,7 @@ begin
   select k.hash into v_hash from perdure.record k where k.caller = r.caller and k.routing_key = r.routing_key and k.key = r.key;
   if v_hash is null then
     return null;
-  elsif v_hash <> r.hash then
+  elsif v_hash is distinct from r.hash then
     raise exception using errcode = 'PD003', detail = v_ownership, message = 'this key was used with another payload';
   end if;
   v_done := set_config('perdure.entered', '', true);
