@@ -25,9 +25,9 @@ func (a *Agent) do(ctx context.Context, action unit.Action, group wire.Group) er
 		if err := a.db.Create(ctx); err != nil {
 			return err
 		}
-		return a.remember(func(s *unit.Self) { s.FirstLife = s.Life + 1 })
+		return a.remember(func(s *unit.Self) { s.Renew(rec.LifeOf(s.Member)) })
 	case unit.Start:
-		if err := a.remember(func(s *unit.Self) { s.Life++ }); err != nil {
+		if err := a.remember(func(s *unit.Self) { s.Begin(rec.LifeOf(s.Member)) }); err != nil {
 			return err
 		}
 		return a.db.Start(ctx, a.me())
@@ -236,7 +236,7 @@ func (a *Agent) follow(ctx context.Context, action unit.Action, rec unit.Record)
 	if err := a.remember(func(s *unit.Self) {
 		s.Severed = nil
 		if !running {
-			s.Life++
+			s.Begin(rec.LifeOf(s.Member))
 		}
 	}); err != nil {
 		return err
@@ -284,13 +284,6 @@ func (a *Agent) progress(what string, done, total int64) {
 	a.status.Why, a.status.Done, a.status.Total = what, done, total
 }
 
-// forget is what is left of a directory's past once it is a copy of somebody else.
-func forget(s *unit.Self) {
-	s.Owned, s.Compared = estate.Ownership{}, estate.Ownership{}
-	s.Severed, s.MustCopy = nil, false
-	s.FirstLife = s.Life + 1
-}
-
 func (a *Agent) rewind(ctx context.Context, action unit.Action, rec unit.Record) error {
 	up, err := a.upstream(rec, action.Upstream)
 	if err != nil {
@@ -311,15 +304,15 @@ func (a *Agent) rewind(ctx context.Context, action unit.Action, rec unit.Record)
 		}
 		return err
 	}
-	return a.madeAnew()
+	return a.madeAnew(rec)
 }
 
 // madeAnew forgets what was true of the directory before it was rewound or replaced.
-func (a *Agent) madeAnew() error {
+func (a *Agent) madeAnew(rec unit.Record) error {
 	a.mu.Lock()
 	a.beyond = estate.Ownership{}
 	a.mu.Unlock()
-	return a.remember(forget)
+	return a.remember(func(s *unit.Self) { s.Renew(rec.LifeOf(s.Member)) })
 }
 
 func (a *Agent) reinitialise(ctx context.Context, action unit.Action, rec unit.Record) error {
@@ -338,7 +331,7 @@ func (a *Agent) reinitialise(ctx context.Context, action unit.Action, rec unit.R
 	if err := a.db.Reinitialise(ctx, up, a.progress); err != nil {
 		return err
 	}
-	return a.madeAnew()
+	return a.madeAnew(rec)
 }
 
 // growBy proves the wait, then tells the store; where the store does not take it, the former set is put back (I2).

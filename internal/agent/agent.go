@@ -354,11 +354,16 @@ func bound(do unit.Do) time.Duration {
 	}
 }
 
-// checked actions destroy or revive something: the record is read again, linearizably, before them (I15).
-func checked(do unit.Do) bool {
-	switch do {
+// checked actions destroy or revive something: the record is read again, linearizably, before them (I15). An owner that lives is stopped
+// for its report only where the control plane can be asked: without it the report would not arrive, and nobody would take over (I8).
+func (a *Agent) checked(action unit.Action) bool {
+	switch action.Do {
 	case unit.Create, unit.Start, unit.Stop, unit.Follow, unit.Compare, unit.Rewind, unit.Reinitialise:
 		return true
+	case unit.Post:
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return action.Transition.Kind == unit.OwnerDown && a.seen.Running
 	default:
 		return false
 	}
@@ -367,7 +372,7 @@ func checked(do unit.Do) bool {
 func (a *Agent) carryOut(ctx context.Context, action unit.Action, group wire.Group) error {
 	ctx, cancel := context.WithTimeout(ctx, bound(action.Do))
 	defer cancel()
-	if checked(action.Do) {
+	if a.checked(action) {
 		fresh, err := a.store.Group(ctx, a.opts.Group)
 		if err != nil {
 			return fmt.Errorf("cannot read the record again: %w", err)

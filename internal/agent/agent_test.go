@@ -73,6 +73,28 @@ func TestReturningOwnerListsItsDivergenceIsRewoundAndFollows(t *testing.T) {
 	})
 }
 
+func TestMemberWhoseDiskWasReplacedJoinsAgainAboveEveryLifeThatIsKnown(t *testing.T) {
+	inBed(t, nil, func(d *bed) {
+		d.up()
+		for range 3 {
+			d.net.Kill(b)
+			d.eventually("it is a copy in the set again", d.whole)
+		}
+		known, _ := memberOf(d.plane.record(), b)
+		d.stop(b)
+		d.net.Replace(b)
+		d.dirs[b] = t.TempDir() // the agent's own file lay beside the data
+		d.start(b)
+		d.eventually("it is copied anew and in the set", func() bool {
+			m, _ := memberOf(d.plane.record(), b)
+			return m.Life > known.Life && d.whole()
+		})
+		if s := d.agents[b].self; s.FirstLife != s.Life || s.FirstLife <= known.Life {
+			t.Errorf("a life before the new directory counts as one on it: %+v, known was %d", s, known.Life)
+		}
+	})
+}
+
 func TestPlannedSwitchMovesTheUnitAndBack(t *testing.T) {
 	inBed(t, nil, func(d *bed) {
 		d.up()

@@ -250,6 +250,37 @@ func TestWhatIsReportedDeadIsDead(t *testing.T) {
 	})
 }
 
+// tight is a database whose disk is full.
+type tight struct {
+	driver.Database
+	full atomic.Bool
+}
+
+func (d *tight) Observe(ctx context.Context) (driver.Observation, error) {
+	o, err := d.Database.Observe(ctx)
+	if d.full.Load() {
+		o.FreeBytes = 0
+	}
+	return o, err
+}
+
+func TestOwnerWithAFullDiskHandsOverOnlyWhereTheControlPlaneHearsOfIt(t *testing.T) {
+	inBed(t, nil, func(d *bed) {
+		m := &tight{}
+		d.drivers[a] = func(db driver.Database) driver.Database { m.Database = db; return m }
+		d.up()
+		d.plane.link(a).set(func(l *link) { l.down = true })
+		m.full.Store(true)
+		d.always("it goes on, since nobody would take over", 20*time.Second, func() bool { return d.openAt(a) })
+		d.commit(a, "k1")
+		d.plane.link(a).set(func(l *link) { l.down = false })
+		d.eventually("the copy is open", func() bool { return d.openAt(b) })
+		if keys := d.net.Keys(b); !slices.Equal(keys, []string{"k1"}) {
+			t.Errorf("the successor has %v", keys)
+		}
+	})
+}
+
 // beyond is the database of a copy that has log beyond where the histories part: it follows only when it was rewound.
 type beyond struct {
 	driver.Database

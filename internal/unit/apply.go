@@ -297,6 +297,19 @@ func (r *Record) MayOpen() bool {
 	return true
 }
 
+// Damped reports whether the last automatic switch was too short a time ago for another one (I16). It was decided by the clock of some
+// node: one that is ahead by more than the damping time must not switch failovers off for as long as it is ahead.
+func (r *Record) Damped(now int64) bool {
+	since, least := now-r.LastAutomatic, r.Policy.Damping.Milliseconds()
+	return r.LastAutomatic != 0 && since < least && since > -least
+}
+
+// LifeOf is the newest life that is known of a member, 0 where none is.
+func (r *Record) LifeOf(id estate.MemberID) uint64 {
+	m, _ := r.Member(id)
+	return m.Life
+}
+
 // Unprotected reports whether an open group goes on without a copy that acknowledges.
 func (r *Record) Unprotected() bool { return r.State == Open && len(r.InSync) == 0 }
 
@@ -443,7 +456,7 @@ func (r *Record) decideFailover(t Transition) error {
 		return errs.Refuse("I16", "cannot give %s to %s: its owner is neither down nor silent", r.Group, t.Member)
 	case !person && !t.Silent && t.By != t.Member:
 		return errs.Refuse("I16", "cannot give %s to %s: it decides itself when the owner is down", r.Group, t.Member)
-	case !person && r.LastAutomatic != 0 && t.Now-r.LastAutomatic < r.Policy.Damping.Milliseconds():
+	case !person && r.Damped(t.Now):
 		return errs.Refuse("I16", "cannot give %s to %s: the last automatic switch was %s ago, damping is %s; a person may", r.Group, t.Member, time.Duration(t.Now-r.LastAutomatic)*time.Millisecond, r.Policy.Damping)
 	}
 	mode, by := Failover, "auto"
@@ -652,7 +665,20 @@ func (r *Record) recover(t Transition) error {
 	return nil
 }
 
+// amend takes over what people declared. What an open group does not keep at the moment it cannot be told to have kept: without this a
+// group with no copy would go on alone under a policy that says it never does (I2).
 func (r *Record) amend(t Transition) error {
+	kept := r.MayOpen()
+	if err := r.declare(t); err != nil {
+		return err
+	}
+	if r.State == Open && kept && !r.MayOpen() {
+		return errs.Refuse("I2", "cannot change %s: it is open and its in-sync set is %s, which is less than the new policy wants; add a copy as sync, wait until it is in sync, then raise minInSync or pin it", r.Group, names(r.InSync))
+	}
+	return nil
+}
+
+func (r *Record) declare(t Transition) error {
 	if t.Policy != nil {
 		r.Policy = *t.Policy
 	}

@@ -263,7 +263,7 @@ func (n agentView) ownerDown(mine bool) Action {
 
 // hasHeir reports whether somebody may take over without a person.
 func (n agentView) hasHeir() bool {
-	return n.rec.Policy.Failover == Auto && !damped(n.rec, n.now) && slices.ContainsFunc(n.rec.InSync, func(l estate.Life) bool {
+	return n.rec.Policy.Failover == Auto && !n.rec.Damped(n.now) && slices.ContainsFunc(n.rec.InSync, func(l estate.Life) bool {
 		m, _ := n.rec.Member(l.Member)
 		_, ok := n.rec.newest(n.rec.InSync, l)
 		return ok && m.Role == SyncRole
@@ -373,7 +373,7 @@ func (n agentView) takeOver() (Action, bool) {
 		}
 		return n.post(Transition{Kind: Decide, Member: me, LSN: n.view.Replayed, SwitchID: s.ID}), true
 	}
-	if n.rec.Down == nil || *n.rec.Down != n.rec.Owner || n.rec.Policy.Failover != Auto || m.Role != SyncRole || m.Ahead || damped(n.rec, n.now) {
+	if n.rec.Down == nil || *n.rec.Down != n.rec.Owner || n.rec.Policy.Failover != Auto || m.Role != SyncRole || m.Ahead || n.rec.Damped(n.now) {
 		return Action{}, false
 	}
 	turn := time.Duration(slices.IndexFunc(n.rec.InSync, func(l estate.Life) bool { return l.Member == me.Member })) * n.timing.Turn
@@ -381,10 +381,6 @@ func (n agentView) takeOver() (Action, bool) {
 		return Action{Do: Wait, Why: "another in-sync member comes first"}, true
 	}
 	return n.post(Transition{Kind: Decide, Mode: Failover, Member: me, Reason: "the owner's database process is dead"}), true
-}
-
-func damped(rec Record, now int64) bool {
-	return rec.LastAutomatic != 0 && now-rec.LastAutomatic < rec.Policy.Damping.Milliseconds()
 }
 
 // returning: the directory was an owner, or would start as one (I6).

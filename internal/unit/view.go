@@ -51,6 +51,18 @@ type Severed struct {
 // Now is the life the member is in.
 func (s Self) Now() estate.Life { return estate.Life{Member: s.Member, N: s.Life} }
 
+// Begin begins the next life, above every one that the record knows of the member: this file is younger than the member where the
+// directory it lies in was lost.
+func (s *Self) Begin(known uint64) { s.Life = max(s.Life, known) + 1 }
+
+// Renew forgets the past of a directory that was made anew: no life before the next one was on it.
+func (s *Self) Renew(known uint64) {
+	s.Owned, s.Compared = estate.Ownership{}, estate.Ownership{}
+	s.Severed, s.MustCopy = nil, false
+	s.Life = max(s.Life, known)
+	s.FirstLife = s.Life + 1
+}
+
 // View is what an agent sees of its database and counts on its own monotonic clock.
 type View struct {
 	Directory Directory

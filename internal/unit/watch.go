@@ -56,7 +56,7 @@ func Watch(rec Record, sight Sight, timing Timing, now int64) Order {
 		// as soon as one of it can; undone, nobody would look for a successor any more, for the owner's database still answers.
 		if rec.Policy.Failover == Auto && sight.majority(sight.Agents, timing.Silence) {
 			if heirs := rec.successors(); len(heirs) > 0 {
-				if damped(rec, now) {
+				if rec.Damped(now) {
 					return Order{}
 				}
 				return Order{Candidates: heirs, Why: "the switch used up its budget of " + s.Budget.String() + " in phase " + string(s.Phase) + ", and the agent of the owner " + rec.Owner.String() + " is silent"}
@@ -66,7 +66,7 @@ func Watch(rec Record, sight Sight, timing Timing, now int64) Order {
 	}
 	switch rec.State {
 	case Open:
-		if !sight.SilentToMajority(timing.Silence) || rec.Policy.Failover != Auto || damped(rec, now) {
+		if !sight.SilentToMajority(timing.Silence) || rec.Policy.Failover != Auto || rec.Damped(now) {
 			return Order{}
 		}
 		return Order{Candidates: rec.successors(), Why: "the owner " + rec.Owner.String() + " is silent to a majority of the nodes"}

@@ -60,6 +60,15 @@ func (n *Network) Heal(a, b estate.MemberID) {
 // Kill ends a member's server as a crash does.
 func (n *Network) Kill(member estate.MemberID) { n.change(func() { n.members[member].end(false) }) }
 
+// Replace ends a server and takes its directory away, as a new disk does.
+func (n *Network) Replace(member estate.MemberID) {
+	n.change(func() {
+		d := n.members[member]
+		d.end(false)
+		d.kind, d.log, d.history, d.upstream = "", nil, nil, nil
+	})
+}
+
 // Freeze makes a member's server hang: it lives, but neither answers nor acknowledges. Thaw ends it.
 func (n *Network) Freeze(member estate.MemberID) {
 	n.change(func() { n.members[member].frozen = true })

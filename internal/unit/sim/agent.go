@@ -371,10 +371,10 @@ func (a *agent) do(action unit.Action, s stored, done func(ok bool)) {
 		a.p.after(a.w.between(300*time.Millisecond, time.Second), func() {
 			d.dir = unit.PrimaryDir
 			d.write(&entry{kind: timeline})
-			a.save(func(s *unit.Self) { s.FirstLife = s.Life + 1 }, func() { done(true) })
+			a.save(func(s *unit.Self) { s.Renew(rec.LifeOf(s.Member)) }, func() { done(true) })
 		})
 	case unit.Start:
-		a.save(func(s *unit.Self) { s.Life++ }, func() { a.startServer(rec, done) })
+		a.save(func(s *unit.Self) { s.Begin(rec.LifeOf(s.Member)) }, func() { a.startServer(rec, done) })
 	case unit.Stop:
 		a.p.after(a.w.between(10*time.Millisecond, 200*time.Millisecond), func() {
 			d.p.crash()
@@ -408,9 +408,9 @@ func (a *agent) do(action unit.Action, s stored, done func(ok bool)) {
 					a.save(func(s *unit.Self) { s.MustCopy = true }, func() { done(true) })
 				case ok && a.w.bug(RewoundStartsWritable):
 					d.dir = unit.PrimaryDir // no standby.signal: the new owner's files are as they came
-					a.save(func(s *unit.Self) { s.Life++ }, func() { d.launch(a.self.Now(), rec); done(true) })
+					a.save(func(s *unit.Self) { s.Begin(rec.LifeOf(s.Member)) }, func() { d.launch(a.self.Now(), rec); done(true) })
 				case ok:
-					a.save(forget, func() { done(true) })
+					a.save(func(s *unit.Self) { s.Renew(rec.LifeOf(s.Member)) }, func() { done(true) })
 				default:
 					done(false)
 				}
@@ -423,7 +423,7 @@ func (a *agent) do(action unit.Action, s stored, done func(ok bool)) {
 					done(false)
 					return
 				}
-				a.save(forget, func() { done(true) })
+				a.save(func(s *unit.Self) { s.Renew(rec.LifeOf(s.Member)) }, func() { done(true) })
 			})
 		})
 	case unit.ShrinkTo:
@@ -459,12 +459,6 @@ func (a *agent) startServer(rec *unit.Record, done func(bool)) {
 	}
 	d.launch(a.self.Now(), rec)
 	done(true)
-}
-
-func forget(s *unit.Self) {
-	s.Owned, s.Compared = estate.Ownership{}, estate.Ownership{}
-	s.Severed, s.MustCopy = nil, false
-	s.FirstLife = s.Life + 1
 }
 
 // stopped goes on when the server does not run.
@@ -584,7 +578,7 @@ func (a *agent) follow(action unit.Action, rec *unit.Record, done func(bool)) {
 	a.save(func(s *unit.Self) {
 		s.Severed = nil
 		if starts {
-			s.Life++
+			s.Begin(rec.LifeOf(s.Member))
 		}
 	}, func() {
 		if starts {

@@ -85,7 +85,7 @@ func (w *world) couldServe(g *group, rec *unit.Record) bool {
 		return near > len(w.nodes)/2
 	}
 	o := g.member(rec.Owner.Member)
-	damped := rec.LastAutomatic != 0 && c.leader.p.wall()-rec.LastAutomatic < rec.Policy.Damping.Milliseconds()+2000
+	damped := rec.Damped(c.leader.p.wall()) || rec.Damped(c.leader.p.wall()-2000)
 	switch rec.State {
 	case unit.Closed:
 		return rec.Lost == nil && o != nil && good(o) && w.now > int64(5*time.Second)
