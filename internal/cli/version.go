@@ -1,7 +1,11 @@
 package cli
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
 
@@ -23,7 +27,28 @@ func build() map[string]string {
 			}
 		}
 	}
+	if v["revision"] == "unknown" || v["modified"] == "true" {
+		v["program"] = digestOfProgram() // two trees of one commit are two programs
+	}
 	return v
+}
+
+// digestOfProgram tells two programs apart that say the same of themselves.
+func digestOfProgram() string {
+	path, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return ""
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
 // revision is the program's version and the revision it was built from, on one line.
@@ -32,6 +57,9 @@ func revision() string {
 	text := v["version"] + " " + v["revision"]
 	if v["modified"] == "true" {
 		text += " (modified)"
+	}
+	if v["program"] != "" {
+		text += " " + v["program"]
 	}
 	return text
 }

@@ -109,7 +109,8 @@ func (runs FaultRuns) due(cells []matrix.Cell, results []matrix.Result) ([]matri
 		return meant, nil
 	}
 	return slices.DeleteFunc(meant, func(c matrix.Cell) bool {
-		return slices.ContainsFunc(results, func(r matrix.Result) bool { return r.Cell == c && r.Passed })
+		// What was skipped for lack of rights is tried again: they may be there now.
+		return slices.ContainsFunc(results, func(r matrix.Result) bool { return r.Cell == c && r.Passed && r.Skipped == c.Skipped() })
 	}), nil
 }
 
@@ -134,6 +135,13 @@ func runCell(ctx context.Context, o Options, c matrix.Cell) (matrix.Result, erro
 		result.Why = err.Error()
 	} else if !result.Passed {
 		result.Why = strings.Join(findings(summary), ", ")
+	}
+	for _, e := range summary.Details.Estates {
+		for _, f := range e.Timeline.Faults {
+			if f.Skipped != "" {
+				result.Skipped = f.Skipped
+			}
+		}
 	}
 	for _, s := range summary.Steps {
 		result.GapMs = max(result.GapMs, s.Gap)

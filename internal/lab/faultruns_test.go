@@ -53,6 +53,19 @@ func TestResumedMatrixCarriesOutAgainWhatFailed(t *testing.T) {
 	}
 }
 
+func TestCellThatLackedRightsIsTriedAgain(t *testing.T) {
+	cells := matrix.Cells()
+	var results []matrix.Result
+	for _, c := range cells {
+		results = append(results, matrix.Result{Cell: c, Passed: true, Skipped: c.Skipped()})
+	}
+	i := slices.IndexFunc(cells, func(c matrix.Cell) bool { return c.Skipped() == "" })
+	results[i].Skipped = "full disk of u1-a: it needs root"
+	if due, err := (FaultRuns{}).due(cells, results); err != nil || !slices.Equal(due, cells[i:i+1]) {
+		t.Errorf("%v %v", due, err)
+	}
+}
+
 func TestResultsOfAnotherRevisionAreNotGoneOnWith(t *testing.T) {
 	file, _, _ := keep(t, "1")
 	old := filepath.Join(t.TempDir(), "old.json")
