@@ -435,7 +435,7 @@ func TestTornLineIsLeftOut(t *testing.T) {
 		shipped = append(shipped, chunk...)
 		at = position{from.File, from.Offset + int64(len(chunk))}
 	}
-	if n := strings.Count(string(shipped), "\n"); n != 3 || !strings.HasPrefix(string(shipped), `{"at":`) || strings.Contains(string(shipped), `"at":6`) {
+	if n := strings.Count(string(shipped), "\n"); n != 4 || !strings.HasPrefix(string(shipped), `{"at":`) || strings.Contains(string(shipped), `"at":6`) {
 		t.Errorf("shipped %q", shipped)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,6 +46,8 @@ type Entry struct {
 	RoutingKey string  `json:"routingKey"`
 	Key        string  `json:"key"`
 	Receipt    Receipt `json:"receipt"`
+	// Unknown: the application said nothing that could be kept, so nobody knows which accounts it was about.
+	Unknown bool `json:"unknown,omitempty"`
 	// From is the gateway that gave the answer; set when the ledger is read.
 	From string `json:"from,omitempty"`
 }
@@ -67,6 +71,7 @@ type ledger struct {
 	mu     sync.Mutex // over the buffer
 	buf    []byte
 	spare  []byte
+	lost   int64 // entries that were not kept since the last file began: the next one says so
 	closed bool
 
 	writing sync.Mutex // over the own file
@@ -94,23 +99,69 @@ func openLedger(dir, name string, o LedgerOptions) (*ledger, error) {
 		l.num = files[len(files)-1]
 	}
 	// A new run begins a new file: the last line of the old one may be torn.
-	if err := l.begin(); err != nil || len(files) > 0 {
-		return l, err
-	}
-	// The first line of all says when the ledger began, so that its copies say so too before anything was acknowledged.
-	l.buf = fmt.Appendf(l.buf, `{"at":%d}`+"\n", l.num)
-	return l, l.flush()
+	return l, l.begin()
+}
+
+// head is the first line of a file. It says what came before, so that whoever holds a copy sees whether anything is missing in between, and
+// that the ledger has begun before anything was acknowledged.
+type head struct {
+	At int64 `json:"at"`
+	// After is the file before, Size how much of it is whole lines; 0: it is the first one.
+	After uint64 `json:"after,omitempty"`
+	Size  int64  `json:"size,omitempty"`
+	// Lost are entries between the two that were not kept.
+	Lost int64 `json:"lost,omitempty"`
 }
 
 // begin opens a new file. Its number is the time, so that it is later than all before it even where those were deleted.
 func (l *ledger) begin() error {
-	l.num = max(l.num+1, uint64(time.Now().UnixMilli()))
-	f, err := os.OpenFile(l.path(l.name, l.num), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	before, num := l.num, max(l.num+1, uint64(time.Now().UnixMilli()))
+	l.mu.Lock()
+	h := head{At: int64(num), After: before, Lost: l.lost}
+	l.mu.Unlock()
+	if before != 0 {
+		size, err := wholeLines(l.path(l.name, before))
+		if err != nil {
+			h.After = 0 // nobody can say that it is whole
+		}
+		h.Size = size
+	}
+	line, err := json.Marshal(h)
+	if err != nil {
+		return errs.New(errs.Internal, "cannot begin a file of the ledger: %w", err)
+	}
+	f, err := os.OpenFile(l.path(l.name, num), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return errs.New(errs.Unavailable, "cannot open the ledger: %w", err)
 	}
-	l.file, l.size = f, 0
+	if _, err := f.Write(append(line, '\n')); err != nil {
+		_ = f.Close()
+		_ = os.Remove(l.path(l.name, num)) // nothing was in it
+		return errs.New(errs.Unavailable, "cannot begin a file of the ledger: %w", err)
+	}
+	l.mu.Lock()
+	l.lost -= h.Lost
+	l.mu.Unlock()
+	l.num, l.file, l.size = num, f, int64(len(line)+1)
 	return nil
+}
+
+// wholeLines is the size of a file without a torn last line.
+func wholeLines(path string) (int64, error) {
+	text, err := os.ReadFile(path)
+	return int64(bytes.LastIndexByte(text, '\n') + 1), err
+}
+
+// headOf reads the first line of a file.
+func headOf(path string) (head, error) {
+	var h head
+	f, err := os.Open(path)
+	if err != nil {
+		return h, err
+	}
+	defer f.Close()
+	err = json.NewDecoder(io.LimitReader(f, 1<<10)).Decode(&h)
+	return h, err
 }
 
 func (l *ledger) path(gateway string, num uint64) string {
@@ -150,7 +201,7 @@ func safeName(s string) bool {
 // record notes the acknowledged write of an exchange; refusals, also replayed ones, are none. It never waits for a disk.
 func (g *Gateway) record(x *exchange) {
 	done := x.outcome == route.Committed || x.outcome == route.Replayed
-	if g.ledger == nil || x.idem == nil || !done || x.ctx.Response.StatusCode() >= 400 || len(x.receipt) > maxReceipt {
+	if g.ledger == nil || x.idem == nil || !done || x.ctx.Response.StatusCode() >= 400 {
 		return
 	}
 	if g.ledger.append(x, time.Now().UnixMilli()) {
@@ -164,6 +215,7 @@ func (l *ledger) append(x *exchange, at int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || len(l.buf) > l.o.Buffer {
+		l.lost++
 		return false
 	}
 	b := append(l.buf, `{"at":`...)
@@ -180,8 +232,12 @@ func (l *ledger) append(x *exchange, at int64) bool {
 	b = appendJSONBytes(b, x.key)
 	b = append(b, `,"key":`...)
 	b = appendJSONBytes(b, x.idem)
-	b = append(b, `,"receipt":`...)
-	b = append(b, x.receipt...) // a header value has no line ends; whether it is JSON is looked at by whoever reads the line
+	if len(x.receipt) == 0 || len(x.receipt) > maxReceipt || !json.Valid(x.receipt) {
+		b = append(b, `,"unknown":true`...)
+	} else {
+		b = append(b, `,"receipt":`...)
+		b = append(b, x.receipt...) // a header value has no line ends
+	}
 	l.buf = append(b, '}', '\n')
 	return true
 }
@@ -221,12 +277,12 @@ func (l *ledger) run(ctx context.Context, failed func(error)) {
 }
 
 // flush writes the buffer to the file and begins a new file where it is full. After a failed write the entries are lost and
-// the next ones go to a new file, so that a torn line stays the last one of its file.
+// the next ones go to a new file, which says so; a torn line stays the last one of its file.
 func (l *ledger) flush() error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	l.mu.Lock()
-	full := l.buf
+	full, lost := l.buf, l.lost
 	l.buf, l.spare = l.spare[:0], nil
 	l.mu.Unlock()
 	defer func() {
@@ -234,17 +290,22 @@ func (l *ledger) flush() error {
 		l.spare = full[:0]
 		l.mu.Unlock()
 	}()
-	if len(full) == 0 {
+	if len(full) == 0 && lost == 0 {
 		return nil
 	}
 	if l.file == nil {
 		if err := l.begin(); err != nil {
+			l.missed(full)
 			return err
 		}
+		lost = 0 // it is in the head
 	}
 	n, err := l.file.Write(full)
 	l.size += int64(n)
-	if err == nil && l.size < l.o.FileBytes {
+	if err != nil {
+		l.missed(full[n:])
+	}
+	if err == nil && l.size < l.o.FileBytes && lost == 0 {
 		return nil
 	}
 	if e := l.file.Close(); err == nil {
@@ -255,6 +316,13 @@ func (l *ledger) flush() error {
 		err = e
 	}
 	return err
+}
+
+// missed counts the entries of a text that is not in the file: one that was cut short is among them.
+func (l *ledger) missed(text []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost += int64(bytes.Count(text, []byte{'\n'}))
 }
 
 // prune removes a gateway's oldest files beyond the number kept.
@@ -385,9 +453,31 @@ func (l *ledger) ends() ([]LedgerEnd, error) {
 		if err != nil {
 			return nil, err
 		}
-		ends = append(ends, LedgerEnd{From: name, Begins: int64(files[0]), Grown: st.ModTime().UnixMilli(), File: last, Offset: st.Size()})
+		begins, err := l.begins(name, files)
+		if err != nil {
+			return nil, err
+		}
+		ends = append(ends, LedgerEnd{From: name, Begins: begins, Grown: st.ModTime().UnixMilli(), File: last, Offset: st.Size()})
 	}
 	return ends, nil
+}
+
+// begins is since when every entry of a gateway is here: since the beginning of the oldest file after which none is missing.
+func (l *ledger) begins(name string, files []uint64) (int64, error) {
+	for i := len(files) - 1; i > 0; i-- {
+		h, err := headOf(l.path(name, files[i]))
+		if err != nil && !os.IsNotExist(err) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return 0, err
+		}
+		before, err := os.Stat(l.path(name, files[i-1]))
+		if err != nil && !os.IsNotExist(err) {
+			return 0, err
+		}
+		if err != nil || h.After != files[i-1] || h.Lost != 0 || before.Size() < h.Size {
+			return int64(files[i]), nil
+		}
+	}
+	return int64(files[0]), nil
 }
 
 // ledgerFilter says which entries are wanted; empty fields want all.
