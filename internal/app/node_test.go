@@ -49,7 +49,7 @@ func newEstate(t *testing.T, names ...string) *estateOfNodes {
 	e := &estateOfNodes{t: t, configs: map[string]NodeConfig{}, stops: map[string]func(){}, ended: map[string]chan error{}, token: filepath.Join(dir, "admin.token")}
 	members, peers := map[string]string{}, []Peer{}
 	for _, name := range names {
-		pair, err := authority.Issue(pki.Request{CommonName: "node:" + name, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true, Client: true, Validity: time.Hour}, time.Now())
+		pair, err := authority.Issue(pki.Request{CommonName: "node:" + name, DNS: []string{pki.NodeDNS}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true, Client: true, Validity: time.Hour}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +247,7 @@ func TestNodeWorksOnAnEtcdThatSomebodyElseRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := authority.Issue(pki.Request{CommonName: "etcd", IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true, Client: true, Validity: time.Hour}, time.Now())
+	pair, err := authority.Issue(pki.Request{CommonName: "etcd", DNS: []string{pki.NodeDNS}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true, Client: true, Validity: time.Hour}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

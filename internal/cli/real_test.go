@@ -34,7 +34,7 @@ func newRealNode(t *testing.T) *realNode {
 		t.Fatal(err)
 	}
 	pair, err := authority.Issue(pki.Request{
-		CommonName: "node:a", IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true, Client: true, Validity: time.Hour,
+		CommonName: "node:a", DNS: []string{pki.NodeDNS}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true, Client: true, Validity: time.Hour,
 	}, time.Now())
 	if err != nil {
 		t.Fatal(err)

@@ -198,7 +198,7 @@ func found(t *testing.T) *town {
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		files := w.issue("node:" + o.Name)
+		files := w.issue("node:"+o.Name, pki.NodeDNS)
 		o.Peer, o.Client = files, files
 		peers := map[string]string{}
 		for j, p := range options {
@@ -233,9 +233,9 @@ func ipOf(address string) net.IP {
 	return net.ParseIP(host)
 }
 
-func (w *town) issue(cn string) pki.Files {
+func (w *town) issue(cn string, dns ...string) pki.Files {
 	w.t.Helper()
-	pair, err := w.ca.Issue(pki.Request{CommonName: cn, IPs: w.ips, Server: true, Client: true, Validity: time.Hour}, time.Now())
+	pair, err := w.ca.Issue(pki.Request{CommonName: cn, DNS: dns, IPs: w.ips, Server: true, Client: true, Validity: time.Hour}, time.Now())
 	if err != nil {
 		w.t.Fatal(err)
 	}

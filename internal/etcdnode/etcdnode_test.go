@@ -128,28 +128,7 @@ func TestCallsThatMeetAStoppingMemberFailAndBreakNothing(t *testing.T) {
 
 func TestThreeMembersAgreeOverMutualTLS(t *testing.T) {
 	options := etcdtest.Options(t, 3)
-	ca, err := pki.NewAuthority("test", time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range options {
-		o := &options[i]
-		host, _, _ := net.SplitHostPort(o.ListenPeer)
-		clientHost, _, _ := net.SplitHostPort(o.ListenClient)
-		// The certificate names only the host others dial, never the address this member dials from.
-		pair, err := ca.Issue(pki.Request{CommonName: "node:" + o.Name, DNS: []string{"node." + o.Name}, IPs: []net.IP{net.ParseIP(host), net.ParseIP(clientHost)}, Server: true, Client: true, Validity: time.Hour}, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Peer = pki.FilesIn(filepath.Join(t.TempDir(), o.Name), "node")
-		o.Client = o.Peer
-		if err := o.Peer.Write(pair, ca.Pair().Cert); err != nil {
-			t.Fatal(err)
-		}
-		for j := range o.Members {
-			o.Members[j].PeerURL = strings.Replace(o.Members[j].PeerURL, "http://", "https://", 1)
-		}
-	}
+	secure(t, authority(t), options)
 	nodes := etcdtest.Start(t, options...)
 	if _, err := nodes[0].Client().Put(t.Context(), "k", "v"); err != nil {
 		t.Fatal(err)

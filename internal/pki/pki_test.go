@@ -5,9 +5,11 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
+	"perdure/internal/errs"
 	"perdure/internal/pki"
 )
 
@@ -187,5 +189,35 @@ func TestEndsNameEachFileAndItsFirstCertificateToEnd(t *testing.T) {
 	}
 	if _, err := f.Ends(); err == nil {
 		t.Error("a certificate that is none was read")
+	}
+}
+
+func TestNodeNameIsFoundInTheCertificateItselfOnly(t *testing.T) {
+	ca := authority(t)
+	for what, c := range map[string]struct {
+		dns  []string
+		want string
+	}{
+		"a node's":            {[]string{"localhost", pki.NodeDNS}, ""},
+		"without the name":    {[]string{"localhost", pki.NodeDNS + ".example"}, "additional DNS name"},
+		"of any name at all":  {[]string{"*"}, "additional DNS name"},
+		"with no name at all": {nil, "additional DNS name"},
+	} {
+		pair, err := ca.Issue(pki.Request{CommonName: "node:a", DNS: c.dns, Client: true, Validity: time.Hour}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		pair.Cert = append(pair.Cert, ca.Pair().Cert...) // a chain
+		f := pki.FilesIn(t.TempDir(), "node")
+		if err := f.Write(pair, ca.Pair().Cert); err != nil {
+			t.Fatal(err)
+		}
+		err = f.CheckNode()
+		if c.want == "" && err != nil || c.want != "" && (errs.KindOf(err) != errs.Invalid || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), f.Cert)) {
+			t.Errorf("a certificate %s: %v", what, err)
+		}
+	}
+	if err := pki.FilesIn(t.TempDir(), "node").CheckNode(); errs.KindOf(err) != errs.Invalid {
+		t.Errorf("no file: %v", err)
 	}
 }

@@ -100,6 +100,9 @@ func TestConfigurationsAreReadByTheirProcesses(t *testing.T) {
 		if _, err := files.ServerTLS(true); err != nil {
 			t.Errorf("%s: %v", p.Name, err)
 		}
+		if err := files.CheckNode(); (err == nil) != (p.Kind == Node) {
+			t.Errorf("%s: as a node: %v", p.Name, err)
+		}
 	}
 	var agent app.AgentConfig
 	p, _ := l.Process("agent-u2-b")

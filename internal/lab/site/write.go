@@ -262,6 +262,9 @@ func (w *writer) certificate(p Process) app.TLS {
 		}
 	}
 	slices.Sort(request.DNS)
+	if p.Kind == Node {
+		request.DNS = append(request.DNS, pki.NodeDNS)
+	}
 	for viewer := range w.Sites {
 		request.IPs = append(request.IPs, link.Addr(w.Lab, viewer+1, n).AsSlice())
 	}
