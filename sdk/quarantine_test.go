@@ -26,7 +26,7 @@ begin
   insert into bank.payment (shape, key) values (p_side, r.key);
   return perdure.settle(r, 201, 'text/plain', 'moved', array[r.routing_key], 5);
 end $$`)
-	c.exec(guard.QuarantineSQL, "u1", true)
+	c.exec(guard.QuarantineSQL, "u1", true, "1.ab12.1")
 	c.exec(guard.JudgeSQL, "verified", "verified", "ann")
 	c.exec(guard.JudgeSQL, "inconsistent", "inconsistent", "ann")
 	service := &sdk.Service{Units: map[string]*sdk.Unit{"u1": c.unit}}

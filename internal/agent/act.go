@@ -169,7 +169,8 @@ func (a *Agent) openGates(ctx context.Context, action unit.Action, rec unit.Reco
 		return err
 	}
 	if rec.Quarantine {
-		if err := a.db.Quarantine(ctx, rec.Units, true); err != nil {
+		// Before the opening: no account is served unverified in between (I7).
+		if err := a.db.Quarantine(ctx, rec.Units, rec.QuarantineOf); err != nil {
 			return err
 		}
 	}

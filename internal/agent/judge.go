@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"perdure/internal/driver"
@@ -64,8 +65,17 @@ func (a *Agent) judge(ctx context.Context, body []byte) (any, error) {
 	if err := json.Unmarshal(body, &ask); err != nil {
 		return nil, errs.New(errs.Invalid, "judgement: %w", err)
 	}
-	if _, err := a.owning(); err != nil {
+	rec, err := a.owning()
+	if err != nil {
 		return nil, err
+	}
+	if !rec.Quarantine || ask.Quarantine != rec.QuarantineOf {
+		return nil, errs.New(errs.Conflict, "cannot judge the accounts of %s: what was found is of the quarantine of %s, not of the present one", a.opts.Group, ask.Quarantine)
+	}
+	for _, u := range rec.Units {
+		if !slices.Contains(ask.Units, u) {
+			return nil, errs.Refuse("I7", "cannot judge the accounts of %s: receipts of unit %s were not compared, and its accounts lie in the same database", a.opts.Group, u)
+		}
 	}
 	return a.db.Judge(ctx, ask)
 }
@@ -83,5 +93,5 @@ func (a *Agent) release(ctx context.Context, _ []byte) (any, error) {
 	if fresh.Record.Quarantine {
 		return nil, errs.New(errs.Conflict, "%s is in quarantine: the record has to be released first", a.opts.Group)
 	}
-	return struct{}{}, a.db.Quarantine(ctx, rec.Units, false)
+	return struct{}{}, a.db.EndQuarantine(ctx, rec.Units)
 }

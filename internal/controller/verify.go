@@ -24,8 +24,8 @@ const (
 	shownMost = 1000
 )
 
-// Verify judges the accounts of a quarantined unit by receipts kept outside the lost site and by the system's own query (I7).
-// It may be repeated; later verdicts replace earlier ones.
+// Verify judges the accounts of a unit in quarantine, and those of all units of its group, by receipts kept outside the lost site and by
+// the system's own query (I7). It may be repeated; later verdicts replace earlier ones.
 func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID, query string) (wire.VerifyAnswer, error) {
 	began := time.Now()
 	answer := wire.VerifyAnswer{Unit: id}
@@ -49,15 +49,38 @@ func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID
 	if err != nil {
 		return answer, err
 	}
+	// Units of a group share one database, and a verdict is on an account of it: one unit whose receipts are not whole clears none.
+	touched, said := map[string]bool{}, make([]string, 0, len(g.Record.Units))
+	for _, u := range g.Record.Units {
+		which := ""
+		if len(g.Record.Units) > 1 {
+			which = string(u) + ": "
+		}
+		source, err := c.touched(ctx, u, owner, fork, &answer, touched)
+		if err != nil {
+			return answer, errs.New(errs.Unavailable, "cannot verify %s: %s%w", id, which, err)
+		}
+		said = append(said, which+source)
+	}
+	answer.Source = strings.Join(said, "; ")
+	answer.Judged, err = ask[driver.Judged](ctx, c.opts.Client, http.MethodPost, owner, "/v1/judge", driver.Judgement{
+		Units: g.Record.Units, Quarantine: g.Record.QuarantineOf, Query: query, Touched: slices.Sorted(maps.Keys(touched)), By: person,
+	})
+	answer.Millis = time.Since(began).Milliseconds()
+	return answer, err
+}
+
+// touched adds the accounts of a unit's lost writes, and says where its receipts were kept.
+func (c *Controller) touched(ctx context.Context, u estate.UnitID, owner unit.Member, fork wire.ForkAnswer, answer *wire.VerifyAnswer, touched map[string]bool) (string, error) {
+	compared := int64(0)
 	counts := func(k Kept) bool {
 		old := k.Ownership.Less(fork.Ownership)
 		if old {
-			answer.Receipts++
+			compared++
 		}
 		return old
 	}
-	touched := map[string]bool{}
-	sources, err := c.lacking(ctx, id, owner, later(surelyThere(fork.At), fork.Kept), counts, func(k Kept) error {
+	sources, err := c.lacking(ctx, u, owner, later(surelyThere(fork.At), fork.Kept), counts, func(k Kept) error {
 		answer.Lost++
 		if len(answer.LostShown) < shownMost {
 			answer.LostShown = append(answer.LostShown, k.Receipt)
@@ -70,22 +93,18 @@ func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID
 		}
 		return nil
 	})
-	if err != nil {
-		return answer, errs.New(errs.Unavailable, "cannot verify %s: its receipts could not all be compared, so no account can be cleared: %w", id, err)
-	}
-	answer.Source = sources.Said
+	answer.Receipts += compared
 	switch {
+	case err != nil:
+		return "", errs.New(errs.Unavailable, "its receipts could not all be compared, so no account can be cleared: %w", err)
 	case len(sources.Missing) > 0:
-		return answer, errs.New(errs.Unavailable, "cannot verify %s: gateway %s does not answer and nobody has a copy of its receipts, so no account can be cleared; release it by your own word", id, strings.Join(sources.Missing, ", "))
+		return "", errs.New(errs.Unavailable, "gateway %s does not answer and nobody has a copy of its receipts, so no account can be cleared; release it by your own word", strings.Join(sources.Missing, ", "))
 	case !fork.At.IsZero() && sources.From.After(fork.At):
-		return answer, errs.New(errs.Unavailable, "cannot verify %s: receipts are whole from %s on only, and count from %s on (%s); release it by your own word", id, stamp(sources.From), stamp(fork.At), sources.Said)
-	case answer.Receipts == 0:
-		return answer, errs.New(errs.Unavailable, "cannot verify %s: no receipt from before the loss is kept (%s), which proves nothing; release it by your own word", id, sources.Said)
+		return "", errs.New(errs.Unavailable, "receipts are whole from %s on only, and count from %s on (%s); release it by your own word", stamp(sources.From), stamp(fork.At), sources.Said)
+	case compared == 0:
+		return "", errs.New(errs.Unavailable, "no receipt from before the loss is kept (%s), which proves nothing; release it by your own word", sources.Said)
 	}
-	answer.Judged, err = ask[driver.Judged](ctx, c.opts.Client, http.MethodPost, owner, "/v1/judge",
-		driver.Judgement{Unit: id, Query: query, Touched: slices.Sorted(maps.Keys(touched)), By: person})
-	answer.Millis = time.Since(began).Milliseconds()
-	return answer, err
+	return sources.Said, nil
 }
 
 // Release ends the quarantine of a unit: in the record first, then in the database.

@@ -121,10 +121,13 @@ type Tally struct {
 	At           time.Time     `json:"at"`
 }
 
-// Judgement is what accounts of a quarantined unit are judged by (I7).
+// Judgement is what the accounts of a group in quarantine are judged by (I7). An account is judged once, for all units of its database.
 type Judgement struct {
-	Unit estate.UnitID `json:"unit"`
-	// Query gives every account of the unit and whether its own books agree: (account text, consistent boolean).
+	// Units are those whose receipts were compared.
+	Units []estate.UnitID `json:"units"`
+	// Quarantine is the one that was found, named by the ownership with which it began.
+	Quarantine estate.Ownership `json:"quarantine"`
+	// Query gives every account of the database and whether its own books agree: (account text, consistent boolean).
 	// It runs read-only, as the application's role.
 	Query string `json:"query"`
 	// Touched are the accounts of acknowledged writes whose effect is not there: inconsistent, whatever their books say.
@@ -214,10 +217,14 @@ type Database interface {
 	// Purge removes up to limit idempotency records of the unit that are older than its retention, and as many finished messages, and says
 	// how many records went; none where the unit is not open here. Its commit waits for the copies like an application's.
 	Purge(ctx context.Context, unit estate.UnitID, limit int) (int, error)
-	// Quarantine puts units under judgement, or takes them out: while it lasts, accounts are blocked until they are judged (I7).
-	// A lossy takeover calls it before the gates open.
-	Quarantine(ctx context.Context, units []estate.UnitID, on bool) error
-	// Judge compares the accounts of quarantined units with receipts and by the system's own query, and writes the verdicts.
+	// Quarantine puts units under judgement: while it lasts, accounts are blocked until they are judged (I7). It is named by the ownership
+	// with which the lossy takeover began: in the same one verdicts stay, those of another one are dropped. A lossy takeover calls it
+	// before the gates open, as does every later opening while it lasts.
+	Quarantine(ctx context.Context, units []estate.UnitID, began estate.Ownership) error
+	// EndQuarantine takes units out: every account is served again, and the verdicts are gone.
+	EndQuarantine(ctx context.Context, units []estate.UnitID) error
+	// Judge judges the accounts of quarantined units by what receipts said and by the system's own query, and writes the verdicts. Conflict:
+	// one of the units is not in the quarantine that was judged. Its commit waits for the copies like an application's.
 	Judge(ctx context.Context, judgement Judgement) (Judged, error)
 
 	// Missing gives the indexes of the keys that are not recorded here; copies answer too. It bounds nothing: callers ask for some thousands.

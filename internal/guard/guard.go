@@ -75,10 +75,13 @@ const (
 	// routing_key, key, hash (hex), accounts, amount (text), recorded_at.
 	RecordsByTransactionSQL = `select xid::text, unit, caller, routing_key, key, encode(hash, 'hex'), accounts, coalesce(amount, 0)::text, recorded_at
 from perdure.record where xid = any ($1::text[]::xid8[]) order by xid`
-	// QuarantineSQL puts unit $1 into quarantine ($2 true) or takes it out; JudgeSQL writes the verdict $2 ('verified',
-	// 'inconsistent', null) of person or tool $3 on account $1.
-	QuarantineSQL = `select perdure.set_quarantine($1, $2)`
-	JudgeSQL      = `select perdure.judge($1, $2, $3)`
+	// QuarantineSQL puts unit $1 into quarantine ($2 true) or takes it out. $3 names the quarantine, the ownership with which the lossy
+	// takeover began: verdicts of another one are dropped.
+	QuarantineSQL = `select perdure.set_quarantine($1, $2, $3)`
+	// JudgingSQL says whether units ($1 text[]) are in quarantine $2, and keeps them in it to the end of the transaction. JudgeSQL writes
+	// the verdict $2 ('verified', 'inconsistent', null) of person or tool $3 on account $1.
+	JudgingSQL = `select perdure.judging($1, $2)`
+	JudgeSQL   = `select perdure.judge($1, $2, $3)`
 	// RetentionSQL keeps the records of unit $1 for $2 (text of an interval, for example '7 days').
 	RetentionSQL = `select perdure.set_retention($1, $2::text::interval)`
 	// PurgeSQL removes up to $2 records of unit $1 that are older than its retention, and as many finished messages, and counts the records.

@@ -515,6 +515,9 @@ func (r *Record) decideLossy(t Transition) error {
 	r.Heirs, r.Before, r.Lost = nil, estate.Life{}, nil
 	// The owner itself, confirmed in place, has lost nothing; anybody else may have.
 	r.Quarantine = r.Quarantine || t.Member.Member != s.From.Member
+	if r.Quarantine {
+		r.QuarantineOf = r.Ownership
+	}
 	s.Phase = Promotion
 	s.At[Promotion] = t.Now
 	return nil
@@ -718,7 +721,7 @@ func (r *Record) release(t Transition) error {
 	if t.Person == "" {
 		return errs.Refuse("I7", "cannot release %s: a named person has to", r.Group)
 	}
-	r.Quarantine = false
+	r.Quarantine, r.QuarantineOf = false, estate.Ownership{}
 	return nil
 }
 

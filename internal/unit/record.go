@@ -132,6 +132,8 @@ type Record struct {
 	Lost *LostSet `json:"lost,omitempty"`
 	// Quarantine: the group was taken over with a loss, accounts are judged before they are served (I7).
 	Quarantine bool `json:"quarantine,omitempty"`
+	// QuarantineOf is the ownership with which the last lossy takeover began: accounts that were judged in another quarantine are judged anew.
+	QuarantineOf estate.Ownership `json:"quarantineOf,omitzero"`
 	// Opened is when the present ownership opened, in Unix milliseconds; shown to people, compared by nothing.
 	Opened int64 `json:"opened,omitempty"`
 	// LastAutomatic is when the last automatic switch was decided, in Unix milliseconds of the deciding node (I16).

@@ -700,13 +700,27 @@ func judged(s *scene) {
 	if none, err := m.Newest(s.ctx(), []estate.Ownership{at(7)}); err != nil || !none.IsZero() {
 		s.Errorf("the newest record of an ownership without records is of %s, %v", none, err)
 	}
-	s.must(m.Quarantine(s.ctx(), units, true))
-	_, err = m.Judge(s.ctx(), driver.Judgement{Unit: "u1"})
+	s.must(m.Quarantine(s.ctx(), units, at(2)))
+	_, err = m.Judge(s.ctx(), driver.Judgement{Units: units, Quarantine: at(2)})
 	s.wants(errs.Invalid, err, "judging without a query")
-	j, err := m.Judge(s.ctx(), driver.Judgement{Unit: "u1", Query: "select id, true from account", By: "suite", Touched: []string{"of-two"}})
-	s.must(err)
-	if j.Verified != 2 || j.Inconsistent != 1 || !slices.Equal(j.Accounts, []string{"of-two"}) {
-		s.Errorf("judged %+v", j)
+	judge := func(units []estate.UnitID, began estate.Ownership) (driver.Judged, error) {
+		return m.Judge(s.ctx(), driver.Judgement{Units: units, Quarantine: began, Query: "select id, true from account", By: "suite", Touched: []string{"of-two"}})
 	}
-	s.must(m.Quarantine(s.ctx(), units, false))
+	for range 2 { // verdicts may be written again
+		j, err := judge(units, at(2))
+		s.must(err)
+		if j.Verified != 2 || j.Inconsistent != 1 || !slices.Equal(j.Accounts, []string{"of-two"}) {
+			s.Errorf("judged %+v", j)
+		}
+	}
+	_, err = judge(units, at(1))
+	s.wants(errs.Conflict, err, "judging by what was found in another quarantine")
+	_, err = judge([]estate.UnitID{"u1", "u2"}, at(2))
+	s.wants(errs.Conflict, err, "judging a unit that is in none")
+	s.must(m.Quarantine(s.ctx(), units, at(3)))
+	_, err = judge(units, at(2))
+	s.wants(errs.Conflict, err, "judging by what was found in the quarantine before")
+	s.must(m.EndQuarantine(s.ctx(), units))
+	_, err = judge(units, at(3))
+	s.wants(errs.Conflict, err, "judging after the quarantine")
 }

@@ -2,6 +2,7 @@ package fake
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -426,7 +427,7 @@ func (db *Database) Reinitialise(_ context.Context, upstream driver.Upstream, pr
 
 func (d *directory) copy(s *directory, up driver.Upstream, progress driver.Progress) {
 	d.kind, d.system, d.upstream, d.slots = driver.Standby, s.system, &up, map[estate.MemberID]bool{}
-	d.log, d.history = slices.Clone(s.log), slices.Clone(s.history)
+	d.log, d.history, d.quarantine = slices.Clone(s.log), slices.Clone(s.history), maps.Clone(s.quarantine)
 	if progress != nil {
 		progress("copying", 1, 1)
 	}
@@ -439,11 +440,33 @@ func (db *Database) Retain(ctx context.Context, _ []estate.UnitID, _ time.Durati
 	return d.answers(ctx)
 }
 
-// Quarantine puts units under judgement, or takes them out.
-func (db *Database) Quarantine(ctx context.Context, _ []estate.UnitID, _ bool) error {
+// Quarantine puts units under judgement. What was judged is not kept: the fake's own applications look at no verdict.
+func (db *Database) Quarantine(ctx context.Context, units []estate.UnitID, began estate.Ownership) error {
 	d, done := db.lock()
 	defer done()
-	return d.answers(ctx)
+	if err := d.answers(ctx); err != nil {
+		return err
+	}
+	if d.quarantine == nil {
+		d.quarantine = map[estate.UnitID]estate.Ownership{}
+	}
+	for _, u := range units {
+		d.quarantine[u] = began
+	}
+	return nil
+}
+
+// EndQuarantine takes units out.
+func (db *Database) EndQuarantine(ctx context.Context, units []estate.UnitID) error {
+	d, done := db.lock()
+	defer done()
+	if err := d.answers(ctx); err != nil {
+		return err
+	}
+	for _, u := range units {
+		delete(d.quarantine, u)
+	}
+	return nil
 }
 
 // Judge finds the accounts that are touched inconsistent, and all others verified. It runs no query.
@@ -454,7 +477,12 @@ func (db *Database) Judge(ctx context.Context, j driver.Judgement) (driver.Judge
 		return driver.Judged{}, err
 	}
 	if j.Query == "" {
-		return driver.Judged{}, errs.New(errs.Invalid, "cannot judge the accounts of %s: there is no verification query", j.Unit)
+		return driver.Judged{}, errs.New(errs.Invalid, "cannot judge the accounts of %s: there is no verification query", j.Units)
+	}
+	for _, u := range j.Units {
+		if began, ok := d.quarantine[u]; !ok || began != j.Quarantine {
+			return driver.Judged{}, errs.New(errs.Conflict, "%s is not in the quarantine of %s", u, j.Quarantine)
+		}
 	}
 	var out driver.Judged
 	bad := map[string]bool{}
@@ -463,7 +491,7 @@ func (db *Database) Judge(ctx context.Context, j driver.Judgement) (driver.Judge
 	}
 	for _, e := range d.log {
 		switch account := "of-" + e.key; {
-		case e.key == "" || e.unit != j.Unit:
+		case e.key == "":
 		case bad[account]:
 			out.Inconsistent++
 			out.Accounts = append(out.Accounts, account)

@@ -57,6 +57,8 @@ type directory struct {
 	log      []entry
 	upstream *driver.Upstream
 	slots    map[estate.MemberID]bool
+	// quarantine holds the units under judgement and with which ownership that began (I7).
+	quarantine map[estate.UnitID]estate.Ownership
 
 	// What ends with the server.
 	running, recovering, frozen bool

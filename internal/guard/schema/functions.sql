@@ -238,7 +238,9 @@ begin
     return;
   end if;
   select q.state into v_state from perdure.quarantine q where q.account = p_account;
-  if v_state is distinct from 'verified' and not (v_state is not distinct from 'inconsistent' and p_side is not distinct from 'credit') then
+  if v_state is distinct from 'verified' and not (v_state is not distinct from 'inconsistent' and p_side is not distinct from 'credit')
+     -- The release drops the verdicts; who entered before it is not refused for that.
+     and not exists (select from perdure.gate g where g.unit = p_unit and not g.quarantined) then
     raise exception using errcode = 'PD007', detail = (select g.ownership from perdure.gate g where g.unit = p_unit),
       message = format('account %s is %s after a lossy switch: %s refused', p_account, coalesce(v_state, 'unverified'), p_side);
   end if;
@@ -509,11 +511,31 @@ begin
   update perdure.gate g set retention = p_retention, keys_from = v_from where g.unit = p_unit;
 end $$;
 
-create or replace function perdure.set_quarantine(p_unit text, p_on boolean) returns void
+-- p_of names the quarantine: the ownership with which the lossy takeover began. What was judged in another one counts for nothing now,
+-- so it is dropped with the change, as it is with the release; a reopening in the same quarantine keeps it. Null: nobody knows which one,
+-- and that is another one each time.
+create or replace function perdure.set_quarantine(p_unit text, p_on boolean, p_of text default null) returns void
 language plpgsql volatile as $$
 begin
-  insert into perdure.policy (unit, quarantined) values (p_unit, p_on) on conflict (unit) do update set quarantined = excluded.quarantined;
+  if not p_on or not exists (select from perdure.policy p where p.unit = p_unit and p.quarantined and p.quarantine_of = p_of) then
+    perform from perdure.policy p order by p.unit for update; -- behind a judgement under way: see judging
+    -- A unit that joins the group meanwhile does not take the verdicts on the others' accounts with it.
+    if not p_on or not exists (select from perdure.policy p where p.quarantined and p.quarantine_of = p_of) then
+      delete from perdure.quarantine;
+    end if;
+    insert into perdure.policy (unit, quarantined, quarantine_of) values (p_unit, p_on, case when p_on then p_of end)
+      on conflict (unit) do update set quarantined = excluded.quarantined, quarantine_of = excluded.quarantine_of;
+  end if;
   update perdure.gate g set quarantined = p_on where g.unit = p_unit;
+end $$;
+
+-- judging says whether these units are in this very quarantine, and keeps them in it until the transaction with the verdicts ends.
+create or replace function perdure.judging(p_units text[], p_of text) returns boolean
+language plpgsql volatile as $$
+begin
+  perform from perdure.policy p where p.unit = any (p_units) order by p.unit for share;
+  return not exists (select from unnest(p_units) u
+    where not exists (select from perdure.policy p where p.unit = u and p.quarantined and p.quarantine_of = p_of));
 end $$;
 
 -- judge writes the verdict on an account in quarantine: verified, inconsistent, or null to take it back.
