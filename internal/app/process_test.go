@@ -4,34 +4,27 @@ import (
 	"context"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"perdure/internal/pki"
 )
 
-// logged is a log that tests read while it is written.
-type logged struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
+// logged is a log of which a test gets each line.
+type logged chan string
 
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+func (l logged) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
 }
 
 func TestCertificatesThatEndAreNamedInTheLog(t *testing.T) {
-	for want, validity := range map[string]time.Duration{"has ended": time.Minute, "ends soon": 48 * time.Hour, "": 100 * 24 * time.Hour} {
-		made := time.Now()
+	for _, c := range []struct {
+		validity time.Duration
+		want     string
+		lines    int // the certificate's, named twice, and its authority's
+	}{{time.Minute, "has ended", 3}, {48 * time.Hour, "ends soon", 3}, {100 * 24 * time.Hour, "", 0}} {
+		want, validity, made := c.want, c.validity, time.Now()
 		if want == "has ended" {
 			made = made.Add(-time.Hour)
 		}
@@ -47,23 +40,20 @@ func TestCertificatesThatEndAreNamedInTheLog(t *testing.T) {
 		if err := f.Write(pair, ca.Pair().Cert); err != nil {
 			t.Fatal(err)
 		}
-		var log logged
+		log := make(logged, 8)
 		ctx, cancel := context.WithCancel(t.Context())
-		p := process{files: f, log: slog.New(slog.NewTextHandler(&log, nil))}
+		p := process{files: f, log: slog.New(slog.NewTextHandler(log, nil))}
 		ended := make(chan struct{})
 		go func() { defer close(ended); p.mindCertificates(ctx, f.Cert) }()
-		if want != "" {
-			for !strings.Contains(log.String(), want) {
-				if t.Context().Err() != nil {
-					t.Fatal("nothing was said")
-				}
-				time.Sleep(time.Millisecond)
+		for range c.lines {
+			if line := <-log; !strings.Contains(line, want) {
+				t.Errorf("it said %s, want %q", line, want)
 			}
 		}
 		cancel()
 		<-ended
-		if want == "" && log.String() != "" {
-			t.Errorf("nothing ends, and it said %s", log.String())
+		if len(log) > 0 {
+			t.Errorf("it said more: %s", <-log)
 		}
 	}
 }

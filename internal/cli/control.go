@@ -93,7 +93,7 @@ func (s *session) confirmColdCommand() *cobra.Command {
 				return err
 			}
 			if before.Superseded != nil {
-				return errs.New(errs.Refused, "node %s met the higher incarnation %s: it never acts again, follow \"perdure node recover\" in docs/cli.md", before.Node, incarnation(*before.Superseded))
+				return errs.New(errs.Refused, "node %s met the higher incarnation %s: it never acts again, follow \"perdure node recover\" in docs/operations/control-plane.md", before.Node, incarnation(*before.Superseded))
 			}
 			if before.Cold {
 				if err := s.confirm(yes, s.say(askCold, before.Node), "y"); err != nil {

@@ -24,7 +24,7 @@ func process[C any](use, short, example string, run func(context.Context, C) err
 			return run(cmd.Context(), config)
 		},
 	}
-	c.Flags().StringVar(&file, "config", "", "configuration file, YAML (docs/cli.md)")
+	c.Flags().StringVar(&file, "config", "", "configuration file, YAML (docs/configuration.md)")
 	return c
 }
 
