@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -252,6 +253,10 @@ func (a *Agent) follow(ctx context.Context, action unit.Action, rec unit.Record)
 }
 
 // compare lists what this former owner has and its successor has not, before anything is thrown away (I6).
+// listedMost is how many transactions a report to the control plane has. One that diverged for minutes has more than fits there; the whole
+// list is on the member's disk before its directory is changed.
+const listedMost = 5000
+
 func (a *Agent) compare(ctx context.Context, action unit.Action, rec unit.Record) error {
 	up, err := a.upstream(rec, action.Upstream)
 	if err != nil {
@@ -261,21 +266,27 @@ func (a *Agent) compare(ctx context.Context, action unit.Action, rec unit.Record
 	if err != nil {
 		return err
 	}
-	report, err := json.Marshal(diverged)
-	if err != nil {
-		return err
-	}
 	a.mu.Lock()
 	owned := a.self.Owned
 	a.mu.Unlock()
 	d := wire.Divergence{
-		Group: a.opts.Group, ID: string(a.opts.Member) + "-" + owned.String(), Reporter: string(a.opts.Member),
-		At: time.Now().UnixMilli(), Report: report,
+		Group: a.opts.Group, ID: string(a.opts.Member) + "-" + owned.String(), Reporter: string(a.opts.Member), At: time.Now().UnixMilli(),
+	}
+	all := len(diverged.Transactions)
+	if all > listedMost {
+		diverged.Kept = filepath.Join(a.opts.StateDir, "diverged-"+d.ID+".json")
+		if err := saveJSON(diverged.Kept, diverged); err != nil {
+			return err
+		}
+		diverged.Total, diverged.Transactions = all, diverged.Transactions[:listedMost]
+	}
+	if d.Report, err = json.Marshal(diverged); err != nil {
+		return err
 	}
 	if err := a.store.PutDivergence(ctx, d); err != nil {
 		return err
 	}
-	a.log.Info("divergence listed", "transactions", len(diverged.Transactions), "unkeyed", diverged.Unkeyed, "from", diverged.From, "until", diverged.Until)
+	a.log.Info("divergence listed", "transactions", all, "unkeyed", diverged.Unkeyed, "from", diverged.From, "until", diverged.Until)
 	return a.remember(func(s *unit.Self) { s.Compared = action.Ownership })
 }
 

@@ -166,7 +166,13 @@ func (a *Agent) learn(g wire.Group) bool {
 	switch {
 	case g.Record.Unprotected() && a.unprotected.IsZero():
 		a.unprotected = time.Now()
+		if g.Record.Owner.Member == a.opts.Member {
+			a.log.Warn("UNPROTECTED: no copy acknowledges, what is committed now exists here alone", "ownership", g.Record.Ownership, "invariant", "I2")
+		}
 	case !g.Record.Unprotected():
+		if !a.unprotected.IsZero() && g.Record.Owner.Member == a.opts.Member {
+			a.log.Info("a copy acknowledges again", "inSync", lifeNames(g.Record.InSync), "unprotected", time.Since(a.unprotected).Round(time.Millisecond))
+		}
 		a.unprotected = time.Time{}
 	}
 	return true

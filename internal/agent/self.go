@@ -35,14 +35,16 @@ func loadSelf(file string, member estate.MemberID) (unit.Self, error) {
 }
 
 // saveSelf replaces the file so that a crash at any moment leaves the old or the new one, on disk before it returns.
-func saveSelf(file string, self unit.Self) error {
-	text, err := json.MarshalIndent(self, "", "  ")
+func saveSelf(file string, self unit.Self) error { return saveJSON(file, self) }
+
+func saveJSON(file string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
 	f, err := os.OpenFile(file+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
-		return errs.New(errs.Unavailable, "cannot write the agent's own file: %w", err)
+		return errs.New(errs.Unavailable, "cannot write %s: %w", file, err)
 	}
 	_, err = f.Write(append(text, '\n'))
 	err = errors.Join(err, f.Sync(), f.Close())
@@ -53,7 +55,7 @@ func saveSelf(file string, self unit.Self) error {
 		err = syncDir(filepath.Dir(file))
 	}
 	if err != nil {
-		return errs.New(errs.Unavailable, "cannot write the agent's own file: %w", err)
+		return errs.New(errs.Unavailable, "cannot write %s: %w", file, err)
 	}
 	return nil
 }

@@ -94,6 +94,9 @@ type Diverged struct {
 	Transactions []DivergedTransaction `json:"transactions"`
 	// Unkeyed counts committed transactions that left no idempotency record; -1 where that is not known.
 	Unkeyed int `json:"unkeyed"`
+	// Total counts all transactions, and Kept is the file at the member with the whole list, where this one has only the first of them.
+	Total int    `json:"total,omitempty"`
+	Kept  string `json:"kept,omitempty"`
 }
 
 // DivergedTransaction is one committed transaction with its idempotency record.
