@@ -82,6 +82,8 @@ type Switcher interface {
 	Accept(ctx context.Context, person string, unit estate.UnitID, r wire.AcceptRequest) (wire.SwitchAnswer, error)
 	Verify(ctx context.Context, person string, unit estate.UnitID) (wire.VerifyAnswer, error)
 	Release(ctx context.Context, person string, unit estate.UnitID, r wire.ReleaseRequest) (wire.SwitchAnswer, error)
+	// MayGrant refuses an agent's transition that would grant ownership below what a database has met (I10).
+	MayGrant(ctx context.Context, group estate.GroupID, revision int64, t unit.Transition) error
 }
 
 // Silences gives what this node's own probes say of a group's owner (I16).

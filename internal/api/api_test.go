@@ -110,6 +110,13 @@ func (c *controls) Release(_ context.Context, person string, u estate.UnitID, _ 
 	return wire.SwitchAnswer{Unit: u}, nil
 }
 
+func (c *controls) MayGrant(_ context.Context, _ estate.GroupID, _ int64, t unit.Transition) error {
+	if t.Kind == unit.Decide {
+		return errs.Refuse("I10", "a database has met a higher incarnation")
+	}
+	return nil
+}
+
 func (c *controls) Silence(g estate.GroupID) (wire.Silence, error) {
 	return wire.Silence{Node: "a", Group: g}, nil
 }
@@ -458,18 +465,42 @@ func TestPersonIsNamedByTheTokenAndNeverByTheBody(t *testing.T) {
 	n.as("operator").want(200, "PUT", "/api/v1/manifest", "group u1")
 	const path = "/api/v1/groups/u1/transitions"
 	commander := n.as("commander")
-	loss := &unit.Loss{Statement: "s", Source: "s"}
-	r := commander.want(200, "POST", path, ask(unit.Transition{Kind: unit.Propose, Member: life("u1-b", 0), SwitchID: "s1", Person: "somebody", Loss: loss}))
-	if !strings.Contains(string(r.body), `"by":"the-commander"`) || strings.Contains(string(r.body), "somebody") {
+	proposed := unit.Transition{Kind: unit.Propose, Member: life("u1-b", 0), SwitchID: "s1", Person: "ann", Loss: &unit.Loss{Statement: "s", Source: "s"}}
+	if _, err := n.store.Transition(t.Context(), "person:ann", "u1", 0, proposed); err != nil {
+		t.Fatal(err)
+	}
+	r := commander.want(200, "POST", path, ask(unit.Transition{Kind: unit.Abort, SwitchID: "s1", Person: "somebody"}))
+	if !strings.Contains(string(r.body), "aborted by the-commander") || strings.Contains(string(r.body), "somebody") {
 		t.Fatalf("%s", r.body)
 	}
-	commander.want(200, "POST", path, ask(unit.Transition{Kind: unit.Accept, SwitchID: "s1", Person: "first"}))
-	if p := commander.want(409, "POST", path, ask(unit.Transition{Kind: unit.Accept, SwitchID: "s1", Person: "second"})).problem(t); p.Invariant != "I11" {
-		t.Fatalf("one person accepted twice under two names: %+v", p)
-	}
-	n.as("operator").want(403, "POST", path, ask(unit.Transition{Kind: unit.Accept, SwitchID: "s1"}))
+	n.as("operator").want(403, "POST", path, ask(unit.Transition{Kind: unit.Settle}))
 	commander.want(403, "POST", path, ask(unit.Transition{Kind: unit.Enrol, By: life("u1-a", 9)}))
 	n.as("admin").want(403, "POST", path, ask(unit.Transition{Kind: unit.Recover, Incarnation: estate.Incarnation{Counter: 9, ID: "z"}}))
+}
+
+func TestPersonCannotStateALossOrGrantOwnershipPastTheController(t *testing.T) {
+	n := start(t)
+	n.as("operator").want(200, "PUT", "/api/v1/manifest", "group u1")
+	const path = "/api/v1/groups/u1/transitions"
+	forged := &unit.Loss{Transactions: 0, Statement: "nothing is lost", Source: "the person who wants it"}
+	for _, role := range []string{"operator", "commander", "admin"} {
+		for _, kind := range []unit.Kind{unit.Propose, unit.Accept, unit.Decide} {
+			n.as(role).want(403, "POST", path, ask(unit.Transition{Kind: kind, Member: life("u1-b", 0), SwitchID: "s1", Loss: forged}))
+		}
+	}
+	if g, err := n.store.Group(t.Context(), "u1", wire.Fresh); err != nil || g.Record.Switch != nil {
+		t.Fatalf("%+v, %v", g.Record.Switch, err)
+	}
+}
+
+func TestAgentIsGrantedNothingThatTheControllerRefuses(t *testing.T) {
+	n := start(t)
+	n.as("operator").want(200, "PUT", "/api/v1/manifest", "group u1")
+	const path = "/api/v1/groups/u1/transitions"
+	decide := ask(unit.Transition{Kind: unit.Decide, By: life("u1-b", 1), Member: life("u1-b", 1)})
+	if p := n.as("agent:u1-b").want(409, "POST", path, decide).problem(t); p.Invariant != "I10" {
+		t.Fatalf("%+v", p)
+	}
 }
 
 func TestSwitchesAreCarriedOutInThePersonsName(t *testing.T) {

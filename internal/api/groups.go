@@ -35,6 +35,11 @@ func (s *Server) transition(ctx context.Context, in *transitionInput) (*body[wir
 		return nil, err
 	}
 	t.Now = time.Now().UnixMilli()
+	if id.Machine == "agent" && s.d.Switcher != nil {
+		if err := s.d.Switcher.MayGrant(ctx, in.Group, in.Body.Revision, t); err != nil {
+			return nil, err
+		}
+	}
 	return answer(s.d.Store.Transition(ctx, id.Name, in.Group, in.Body.Revision, t))
 }
 
@@ -82,12 +87,14 @@ func (i identity) claimNode(t unit.Transition) (unit.Transition, error) {
 	return t, nil
 }
 
+// claimPerson leaves out what goes through the controller alone: a loss is estimated, shown and accepted there, and a person's confirmation
+// of a failover waits for the promise made to the owner. Here the body alone would be believed (I11).
 func (i identity) claimPerson(t unit.Transition) (unit.Transition, error) {
 	var need Access
 	switch t.Kind {
 	case unit.Begin, unit.Abort:
 		need = Operator
-	case unit.Propose, unit.Accept, unit.Settle, unit.Decide:
+	case unit.Settle:
 		need = Commander
 	default:
 		return t, i.notTheirs(t.Kind)

@@ -78,6 +78,10 @@ const (
 	lossLine
 	lossSource
 	lossStatement
+	fencingTitle
+	fencedShut
+	fencedReached
+	fencedNot
 	askSwitch
 	askAccept
 	abortedLine
@@ -223,6 +227,10 @@ var phrases = [phraseCount]text{
 	lossLine:      {"ESTIMATED LOSS: %s transactions, %s accounts, amount %s", "预计损失：交易 %s 笔，账户 %s 个，金额 %s"},
 	lossSource:    {"source: %s", "来源：%s"},
 	lossStatement: {"statement: %s", "说明：%s"},
+	fencingTitle:  {"the other copies, when their agents were asked for this:", "其他副本（估算时逐一询问其代理）："},
+	fencedShut:    {"closed: its agent says so", "已关闭：其代理如此答复"},
+	fencedReached: {"its agent answers and closes as soon as it hears of the decision", "其代理应答，一获知决定即关闭"},
+	fencedNot:     {"NOT REACHED: cannot be fenced; switch its server off or cut it from its clients", "未能联系：无法隔离；请关闭其服务器，或切断其与客户端的连接"},
 	askSwitch:     {"Switch %s to %s, mode %s?", "将 %s 切换到 %s，模式 %s？"},
 	askAccept:     {"Accept this loss for %s?", "接受 %s 的以上损失？"},
 	abortedLine:   {"the switch of %s is undone", "%s 的切换已撤销"},

@@ -408,6 +408,11 @@ func (v *view) switches(w io.Writer) {
 		fmt.Fprintf(w, "\n%s\n", v.paint(bold, v.say(switchesTitle)))
 		g.write(v.session, w, "  ")
 	}
+	for _, group := range v.estate.Groups {
+		if s := group.Record.Switch; s != nil && s.Phase == unit.Accepting && s.Loss != nil {
+			v.showLoss(w, s.Loss) // two people decide on it
+		}
+	}
 }
 
 func switchPath(r *unit.Record, s *unit.Switch) string {

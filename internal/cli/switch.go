@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -81,12 +82,15 @@ func (s *session) switchUnit(ctx context.Context, u estate.UnitID, f switchFlags
 	if err != nil {
 		return err
 	}
-	if !s.json {
+	switch {
+	case !s.json:
 		s.showPlan(u, request, plan)
-	} else if f.dryRun {
+	case f.dryRun:
 		if err := s.emit(plan); err != nil {
 			return err
 		}
+	case plan.Loss != nil && s.Ask && !f.yes:
+		s.showLoss(s.Err, plan.Loss) // who is asked has to see it
 	}
 	if f.dryRun {
 		return s.forbidden(plan)
@@ -131,18 +135,35 @@ func (s *session) showPlan(u estate.UnitID, r wire.SwitchRequest, plan wire.Swit
 		fmt.Fprintf(s.Out, "  %s\n", s.say(forecastLine, millis(p.PauseP50Millis), millis(p.PauseP95Millis), p.Basis))
 	}
 	if plan.Loss != nil {
-		s.showLoss(plan.Loss)
+		s.showLoss(s.Out, plan.Loss)
 	}
 }
 
 // showLoss shows the estimate before anybody accepts it; unknown is never shown as zero (I10).
-func (s *session) showLoss(l *unit.Loss) {
+func (s *session) showLoss(w io.Writer, l *unit.Loss) {
 	amount := l.Amount
 	if amount == "" {
 		amount = s.say(unknownFigure)
 	}
-	fmt.Fprintf(s.Out, "  %s\n", s.paint(red, s.say(lossLine, s.count(l.Transactions), s.count(l.Accounts), amount)))
-	fmt.Fprintf(s.Out, "  %s\n  %s\n", s.say(lossSource, dash(l.Source)), s.say(lossStatement, dash(l.Statement)))
+	fmt.Fprintf(w, "  %s\n", s.paint(red, s.say(lossLine, s.count(l.Transactions), s.count(l.Accounts), amount)))
+	fmt.Fprintf(w, "  %s\n  %s\n", s.say(lossSource, dash(l.Source)), s.say(lossStatement, dash(l.Statement)))
+	if len(l.Others) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "  %s\n", s.say(fencingTitle))
+	g := &grid{}
+	for _, o := range l.Others {
+		says := cell{text: s.say(fencedNot), colour: red}
+		switch o.State {
+		case unit.Shut:
+			says = cell{text: s.say(fencedShut), colour: green}
+		case unit.Reached:
+			says = cell{text: s.say(fencedReached), colour: yellow}
+		case unit.Unreached:
+		}
+		g.cells(cell{text: string(o.Member)}, cell{text: string(o.Site)}, says)
+	}
+	g.write(s, w, "    ")
 }
 
 func (s *session) abortCommand() *cobra.Command {
@@ -207,8 +228,12 @@ func (s *session) accept(ctx context.Context, u estate.UnitID, f switchFlags) er
 	if f.id != "" && f.id != sw.ID {
 		return errs.New(errs.Conflict, "the switch that waits is %s, not %s: look at its loss before you accept it", sw.ID, f.id)
 	}
-	if !s.json && sw.Loss != nil {
-		s.showLoss(sw.Loss)
+	switch {
+	case sw.Loss == nil:
+	case !s.json:
+		s.showLoss(s.Out, sw.Loss)
+	case s.Ask && !f.yes: // standard output is for the JSON text; who is asked has to see the loss
+		s.showLoss(s.Err, sw.Loss)
 	}
 	if err := s.confirm(f.yes, s.say(askAccept, u), string(u)); err != nil {
 		return err

@@ -124,7 +124,10 @@ func TestEmergencyShowsItsLossAndNeedsTwoPeople(t *testing.T) {
 	f := startFake(t)
 	f.plan = wire.SwitchAnswer{
 		Unit: "u1", Group: "u1",
-		Loss: &unit.Loss{Transactions: 17, Accounts: -1, Amount: "1234.50", Source: "what u1-a last reported", Statement: "u1-c.2 was not in the in-sync set"},
+		Loss: &unit.Loss{
+			Transactions: 17, Accounts: -1, Amount: "1234.50", Source: "what u1-a last reported", Statement: "u1-c.2 was not in the in-sync set",
+			Others: []unit.Fencing{{Member: "u1-a", Site: "a", State: unit.Unreached}, {Member: "u1-a2", Site: "a", State: unit.Reached}, {Member: "u1-b", Site: "b", State: unit.Shut}},
+		},
 	}
 	r := run(t.Context(), call{env: f.env(), ask: true, in: "y\n", args: []string{"switch", "u1", "--to", "c", "--mode", "emergency"}})
 	if r.code != 3 || f.estate.Groups[0].Record.Switch != nil {
@@ -135,6 +138,33 @@ func TestEmergencyShowsItsLossAndNeedsTwoPeople(t *testing.T) {
 		t.Fatalf("exit %d: %s", r.code, r.err)
 	}
 	golden(t, "emergency-en.golden", r.out)
+	shown := func(where, text string) {
+		t.Helper()
+		for _, want := range []string{"ESTIMATED LOSS: 17 transactions", "NOT REACHED: cannot be fenced; switch its server off"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s does not show %q:\n%s", where, want, text)
+			}
+		}
+	}
+	r = run(t.Context(), call{env: f.env(), args: []string{"status"}})
+	shown("status", r.out)
+	r = run(t.Context(), call{env: f.env(), args: []string{"status", "--json"}})
+	if !strings.Contains(r.out, `"state": "not-reached"`) && !strings.Contains(r.out, `"state":"not-reached"`) {
+		t.Errorf("status --json: %s", r.out)
+	}
+	r = run(t.Context(), call{env: f.env(), args: []string{"status", "--lang", "zh-CN"}})
+	if !strings.Contains(r.out, "未能联系：无法隔离") {
+		t.Errorf("status in Chinese: %s", r.out)
+	}
+	for _, args := range [][]string{
+		{"switch", "accept", "u1", "--reason", "city lost", "--json"}, {"switch", "u1", "--to", "c", "--mode", "emergency", "--json"},
+	} {
+		r = run(t.Context(), call{env: f.env(), ask: true, in: "no\n", args: args})
+		if r.code != 3 || r.out != "" {
+			t.Errorf("exit %d: %s", r.code, r.out)
+		}
+		shown(strings.Join(args, " "), r.err)
+	}
 	r = run(t.Context(), call{env: f.env(), args: []string{"switch", "accept", "u1", "--yes"}})
 	if r.code != 2 || !strings.Contains(r.err, "--reason TEXT is missing") {
 		t.Errorf("exit %d: %s", r.code, r.err)

@@ -112,11 +112,15 @@ func healthy(l estate.Life) func(string, []byte) (any, error) {
 		if path == "/v1/consent" {
 			return wire.ConsentAnswer{OK: true, Life: l}, nil
 		}
-		return wire.AgentState{Member: l.Member, Life: l.N, Running: true, Answering: true}, nil
+		return wire.AgentState{Group: group, Member: l.Member, Life: l.N, Running: true, Answering: true}, nil
 	}
 }
 
 func gone(string, []byte) (any, error) { return nil, errors.New("connection refused") }
+
+var errHangs = errors.New("it never answers")
+
+func hangs(string, []byte) (any, error) { return nil, errHangs }
 
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.mu.Lock()
@@ -127,6 +131,10 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 		body, _ = io.ReadAll(r.Body)
 	}
 	out, err := agent(r.URL.Path, body)
+	if errors.Is(err, errHangs) {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
 	if err != nil {
 		return nil, err
 	}

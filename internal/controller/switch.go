@@ -79,6 +79,7 @@ func (c *Controller) Switch(ctx context.Context, person string, id estate.UnitID
 		Person: person, Ownership: g.Record.Ownership, Mode: request.Mode, SwitchID: request.ID, Reason: request.Reason,
 		Member: estate.Life{Member: target.ID, N: target.Life}, Now: time.Now().UnixMilli(),
 	}
+	var forbidden error // what the databases have met forbids it
 	switch request.Mode {
 	case unit.Takeover, unit.SwitchBack:
 		t.Kind = unit.Begin
@@ -99,7 +100,8 @@ func (c *Controller) Switch(ctx context.Context, person string, id estate.UnitID
 			break
 		}
 		t.Kind = unit.Propose
-		loss := c.estimate(ctx, g.Record, target)
+		var loss unit.Loss
+		loss, forbidden = c.proposal(ctx, g, target)
 		t.Loss, answer.Loss = &loss, &loss
 		answer.Checks = []wire.Check{{Name: "in-sync", OK: false, Detail: loss.Statement}}
 	default:
@@ -107,9 +109,15 @@ func (c *Controller) Switch(ctx context.Context, person string, id estate.UnitID
 	}
 	if request.DryRun {
 		if _, err := unit.Apply(g.Record, t); err != nil {
-			answer.Checks = append(answer.Checks, wire.Check{Name: "rules", OK: false, Detail: err.Error()})
+			forbidden = err
+		}
+		if forbidden != nil {
+			answer.Checks = append(answer.Checks, wire.Check{Name: "rules", OK: false, Detail: forbidden.Error()})
 		}
 		return answer, nil
+	}
+	if forbidden != nil {
+		return answer, forbidden
 	}
 	if t.Kind == unit.Decide {
 		bounded, cancel := context.WithTimeout(ctx, 2*c.opts.Timing.Promise)
@@ -147,6 +155,11 @@ func (c *Controller) act(ctx context.Context, person string, id estate.UnitID, t
 	answer := wire.SwitchAnswer{Unit: id, Group: g.Record.Group, Revision: g.Revision}
 	if err := c.opts.MayAct(); err != nil {
 		return answer, err
+	}
+	if s := g.Record.Switch; t.Kind == unit.Accept && s.Active() && s.Phase == unit.Accepting {
+		if err := c.unmet(ctx, g, c.askAll(ctx, g.Record)); err != nil {
+			return answer, err
+		}
 	}
 	t.Person, t.Ownership, t.Now = person, g.Record.Ownership, time.Now().UnixMilli()
 	after, err := c.store.Transition(ctx, "person:"+person, g.Record.Group, 0, t)

@@ -287,6 +287,9 @@ func showLoss(out *story.Progress, loss unit.Loss) {
 	if loss.Statement != "" {
 		out.Say("   %s", loss.Statement)
 	}
+	for _, o := range loss.Others {
+		out.Say("   %s at %s: %s", o.Member, o.Site, o.State.Says())
+	}
 }
 
 // refused judges an error against the part of a message that the story expects, "" where it expects none.

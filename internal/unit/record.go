@@ -210,6 +210,39 @@ type Loss struct {
 	Statement string `json:"statement"`
 	// NoneIfHeld: no loss if the in-sync set of the old store still held; not provable without the lost sites.
 	NoneIfHeld bool `json:"noneIfHeld"`
+	// Others are the other members, in the order of the record: each might be open, or acknowledge for whoever is (I11).
+	Others []Fencing `json:"others,omitempty"`
+}
+
+// Fencing is how another member than the target stood when a loss was estimated.
+type Fencing struct {
+	Member estate.MemberID `json:"member"`
+	Site   estate.SiteID   `json:"site"`
+	State  Fence           `json:"state"`
+	// Detail is what its agent said, or why it said nothing.
+	Detail string `json:"detail,omitempty"`
+}
+
+// Fence says whether a member could be fenced.
+type Fence string
+
+// The closed list of fences.
+const (
+	Shut      Fence = "closed"      // its agent says that no gate is open and that it acknowledges for nobody
+	Reached   Fence = "reached"     // its agent answers, and closes when it hears of the decision
+	Unreached Fence = "not-reached" // nothing is known: people have to fence it
+)
+
+// Says is the fence in words.
+func (f Fence) Says() string {
+	switch f {
+	case Shut:
+		return "closed: its agent says so"
+	case Reached:
+		return "its agent answers and closes as soon as it hears of the decision"
+	case Unreached:
+	}
+	return "not reached: cannot be fenced; switch its server off or cut it from its clients"
 }
 
 // Approval is one person's acceptance of a loss.
@@ -320,6 +353,7 @@ func (r *Record) Clone() Record {
 		maps.Copy(s.At, r.Switch.At)
 		if r.Switch.Loss != nil {
 			l := *r.Switch.Loss
+			l.Others = slices.Clone(l.Others)
 			s.Loss = &l
 		}
 		c.Switch = &s
