@@ -341,9 +341,9 @@ func TestKeyOutsideTheRetentionIsRefusedAndNotExecuted(t *testing.T) {
 	if !strings.Contains(got.body, "too old") {
 		t.Errorf("%s", got.body)
 	}
+	c.want(c.post("function", "aged", "pay"), 201, "committed", "aged", 1)
 	c.want(c.post("function", fresh, "pay"), 201, "committed", fresh, 1)
 	// What is older than the retention is purged, what is not stays.
-	c.want(c.post("function", "aged", "pay"), 201, "committed", "aged", 1)
 	c.exec("update perdure.record set recorded_at = recorded_at - interval '2 hours' where key = 'aged'")
 	if n, err := c.purge(); err != nil || n != 1 {
 		t.Errorf("purged %d, %v", n, err)
@@ -362,6 +362,17 @@ func TestKeyOutsideTheRetentionIsRefusedAndNotExecuted(t *testing.T) {
 func (c *counter) purge() (int, error) {
 	return sdk.Query(c.Context(), c.unit, func(rows pgx.Rows) (int, error) { return pgx.CollectExactlyOneRow(rows, pgx.RowTo[int]) },
 		"select perdure.purge('u1', 100)")
+}
+
+func TestMessagesArePurgedToTheLastWhereThereAreMoreOfThemThanRecords(t *testing.T) {
+	c := newCounter(t, nil)
+	c.exec(`insert into perdure.outbox (unit, caller, cause_routing_key, cause_key, destination, routing_key, key, payload, ownership, done, outcome)
+		select 'u1', 'x', 'x', 'x', '/v1/credits', 'x', n::text, '', 'x', now() - interval '30 days', 'delivered' from generate_series(1, 250) n`)
+	for _, want := range []int{100, 100, 50, 0} {
+		if n, err := c.purge(); err != nil || n != want {
+			t.Errorf("purged %d, %v; want %d", n, err, want)
+		}
+	}
 }
 
 // A key outside the retention whose record is still there gets its answer; a purge that runs at the same moment does not make it new.

@@ -84,7 +84,7 @@ from perdure.record where xid = any ($1::text[]::xid8[]) order by xid`
 	JudgeSQL   = `select perdure.judge($1, $2, $3)`
 	// RetentionSQL keeps the records of unit $1 for $2 (text of an interval, for example '7 days').
 	RetentionSQL = `select perdure.set_retention($1, $2::text::interval)`
-	// PurgeSQL removes up to $2 records of unit $1 that are older than its retention, and as many finished messages, and counts the records.
+	// PurgeSQL removes up to $2 records of unit $1 that are older than its retention, and as many finished messages; fewer than $2: nothing old is left.
 	// It enters like a write, so synchronous_commit has to be on for it.
 	PurgeSQL = `select perdure.purge($1, $2)`
 	// UnguardedSQL names the tables that are not behind the guard: schema, name, owner.

@@ -308,20 +308,26 @@ begin
 end $$;
 
 -- purge removes up to p_limit records and as many finished messages that are older than the retention, oldest first, and says
--- how many records went; they stay counted. An hour is added, so that a key whose time ran ahead is refused before its record is gone (I5).
+-- how many went of what more went of: fewer than p_limit, and nothing old is left. Records stay counted. An hour is added to the retention,
+-- so that a key whose time ran ahead is refused before its record is gone (I5).
 create or replace function perdure.purge(p_unit text, p_limit int) returns int
 language plpgsql volatile parallel unsafe security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_before timestamptz;
-  v_count int;
+  v_young xid8;
+  v_records int;
+  v_messages int;
 begin
   perform perdure.enter(p_unit);
   if exists (select from perdure.policy p where p.unit = p_unit and not p.purging) then
     return 0;
   end if;
   select now() - g.retention - interval '1 hour' into v_before from perdure.gate g where g.unit = p_unit;
+  -- Only what lies before the first young record is looked at: a unit with few of them beside a busy one must not look at all of those.
+  select k.xid into v_young from perdure.record k where k.recorded_at >= v_before order by k.xid limit 1;
   with oldest as materialized (
-    select k.caller, k.routing_key, k.key, k.recorded_at from perdure.record k where k.unit = p_unit order by k.xid limit p_limit),
+    select k.caller, k.routing_key, k.key, k.recorded_at from perdure.record k
+    where k.unit = p_unit and k.xid < coalesce(v_young, '18446744073709551615') order by k.xid limit p_limit),
   gone as (
     delete from perdure.record k using oldest o
     where o.recorded_at < v_before and k.caller = o.caller and k.routing_key = o.routing_key and k.key = o.key
@@ -329,10 +335,11 @@ begin
   insert into perdure.purged as p (unit, transactions, amount)
     select p_unit, count(*), coalesce(sum(g.amount), 0) from gone g having count(*) > 0
     on conflict (unit) do update set transactions = p.transactions + excluded.transactions, amount = p.amount + excluded.amount
-    returning (select count(*) from gone) into v_count;
+    returning (select count(*) from gone) into v_records;
   delete from perdure.outbox o where o.id in (
     select d.id from perdure.outbox d where d.unit = p_unit and d.done < v_before order by d.done limit p_limit);
-  return coalesce(v_count, 0);
+  get diagnostics v_messages = row_count;
+  return greatest(v_records, v_messages);
 end $$;
 
 -------------------------------------------------------------------------------------------------------------------- agent
