@@ -381,6 +381,9 @@ func (r *running) verify(ctx context.Context, out *story.Progress, a story.Verif
 	if err != nil {
 		return err
 	}
+	if err := r.clears(a.Unit, history.Verifies); err != nil {
+		return err
+	}
 	answer, err := c.Verify(ctx, a.Unit)
 	if err != nil {
 		return err
@@ -391,10 +394,18 @@ func (r *running) verify(ctx context.Context, out *story.Progress, a story.Verif
 	return nil
 }
 
+// clears writes down that accounts may be served from now on.
+func (r *running) clears(u estate.UnitID, what string) error {
+	return r.hist.Append(history.Event{Clearing: &history.Clearing{At: r.hist.Now(), Unit: u, What: what}})
+}
+
 // release ends the quarantine of a unit.
 func (r *running) release(ctx context.Context, a story.Release) error {
 	c, err := r.as(a.As, a.At)
 	if err != nil {
+		return err
+	}
+	if err := r.clears(a.Unit, history.Releases); err != nil {
 		return err
 	}
 	_, err = c.Release(ctx, a.Unit, wire.ReleaseRequest{Reason: a.Reason})

@@ -66,6 +66,7 @@ func Check(ctx context.Context, in Inputs) (Verdict, error) {
 	c.gaps()
 	c.divergence()
 	c.switching()
+	c.quarantines()
 	c.conclude()
 	return c.v, nil
 }

@@ -3,6 +3,7 @@ package checker_test
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -74,6 +75,37 @@ func TestQuarantineAnswerIsNoResultWhileAnEarlierSendingIsUnderWay(t *testing.T)
 	}
 	if v := judge(t, w); !v.Pass || v.Unresolved != 1 {
 		t.Errorf("%d unresolved, found %v", v.Unresolved, v.Findings)
+	}
+}
+
+// A unit in quarantine that blocks what it is asked until people have its accounts judged keeps its promise; a history that does not say when
+// that was proves nothing about it.
+func TestQuarantineThatBlocksUntilItIsClearedPasses(t *testing.T) {
+	w := newWorld(1)
+	w.begin()
+	w.load(20)
+	w.emergency(0, 3)
+	w.end()
+	cleared := slices.IndexFunc(w.events, func(e history.Event) bool { return e.Clearing != nil })
+	blocked := w.draw(0, w.events[cleared].Clearing.At.Mono-4*time.Millisecond)
+	blocked.Op, blocked.To, blocked.Key, blocked.Amount = history.Debit, "", "blocked", history.Cents(1)
+	blocked.Outcome, blocked.Status, blocked.Stamped, blocked.Done = history.Refused, history.StatusLocked, "", w.events[cleared].Clearing.At.Mono-time.Millisecond
+	blocked.Attempts = []history.Attempt{{Gateway: "g", From: blocked.Sent.Mono, Until: blocked.Done, Ending: history.Answered, Status: blocked.Status}}
+	w.events = slices.Insert(w.events, cleared, history.Event{Call: blocked})
+	w.events[len(w.events)-1].End.Events++
+	if v := judge(t, w); !v.Pass {
+		t.Errorf("found %v", v.Findings)
+	}
+	for _, e := range w.events {
+		switch {
+		case e.Begin != nil:
+			e.Begin.Clearings = false
+		case e.Clearing != nil:
+			e.Clearing.At = w.events[len(w.events)-1].End.At
+		}
+	}
+	if v := judge(t, w); !v.Pass {
+		t.Errorf("found %v in a history of before", v.Findings)
 	}
 }
 

@@ -723,6 +723,24 @@ var controls = []control{
 		c.Outcome, c.Status = history.Wrong, 400
 		return true
 	}},
+	{"accounts were served before anybody had them judged", checker.UnverifiedWrite, func(w *world, _ *rand.Rand) bool {
+		for _, e := range w.events {
+			if e.Clearing != nil {
+				e.Clearing.At = w.events[len(w.events)-1].End.At
+				return true
+			}
+		}
+		return false
+	}},
+	{"nobody had accounts judged that were served", checker.UnverifiedWrite, func(w *world, _ *rand.Rand) bool {
+		i := slices.IndexFunc(w.events, func(e history.Event) bool { return e.Clearing != nil })
+		if i < 0 {
+			return false
+		}
+		w.events = slices.Delete(w.events, i, i+1)
+		w.events[len(w.events)-1].End.Events--
+		return true
+	}},
 	{"a client was told of a quarantine that nothing called for", checker.ClientError, func(w *world, r *rand.Rand) bool {
 		c := pick(w, r, func(c *history.Call) bool { return c.Outcome == history.Refused && c.Done < time.Second })
 		if c == nil {

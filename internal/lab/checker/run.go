@@ -15,26 +15,27 @@ import (
 
 // run is the history in memory: one compact call each, and everything else as it was written.
 type run struct {
-	began    history.Begin
-	end      time.Duration
-	closed   bool
-	events   uint64
-	ended    uint64
-	calls    []call
-	callers  map[string]bool
-	openings map[string]history.Opening
-	steps    []step
-	faults   []fault
-	inside   map[estate.SiteID][]window
-	loads    []window
-	skipped  uint64
-	groups   []history.Group
-	lists    []history.Divergence
-	copies   []copied
-	rows     map[string][]history.Row
-	problems []string
-	words    map[string]string
-	stamps   map[string]estate.Ownership
+	began     history.Begin
+	end       time.Duration
+	closed    bool
+	events    uint64
+	ended     uint64
+	calls     []call
+	callers   map[string]bool
+	openings  map[string]history.Opening
+	steps     []step
+	faults    []fault
+	inside    map[estate.SiteID][]window
+	loads     []window
+	skipped   uint64
+	groups    []history.Group
+	lists     []history.Divergence
+	copies    []copied
+	clearings []history.Clearing
+	rows      map[string][]history.Row
+	problems  []string
+	words     map[string]string
+	stamps    map[string]estate.Ownership
 }
 
 // window is a span of the history; until is open where it is negative.
@@ -152,6 +153,9 @@ func (r *run) take(e history.Event) {
 			r.problem("copy %s has %d rows, its end says %d", e.Copy.Copy, len(rows), e.Copy.Rows)
 		}
 		r.copies = append(r.copies, copied{Copy: *e.Copy, rows: rows})
+	case e.Clearing != nil:
+		r.clearings = append(r.clearings, *e.Clearing)
+		r.see(e.Clearing.At.Mono)
 	case e.End != nil:
 		r.closed, r.ended = true, e.End.Events
 		r.see(e.End.At.Mono)

@@ -54,6 +54,7 @@ const (
 	UntriedDivergence Name = "untried-divergence" // a step was to leave diverged transactions, and left too few for its list to show anything (I6)
 	WrongEstimate     Name = "wrong-estimate"     // exactness was claimed and the estimate is not the loss (I10)
 	UnacceptedLoss    Name = "unaccepted-loss"    // a loss was declared and the product shows no two people who accepted it (I11)
+	UnverifiedWrite   Name = "unverified-write"   // committed after a takeover with a loss, before anybody had the accounts judged or released (I7)
 
 	ClientError   Name = "client-error"    // an error as its clients see it
 	ClosedTooLong Name = "closed-too-long" // no acknowledged write for longer than the bound, though a copy lived

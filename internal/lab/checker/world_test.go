@@ -56,7 +56,7 @@ const wallBase = int64(1_700_000_000_000_000_000)
 
 func newWorld(seed uint64) *world {
 	w := &world{rand: rand.New(rand.NewPCG(seed, 1)), balances: map[string]history.Amount{}}
-	w.emit(history.Event{Begin: &history.Begin{Format: 1, At: history.Instant{Wall: wallBase}, Estate: "example", Seed: seed}})
+	w.emit(history.Event{Begin: &history.Begin{Format: 1, At: history.Instant{Wall: wallBase}, Estate: "example", Seed: seed, Clearings: true}})
 	w.emit(history.Event{Client: &history.Client{Site: "a", Caller: "load-a"}})
 	w.emit(history.Event{Client: &history.Client{Site: "b", Caller: "load-b"}})
 	for i, home := range []string{"a", "b"} {
@@ -403,6 +403,7 @@ func (w *world) emergency(i int, lost int) {
 		Loss:      &unit.Loss{Transactions: int64(lost), Accounts: int64(len(accounts)), Amount: amount.String()},
 	}
 	w.hand(b, "c", unit.Emergency, true)
+	w.emit(history.Event{Clearing: &history.Clearing{At: w.at(w.now), Unit: b.id, What: history.Verifies}})
 	w.load(25)
 	w.report(b)
 	w.fault(history.Ends, name, "kill")

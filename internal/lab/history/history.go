@@ -35,6 +35,7 @@ type Event struct {
 	Divergence *Divergence `json:"divergence,omitempty"`
 	Row        *Row        `json:"row,omitempty"`
 	Copy       *Copy       `json:"copy,omitempty"`
+	Clearing   *Clearing   `json:"clearing,omitempty"`
 	Note       *Note       `json:"note,omitempty"`
 	End        *End        `json:"end,omitempty"`
 }
@@ -46,6 +47,8 @@ type Begin struct {
 	// Estate names the estate the history belongs to: a run on two fresh estates has two histories.
 	Estate string `json:"estate"`
 	Seed   uint64 `json:"seed"`
+	// Clearings says that the history has an event of every clearing: one without them says nothing of quarantines.
+	Clearings bool `json:"clearings,omitempty"`
 }
 
 // Client says how the clients of a site reach the product: gateways in the order they are tried.
@@ -313,6 +316,20 @@ type Copy struct {
 	// Final: nothing could be committed in the directory after the copy was taken, because no server ran on it.
 	Final bool `json:"final"`
 }
+
+// Clearing is written before the accounts of a unit in quarantine are judged, or the quarantine is ended, at a person's word: until then none
+// of them may be served (I7).
+type Clearing struct {
+	At   Instant       `json:"at"`
+	Unit estate.UnitID `json:"unit"`
+	What string        `json:"what"` // "verify" or "release"
+}
+
+// The two words of Clearing.What.
+const (
+	Verifies = "verify"
+	Releases = "release"
+)
 
 // Note is a remark for people; the checker does not read it.
 type Note struct {

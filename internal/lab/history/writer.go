@@ -38,7 +38,7 @@ func Create(path, estate string, seed uint64) (*Writer, error) {
 	}
 	now := time.Now()
 	w := &Writer{began: now, file: f, buf: bufio.NewWriterSize(f, bufferSize), flushed: now}
-	begin := Begin{Format: 1, At: Instant{Wall: now.UnixNano()}, Estate: estate, Seed: seed}
+	begin := Begin{Format: 1, At: Instant{Wall: now.UnixNano()}, Estate: estate, Seed: seed, Clearings: true}
 	if err := w.Append(Event{Begin: &begin}); err != nil {
 		_ = f.Close()
 		return nil, err
