@@ -11,6 +11,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -80,7 +81,7 @@ type Switcher interface {
 	Switch(ctx context.Context, person string, unit estate.UnitID, r wire.SwitchRequest) (wire.SwitchAnswer, error)
 	Abort(ctx context.Context, person string, unit estate.UnitID, r wire.AbortRequest) (wire.SwitchAnswer, error)
 	Accept(ctx context.Context, person string, unit estate.UnitID, r wire.AcceptRequest) (wire.SwitchAnswer, error)
-	Verify(ctx context.Context, person string, unit estate.UnitID) (wire.VerifyAnswer, error)
+	Verify(ctx context.Context, person string, unit estate.UnitID, lostAt time.Time) (wire.VerifyAnswer, error)
 	Release(ctx context.Context, person string, unit estate.UnitID, r wire.ReleaseRequest) (wire.SwitchAnswer, error)
 	// MayGrant refuses an agent's transition that would grant ownership below what a database has met (I10).
 	MayGrant(ctx context.Context, group estate.GroupID, revision int64, t unit.Transition) error

@@ -100,7 +100,7 @@ func (c *controls) Accept(_ context.Context, person string, u estate.UnitID, _ w
 	return wire.SwitchAnswer{Unit: u}, nil
 }
 
-func (c *controls) Verify(_ context.Context, person string, u estate.UnitID) (wire.VerifyAnswer, error) {
+func (c *controls) Verify(_ context.Context, person string, u estate.UnitID, _ time.Time) (wire.VerifyAnswer, error) {
 	c.asked = fmt.Sprintf("verify %s by %s", u, person)
 	return wire.VerifyAnswer{Receipts: 7, Source: "gateway c", Lost: 2}, nil
 }

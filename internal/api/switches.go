@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"perdure/internal/errs"
 	"perdure/internal/estate"
@@ -66,7 +67,8 @@ func (s *Server) accept(ctx context.Context, in *acceptInput) (*body[wire.Switch
 }
 
 type verifyInput struct {
-	Unit estate.UnitID `path:"unit"`
+	Unit   estate.UnitID `path:"unit"`
+	LostAt int64         `query:"lostAt" minimum:"0" doc:"Unix milliseconds: your word that what is lost acknowledged nothing after it"`
 }
 
 func (s *Server) verify(ctx context.Context, in *verifyInput) (*body[wire.VerifyAnswer], error) {
@@ -74,12 +76,16 @@ func (s *Server) verify(ctx context.Context, in *verifyInput) (*body[wire.Verify
 	if err != nil {
 		return nil, err
 	}
-	v, err := c.Verify(ctx, who(ctx).Person, in.Unit)
+	var lostAt time.Time
+	if in.LostAt != 0 {
+		lostAt = time.UnixMilli(in.LostAt)
+	}
+	v, err := c.Verify(ctx, who(ctx).Person, in.Unit, lostAt)
 	if err != nil {
 		return nil, err
 	}
 	err = s.d.Store.Note(ctx, who(ctx).Name, "quarantine.verify", string(in.Unit), map[string]any{
-		"receipts": v.Receipts, "source": v.Source, "lost": v.Lost, "verified": v.Judged.Verified, "inconsistent": v.Judged.Inconsistent,
+		"receipts": v.Receipts, "source": v.Source, "lost": v.Lost, "verified": v.Judged.Verified, "inconsistent": v.Judged.Inconsistent, "lostAt": in.LostAt,
 	})
 	if err != nil {
 		return nil, errs.New(errs.KindOf(err), "the accounts of %s are judged, but that could not be written down; verify again: %w", in.Unit, err)

@@ -389,7 +389,7 @@ func (s switcher) Switch(ctx context.Context, person string, id estate.UnitID, r
 }
 
 // Verify judges the accounts of a unit by its system's own query.
-func (s switcher) Verify(ctx context.Context, person string, id estate.UnitID) (wire.VerifyAnswer, error) {
+func (s switcher) Verify(ctx context.Context, person string, id estate.UnitID, lostAt time.Time) (wire.VerifyAnswer, error) {
 	m, err := s.store.Manifest(ctx, wire.Local)
 	if err != nil {
 		return wire.VerifyAnswer{}, err
@@ -402,5 +402,5 @@ func (s switcher) Verify(ctx context.Context, person string, id estate.UnitID) (
 	if system.Verify == "" {
 		return wire.VerifyAnswer{}, errs.New(errs.Invalid, "system %s names no query in field verify: without it accounts are judged by people alone", system.Name)
 	}
-	return s.Controller.Verify(ctx, person, id, system.Verify)
+	return s.Controller.Verify(ctx, person, id, system.Verify, lostAt)
 }

@@ -62,6 +62,11 @@ func (r receipts) Since(ctx context.Context, u estate.UnitID, at time.Time, on f
 		if begins := time.UnixMilli(h.Begins); begins.After(sources.From) {
 			sources.From = begins
 		}
+		if _, lost := silent[from]; lost || h.at.Name != from {
+			if grown := time.UnixMilli(h.Grown); sources.Until.IsZero() || grown.Before(sources.Until) {
+				sources.Until = grown
+			}
+		}
 		query.Set("from", from)
 		err := r.get(ctx, h.at, "/ledger?"+query.Encode(), func(body io.Reader) error {
 			return readLines(body, func(e gateway.Entry) error { return on(receipt(e)) })
@@ -127,7 +132,7 @@ func receipt(e gateway.Entry) controller.Kept {
 	}
 	return controller.Kept{
 		Receipt:   driver.Receipt{Caller: e.Caller, RoutingKey: e.RoutingKey, Key: e.Key, Accounts: e.Receipt.Accounts, Amount: e.Receipt.Amount},
-		Ownership: ownership, At: time.UnixMilli(e.At),
+		Ownership: ownership, At: time.UnixMilli(e.At), Unknown: e.Unknown,
 	}
 }
 

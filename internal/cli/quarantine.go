@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,17 +26,28 @@ inconsistent ones take credits only, unverified ones take nothing.`,
 }
 
 func (s *session) quarantineVerifyCommand() *cobra.Command {
-	return &cobra.Command{
+	var lost string
+	c := &cobra.Command{
 		Use: "verify UNIT", Short: "Compare every account with the receipts kept outside the lost sites and with its own books",
 		Long: `Compare every account of the unit with the acknowledgements that gateways outside the lost sites have kept, and with
-the system's own query (field verify of its manifest). It may be repeated; later verdicts replace earlier ones.`,
+the system's own query (field verify of its manifest). It may be repeated; later verdicts replace earlier ones.
+
+What a lost gateway acknowledged after its receipts were shipped for the last time is not among them. Where it may have lived on for long
+after that, no account is cleared, unless you say with --lost-at when it was lost: that is your word, and stands in the audit log.`,
 		Args: exactly("UNIT"), ValidArgsFunction: s.completeUnits,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var lostAt time.Time
+			if lost != "" {
+				var err error
+				if lostAt, err = time.Parse(time.RFC3339, lost); err != nil || lostAt.After(time.Now()) {
+					return usagef("--lost-at %q is no time in the past; allowed is a form like 2026-11-22T10:30:00Z", lost)
+				}
+			}
 			c, err := s.estate()
 			if err != nil {
 				return err
 			}
-			v, err := c.Verify(cmd.Context(), estate.UnitID(args[0]))
+			v, err := c.Verify(cmd.Context(), estate.UnitID(args[0]), lostAt)
 			if err != nil {
 				return err
 			}
@@ -53,6 +65,8 @@ the system's own query (field verify of its manifest). It may be repeated; later
 			return nil
 		},
 	}
+	c.Flags().StringVar(&lost, "lost-at", "", "when what is lost acknowledged its last write at the latest, RFC 3339")
+	return c
 }
 
 func (s *session) quarantineReleaseCommand() *cobra.Command {

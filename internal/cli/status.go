@@ -333,6 +333,9 @@ func (v *view) copiesText(r *unit.Record) string {
 			text += " " + v.say(followsWord)
 		case a.Doing != "":
 			text += " " + a.Doing
+			if a.Total > 0 {
+				text += fmt.Sprintf(" %d%%", 100*a.Done/a.Total)
+			}
 		}
 		texts = append(texts, text)
 	}

@@ -163,11 +163,15 @@ func (c *Client) Accept(ctx context.Context, unit estate.UnitID, r wire.AcceptRe
 }
 
 // Verify judges the accounts of a quarantined unit; it takes as long as the system's own query over all accounts does.
-func (c *Client) Verify(ctx context.Context, unit estate.UnitID) (wire.VerifyAnswer, error) {
+func (c *Client) Verify(ctx context.Context, unit estate.UnitID, lostAt time.Time) (wire.VerifyAnswer, error) {
 	patient := *c
 	patient.o.Timeout = verifyTimeout
 	var v wire.VerifyAnswer
-	err := patient.do(ctx, call{method: http.MethodPost, path: "/api/v1/units/" + esc(unit) + "/verify", out: &v, once: true, changes: true})
+	query := url.Values{}
+	if !lostAt.IsZero() {
+		query.Set("lostAt", strconv.FormatInt(lostAt.UnixMilli(), 10))
+	}
+	err := patient.do(ctx, call{method: http.MethodPost, path: "/api/v1/units/" + esc(unit) + "/verify", query: query, out: &v, once: true, changes: true})
 	return v, err
 }
 

@@ -52,6 +52,9 @@ type Sources struct {
 	From time.Time
 	// Missing are gateways that do not answer and of whose receipts nobody has a copy.
 	Missing []string
+	// Until is until when the receipts of every gateway are held at least, by the clock of whoever holds them; zero where each was asked itself.
+	// What a lost gateway acknowledged later is not among them.
+	Until time.Time
 }
 
 // Kept is a receipt with the time at which it was kept, by the clock of its gateway.
@@ -59,6 +62,7 @@ type Kept struct {
 	driver.Receipt
 	Ownership estate.Ownership // in which it was acknowledged; zero where it does not say
 	At        time.Time
+	Unknown   bool // which accounts it was about
 }
 
 // Options configure a controller.

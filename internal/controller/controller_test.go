@@ -584,6 +584,7 @@ type kept struct {
 
 	from    time.Time // what is said of the sources
 	missing []string
+	until   time.Time
 }
 
 func (k *kept) Since(_ context.Context, _ estate.UnitID, at time.Time, on func(Kept) error) (Sources, error) {
@@ -597,7 +598,7 @@ func (k *kept) Since(_ context.Context, _ estate.UnitID, at time.Time, on func(K
 }
 
 func (k *kept) sources() Sources {
-	return Sources{Said: "receipts kept at gateway c", From: k.from, Missing: k.missing}
+	return Sources{Said: "receipts kept at gateway c", From: k.from, Missing: k.missing, Until: k.until}
 }
 
 // add keeps receipts of 10.00 each between an account of their own and a common one, as acknowledged at the time.
@@ -681,6 +682,12 @@ func TestEstimateTakesTheLargerFigureWhereReceiptsEndBeforeTheOwnersReport(t *te
 		w.set(func() { w.agents[c] = copyWith(t, now.Add(-2*time.Minute), tally(100, "1000.00"), &asked) })
 		if loss := emergencyTo(w, "c"); loss.Transactions != 7 || loss.Amount != "70.00" || loss.Accounts != -1 {
 			t.Errorf("%+v", loss)
+		}
+		// One gateway answered after the report, and what a lost one acknowledged until then nobody knows.
+		receipts.add(now.Add(time.Minute), "k2")
+		receipts.until = now.Add(-time.Second)
+		if loss := emergencyTo(w, "c"); loss.Transactions != 7 || loss.Accounts != -1 {
+			t.Errorf("the end of a lost gateway's receipts was taken for the end of what it acknowledged: %+v", loss)
 		}
 	})
 }
@@ -776,7 +783,11 @@ func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
 		{Receipt: driver.Receipt{Key: "k2", Accounts: []string{"y"}}}, // nobody knows of which
 		{Receipt: driver.Receipt{Key: "k3", Accounts: []string{"y", "z"}}, Ownership: former},
 	}}
-	quarantined := func(r *unit.Record) { r.Quarantine = true }
+	decided := time.UnixMilli(10_000_000)
+	quarantined := func(r *unit.Record) {
+		r.Quarantine, r.QuarantineOf = true, now
+		r.Past = append(r.Past, unit.Past{Ownership: former, Ended: decided.UnixMilli()})
+	}
 	watching(t, quarantined, receipts, func(w *world) {
 		var judged driver.Judgement
 		var recorded time.Time // from when on records are kept
@@ -794,7 +805,7 @@ func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
 				return wire.AgentState{Running: true, Answering: true}, nil
 			}
 		})
-		answer, err := w.Verify(w.t.Context(), "ann", u1, "select")
+		answer, err := w.Verify(w.t.Context(), "ann", u1, "select", time.Time{})
 		if err != nil || answer.Judged.Verified != 4 || answer.Receipts != 3 || answer.Lost != 2 || len(answer.LostShown) != 2 || answer.Source == "" {
 			t.Fatalf("%+v, %v", answer, err)
 		}
@@ -805,34 +816,45 @@ func TestVerifyJudgesByReceiptsFromOutside(t *testing.T) {
 			t.Errorf("%+v from %s on", judged, receipts.since)
 		}
 		w.set(func() { recorded = time.UnixMilli(45_000) })
-		if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); err != nil || !receipts.since.Equal(recorded) {
+		if _, err := w.Verify(w.t.Context(), "ann", u1, "select", time.Time{}); err != nil || !receipts.since.Equal(recorded) {
 			t.Errorf("receipts from %s on, %v", receipts.since, err)
 		}
 		for why, change := range map[string]func(*kept){
-			"nobody has a copy":  func(k *kept) { k.missing = []string{"a"} },
-			"receipts are whole": func(k *kept) { k.from = time.UnixMilli(50_001) },
-			"no receipt from":    func(k *kept) { k.all = k.all[1:2] },
-			"could not all be":   func(k *kept) { k.err = errs.New(errs.Unavailable, "no gateway answers") },
+			"nobody has a copy":   func(k *kept) { k.missing = []string{"a"} },
+			"receipts are whole":  func(k *kept) { k.from = time.UnixMilli(50_001) },
+			"no receipt from":     func(k *kept) { k.all = k.all[1:2] },
+			"could not all be":    func(k *kept) { k.err = errs.New(errs.Unavailable, "no gateway answers") },
+			"of what is lost end": func(k *kept) { k.until = decided.Add(-deadFor - time.Second) },
+			"which accounts":      func(k *kept) { k.all = slices.Clone(k.all); k.all[2].Unknown = true },
 		} {
 			was := *receipts
 			change(receipts)
-			if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); errs.KindOf(err) != errs.Unavailable || !strings.Contains(err.Error(), why) {
+			if _, err := w.Verify(w.t.Context(), "ann", u1, "select", time.Time{}); errs.KindOf(err) != errs.Unavailable || !strings.Contains(err.Error(), why) {
 				t.Errorf("accounts are cleared although %s…: %v", why, err)
 			}
 			*receipts = was
 		}
+		// A person's word on when it was lost.
+		lost := decided.Add(-time.Hour)
+		for until, cleared := range map[time.Time]bool{lost: true, lost.Add(-unshipped - time.Second): false} {
+			receipts.until = until
+			if _, err := w.Verify(w.t.Context(), "ann", u1, "select", lost); (err == nil) != cleared {
+				t.Errorf("lost at %s, receipts until %s: %v", lost, until, err)
+			}
+		}
+		receipts.until = time.Time{}
 		receipts.err = errs.New(errs.Unavailable, "no gateway answers")
-		if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); errs.KindOf(err) != errs.Unavailable {
+		if _, err := w.Verify(w.t.Context(), "ann", u1, "select", time.Time{}); errs.KindOf(err) != errs.Unavailable {
 			t.Errorf("accounts are cleared without receipts: %v", err)
 		}
 	})
 	watching(t, quarantined, nil, func(w *world) {
-		if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); errs.KindOf(err) != errs.Unavailable {
+		if _, err := w.Verify(w.t.Context(), "ann", u1, "select", time.Time{}); errs.KindOf(err) != errs.Unavailable {
 			t.Errorf("accounts are cleared where no receipts are kept: %v", err)
 		}
 	})
 	watching(t, nil, receipts, func(w *world) {
-		if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); errs.KindOf(err) != errs.Conflict {
+		if _, err := w.Verify(w.t.Context(), "ann", u1, "select", time.Time{}); errs.KindOf(err) != errs.Conflict {
 			t.Errorf("%v", err)
 		}
 	})

@@ -99,16 +99,18 @@ type lostReceipts struct {
 	amount         big.Rat
 	newest         time.Time // of all receipts
 	complete       bool      // all units were compared to the end
+	until          time.Time // the receipts of lost gateways end there; zero: none is lost
 	units          int
 }
 
-// tell puts the figures of the receipts into the estimate. That there are no receipts at all proves nothing. Where they reach beyond the
-// owner's last report they are exact; otherwise the larger figure is the safer one, and where it is the owner's nobody knows the accounts.
+// tell puts the figures of the receipts into the estimate. That there are no receipts at all proves nothing. Where those of every gateway reach
+// beyond the owner's last report they are exact; otherwise the larger figure is the safer one, and where it is the owner's nobody knows the accounts.
 func (l *lostReceipts) tell(loss *unit.Loss, reported time.Time) {
 	if l.newest.IsZero() {
 		return
 	}
-	if l.complete && !l.newest.Before(reported) || l.transactions >= loss.Transactions {
+	exact := l.complete && !l.newest.Before(reported) && (l.until.IsZero() || !l.until.Before(reported))
+	if exact || l.transactions >= loss.Transactions {
 		loss.Transactions, loss.Amount, loss.Accounts = l.transactions, l.amount.FloatString(2), int64(len(l.accounts))
 	}
 }
@@ -125,6 +127,9 @@ func (l *lostReceipts) compare(ctx context.Context, u estate.UnitID, newest time
 	}
 	sources, err := l.controller.lacking(ctx, u, l.target, since, counts, l.count)
 	l.units++
+	if !sources.Until.IsZero() && (l.until.IsZero() || sources.Until.Before(l.until)) {
+		l.until = sources.Until
+	}
 	whole := len(sources.Missing) == 0 && (newest.IsZero() || !sources.From.After(newest))
 	l.complete = err == nil && whole && (l.complete || l.units == 1)
 	source := sources.Said

@@ -22,11 +22,16 @@ const (
 	touchedMost = 500_000
 	// shownMost bounds the list of lost receipts in an answer.
 	shownMost = 1000
+	// deadFor is how long before the decision to take over a lost site may have acknowledged its last write, where nobody says when it was lost.
+	deadFor = time.Minute
+	// unshipped is what a lost gateway may have acknowledged and not shipped although it was well: 0.2 s where nothing is slow.
+	unshipped = 10 * time.Second
 )
 
 // Verify judges the accounts of a unit in quarantine, and those of all units of its group, by receipts kept outside the lost site and by
-// the system's own query (I7). It may be repeated; later verdicts replace earlier ones.
-func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID, query string) (wire.VerifyAnswer, error) {
+// the system's own query (I7). lostAt is a person's word that what is lost acknowledged nothing after it; zero: nobody says so. It may be
+// repeated; later verdicts replace earlier ones.
+func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID, query string, lostAt time.Time) (wire.VerifyAnswer, error) {
 	began := time.Now()
 	answer := wire.VerifyAnswer{Unit: id}
 	g, err := c.find(ctx, id)
@@ -56,7 +61,7 @@ func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID
 		if len(g.Record.Units) > 1 {
 			which = string(u) + ": "
 		}
-		source, err := c.touched(ctx, u, owner, fork, &answer, touched)
+		source, err := c.touched(ctx, u, owner, fork, heldUntil(g.Record, lostAt), &answer, touched)
 		if err != nil {
 			return answer, errs.New(errs.Unavailable, "cannot verify %s: %s%w", id, which, err)
 		}
@@ -70,9 +75,23 @@ func (c *Controller) Verify(ctx context.Context, person string, id estate.UnitID
 	return answer, err
 }
 
+// heldUntil is until when the receipts of lost gateways have to be held for accounts to be cleared by them: what such a gateway acknowledged
+// in a time of which nobody has its receipts may have touched every account.
+func heldUntil(rec unit.Record, lostAt time.Time) time.Time {
+	if !lostAt.IsZero() {
+		return lostAt.Add(-unshipped)
+	}
+	for _, p := range slices.Backward(rec.Past) {
+		if p.Ownership.Less(rec.QuarantineOf) {
+			return time.UnixMilli(p.Ended).Add(-deadFor)
+		}
+	}
+	return time.Time{}
+}
+
 // touched adds the accounts of a unit's lost writes, and says where its receipts were kept.
-func (c *Controller) touched(ctx context.Context, u estate.UnitID, owner unit.Member, fork wire.ForkAnswer, answer *wire.VerifyAnswer, touched map[string]bool) (string, error) {
-	compared := int64(0)
+func (c *Controller) touched(ctx context.Context, u estate.UnitID, owner unit.Member, fork wire.ForkAnswer, until time.Time, answer *wire.VerifyAnswer, touched map[string]bool) (string, error) {
+	compared, unknown := int64(0), int64(0)
 	counts := func(k Kept) bool {
 		old := k.Ownership.Less(fork.Ownership)
 		if old {
@@ -84,6 +103,9 @@ func (c *Controller) touched(ctx context.Context, u estate.UnitID, owner unit.Me
 		answer.Lost++
 		if len(answer.LostShown) < shownMost {
 			answer.LostShown = append(answer.LostShown, k.Receipt)
+		}
+		if k.Unknown {
+			unknown++
 		}
 		for _, a := range k.Accounts {
 			touched[a] = true
@@ -101,10 +123,18 @@ func (c *Controller) touched(ctx context.Context, u estate.UnitID, owner unit.Me
 		return "", errs.New(errs.Unavailable, "gateway %s does not answer and nobody has a copy of its receipts, so no account can be cleared; release it by your own word", strings.Join(sources.Missing, ", "))
 	case !fork.At.IsZero() && sources.From.After(fork.At):
 		return "", errs.New(errs.Unavailable, "receipts are whole from %s on only, and count from %s on (%s); release it by your own word", stamp(sources.From), stamp(fork.At), sources.Said)
+	case !sources.Until.IsZero() && sources.Until.Before(until):
+		return "", errs.New(errs.Unavailable, "the receipts of what is lost end at %s, and it may have acknowledged more until %s (%s); if it is known when it was lost, say so (--lost-at), otherwise release the unit by your own word", stamp(sources.Until), stamp(until), sources.Said)
+	case unknown > 0:
+		return "", errs.New(errs.Unavailable, "%d acknowledged writes have no effect here and nobody knows which accounts they were about; release the unit by your own word", unknown)
 	case compared == 0:
 		return "", errs.New(errs.Unavailable, "no receipt from before the loss is kept (%s), which proves nothing; release it by your own word", sources.Said)
 	}
-	return sources.Said, nil
+	said := sources.Said
+	if !sources.Until.IsZero() {
+		said += "; what was acknowledged after " + stamp(sources.Until) + " by a gateway that is lost is not covered"
+	}
+	return said, nil
 }
 
 // Release ends the quarantine of a unit: in the record first, then in the database.

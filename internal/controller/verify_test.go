@@ -55,7 +55,7 @@ func TestVerifyComparesTheReceiptsOfEveryUnitOfTheGroup(t *testing.T) {
 		})
 		for _, named := range []estate.UnitID{u1, u2} {
 			judged = nil
-			answer, err := w.Verify(w.t.Context(), "ann", named, "select")
+			answer, err := w.Verify(w.t.Context(), "ann", named, "select", time.Time{})
 			if err != nil || answer.Receipts != 3 || answer.Lost != 2 {
 				t.Fatalf("verify %s: %+v, %v", named, answer, err)
 			}
@@ -75,7 +75,7 @@ func TestVerifyComparesTheReceiptsOfEveryUnitOfTheGroup(t *testing.T) {
 			was := *receipts[u2]
 			change(receipts[u2])
 			judged = nil
-			if _, err := w.Verify(w.t.Context(), "ann", u1, "select"); errs.KindOf(err) != errs.Unavailable || !strings.Contains(err.Error(), why) || judged != nil {
+			if _, err := w.Verify(w.t.Context(), "ann", u1, "select", time.Time{}); errs.KindOf(err) != errs.Unavailable || !strings.Contains(err.Error(), why) || judged != nil {
 				t.Errorf("accounts are cleared although %s…: %v, %+v", why, err, judged)
 			}
 			*receipts[u2] = was

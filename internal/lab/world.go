@@ -233,7 +233,7 @@ func (r *running) groupOf(ctx context.Context, u estate.UnitID) (unit.Record, er
 	return unit.Record{}, errs.New(errs.NotFound, "no unit %q; there are: %s", u, strings.Join(r.plan.unitNames(), ", "))
 }
 
-// A switch that meets another change of the record is asked for again.
+// A switch that meets another change of the record, or of which nobody knows whether it was begun, is asked for again: it has its name.
 const (
 	switchTries = 5
 	switchPause = 200 * time.Millisecond
@@ -253,7 +253,8 @@ func (r *running) switchUnit(ctx context.Context, out *story.Progress, a story.S
 	request := wire.SwitchRequest{To: a.To, Mode: mode, Reason: "story", ID: fmt.Sprintf("story-%s-%d", a.Unit, r.hist.Since().Milliseconds())}
 	var answer wire.SwitchAnswer
 	for range switchTries {
-		if answer, err = c.Switch(ctx, a.Unit, request); errs.KindOf(err) != errs.Conflict || a.Refused != "" {
+		answer, err = c.Switch(ctx, a.Unit, request)
+		if kind := errs.KindOf(err); kind != errs.Conflict && kind != errs.Unknown || a.Refused != "" {
 			break
 		}
 		if perr := story.Pass(ctx, switchPause); perr != nil {
@@ -384,7 +385,7 @@ func (r *running) verify(ctx context.Context, out *story.Progress, a story.Verif
 	if err := r.clears(a.Unit, history.Verifies); err != nil {
 		return err
 	}
-	answer, err := c.Verify(ctx, a.Unit)
+	answer, err := c.Verify(ctx, a.Unit, time.Time{})
 	if err != nil {
 		return err
 	}
