@@ -95,7 +95,7 @@ func (c *check) oldAnswers(u estate.UnitID, calls []*call) {
 			continue
 		}
 		f := Finding{
-			Name: OldEpochWrite, Step: c.name(k.step), Unit: u, Key: k.scope.Key, Accepted: c.apart(u, k.ownership, k.sent) != nil,
+			Name: OldEpochWrite, Step: c.name(k.step), Unit: u, Key: k.scope.Key, Accepted: k.ownership.Incarnation != newest.ownership.Incarnation && c.apart(u, k.ownership, k.sent) != nil,
 			Message: fmt.Sprintf("%s sent at %s was answered in %s, and %s had opened by %s (%s)", k.op, k.sent.Round(time.Millisecond), k.ownership, newest.ownership, newest.at.Round(time.Millisecond), newest.source),
 		}
 		if !k.op.Writes() {

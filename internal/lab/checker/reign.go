@@ -161,7 +161,7 @@ func (c *check) apart(u estate.UnitID, o estate.Ownership, sent time.Duration) *
 			continue
 		}
 		for _, f := range c.faults {
-			if f.What == "cut" && c.at(f.from) == h.step && sent >= f.from && (f.until < 0 || sent <= f.until+meeting) {
+			if f.What == "cut" && f.Skipped == "" && c.at(f.from) == h.step && sent >= f.from && (f.until < 0 || sent <= f.until+meeting) {
 				return h
 			}
 		}

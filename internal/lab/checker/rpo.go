@@ -216,7 +216,7 @@ func (c *check) plausible(h *handover, list *history.Divergence, own map[Scope]l
 		case one == nil && c.callers[s.Caller]:
 			ok = false
 			c.wrongList(h, s, "is listed, and no client ever sent it")
-		case one != nil && !one.lost && !c.mayHaveReached(h, list, one):
+		case one != nil && !one.lost && !c.mayHaveReached(h, list, one) && !c.refusedThere(h, one):
 			ok = false
 			c.wrongList(h, s, "is listed, and it cannot have reached the former owner without its client learning of it")
 		}
@@ -229,6 +229,12 @@ func (c *check) plausible(h *handover, list *history.Divergence, own map[Scope]l
 // alive and cut off takes writes until it hears of its successor, and only acknowledges none (I4).
 func (c *check) mayHaveReached(h *handover, list *history.Divergence, one *key) bool {
 	return one.astray && one.sent <= list.At.Mono && one.done >= c.mono(h.from.opened)-history.Patience
+}
+
+// refusedThere reports whether the former owner refused the key in the ownership that people accepted to lose: such a result goes with it, and
+// moved nothing.
+func (c *check) refusedThere(h *handover, one *key) bool {
+	return h.excused(c.run) && slices.ContainsFunc(one.answers, func(k *call) bool { return k.outcome == history.Refused && k.ownership == h.from.ownership })
 }
 
 // asking is how long it may take from when the successor was asked for a key until the list that says so is kept.
@@ -266,7 +272,12 @@ func (c *check) listed(h *handover, list *history.Divergence, own map[Scope]lost
 		}
 		if one != nil && t.Amount != "" {
 			a, err := history.ParseAmount(t.Amount)
-			if row, has := own[s]; err != nil || a != one.amount && !(a == 0 && (one.refused != nil || has && row.amount == 0)) { // what was refused moved nothing
+			row, known := own[s]
+			right := a == one.amount || a == 0 && one.refused != nil // what was refused moved nothing
+			if known {
+				right = a == row.amount
+			}
+			if err != nil || !right {
 				ok = false
 				c.wrongList(h, s, fmt.Sprintf("is listed with amount %s, its client asked for %s", t.Amount, one.amount))
 			}
