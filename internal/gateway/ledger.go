@@ -469,11 +469,14 @@ func (l *ledger) begins(name string, files []uint64) (int64, error) {
 		if err != nil && !os.IsNotExist(err) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return 0, err
 		}
-		before, err := os.Stat(l.path(name, files[i-1]))
-		if err != nil && !os.IsNotExist(err) {
+		size := int64(-1) // it was pruned meanwhile
+		switch before, err := os.Stat(l.path(name, files[i-1])); {
+		case err == nil:
+			size = before.Size()
+		case !os.IsNotExist(err):
 			return 0, err
 		}
-		if err != nil || h.After != files[i-1] || h.Lost != 0 || before.Size() < h.Size {
+		if h.After != files[i-1] || h.Lost != 0 || size < h.Size {
 			return int64(files[i]), nil
 		}
 	}
