@@ -123,6 +123,8 @@ type GatewayConfig struct {
 	// TrafficCert and TrafficKey serve TLS to clients; plain HTTP where empty.
 	TrafficCert string `yaml:"trafficCert,omitempty"`
 	TrafficKey  string `yaml:"trafficKey,omitempty"`
+	// TrafficClientCA signs the certificates of clients: the common name of one that is shown is the caller, whatever the request says.
+	TrafficClientCA string `yaml:"trafficClientCA,omitempty"`
 	// Gateways are the other gateways: receipts are shipped to them, and they are asked who owns what while no node is heard.
 	Gateways []Peer `yaml:"gateways,omitempty"`
 	// AccessLog is "off", "errors" or "all"; errors where empty.

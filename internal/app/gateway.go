@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"log/slog"
 	"maps"
@@ -15,6 +14,7 @@ import (
 	"perdure/internal/estate"
 	"perdure/internal/gateway"
 	"perdure/internal/manifest"
+	"perdure/internal/pki"
 	"perdure/internal/route"
 	"perdure/internal/wire"
 )
@@ -50,11 +50,11 @@ func RunGateway(ctx context.Context, c GatewayConfig) error {
 		o.Peers = append(o.Peers, gateway.Peer{Name: g.Name, URL: g.URL})
 	}
 	if c.TrafficCert != "" {
-		pair, err := tls.LoadX509KeyPair(c.TrafficCert, c.TrafficKey)
-		if err != nil {
-			return errs.New(errs.Invalid, "cannot use the traffic certificate: %w", err)
+		if o.TLS, err = (pki.Files{Cert: c.TrafficCert, Key: c.TrafficKey, CA: c.TrafficClientCA}).PublicTLS(); err != nil {
+			return err
 		}
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	} else if c.TrafficClientCA != "" {
+		return errs.New(errs.Invalid, "trafficClientCA needs trafficCert and trafficKey: clients show certificates over TLS only")
 	}
 	switch log := gateway.AccessLog(c.AccessLog); log {
 	case "", gateway.LogOff, gateway.LogErrors, gateway.LogAll:

@@ -98,7 +98,6 @@ type watched struct {
 	stage  unit.Stage
 	since  time.Duration // when the record got into its present phase
 	wake   chan struct{}
-	stop   context.CancelFunc
 }
 
 // New makes a controller; receipts may be nil where no gateway keeps any.
@@ -116,11 +115,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error {
 		return c.store.WatchGroups(ctx, func(g wire.Group) {
-			if w := c.learn(g); w != nil {
-				groupCtx, stop := context.WithCancel(ctx)
-				w.stop = stop
-				work.Go(func() error { c.probe(groupCtx, g.Record.Group); return nil })
-				work.Go(func() error { c.guard(groupCtx, g.Record.Group); return nil })
+			if c.learn(g) != nil {
+				work.Go(func() error { c.probe(ctx, g.Record.Group); return nil })
+				work.Go(func() error { c.guard(ctx, g.Record.Group); return nil })
 			}
 		})
 	})

@@ -221,3 +221,46 @@ func TestNodeNameIsFoundInTheCertificateItselfOnly(t *testing.T) {
 		t.Errorf("no file: %v", err)
 	}
 }
+
+func TestPublicListenerTakesClientsWithAndWithoutACertificate(t *testing.T) {
+	own, clients, stranger := authority(t), authority(t), authority(t)
+	files := issue(t, own, t.TempDir(), "gateway:a", time.Now())
+	of := func(ca *pki.Authority) *tls.Config {
+		f := issue(t, ca, t.TempDir(), "teller", time.Now())
+		f.CA = files.CA
+		c, err := f.ClientTLS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	nobody, err := (pki.Files{CA: files.CA}).ClientTLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := pki.FilesIn(t.TempDir(), "clients")
+	if err := os.WriteFile(trusted.CA, clients.Pair().Cert, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		ca      string
+		client  *tls.Config
+		seen    string
+		refused bool
+	}{
+		{trusted.CA, of(clients), "teller", false},
+		{trusted.CA, nobody, "", false},
+		{trusted.CA, of(stranger), "", true},
+		{"", nobody, "", false},
+	} {
+		server, err := (pki.Files{Cert: files.Cert, Key: files.Key, CA: c.ca}).PublicTLS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.client.ServerName = "localhost"
+		seen, _, err := talk(t, server, c.client)
+		if (err != nil) != c.refused || seen != c.seen {
+			t.Errorf("it saw %q, %v; want %q, refused %t", seen, err, c.seen, c.refused)
+		}
+	}
+}

@@ -30,6 +30,22 @@ func (f Files) ServerTLS(require bool) (*tls.Config, error) {
 	}, nil
 }
 
+// PublicTLS is the configuration of a listener that shows the certificate of f to anybody. Where f names an authority, clients may show a
+// certificate of it. Renewed certificate files are taken up without a restart.
+func (f Files) PublicTLS() (*tls.Config, error) {
+	k := &keeper{files: f}
+	if _, err := k.current(); err != nil {
+		return nil, err
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return k.current() }}
+	if f.CA == "" {
+		return config, nil
+	}
+	pool, err := loadPool(f.CA)
+	config.ClientCAs, config.ClientAuth = pool, tls.VerifyClientCertIfGiven
+	return config, err
+}
+
 // ClientTLS is the configuration of a client that shows the certificate of f, where it names one,
 // and trusts only servers of the authority of f. Renewed certificate files are taken up without a restart.
 func (f Files) ClientTLS() (*tls.Config, error) {
