@@ -101,13 +101,16 @@ func TestJSONOfTheLabStandsAloneOnStandardOutput(t *testing.T) {
 
 func TestMatrixIsJudgedByAllOfItsResults(t *testing.T) {
 	version := run(t.Context(), call{args: []string{"version", "--json"}})
-	var v struct{ Version, Revision, Modified string }
+	var v struct{ Version, Revision, Modified, Program string }
 	if err := json.Unmarshal([]byte(version.out), &v); err != nil {
 		t.Fatal(err)
 	}
 	revision := v.Version + " " + v.Revision
 	if v.Modified == "true" {
 		revision += " (modified)"
+	}
+	if v.Program != "" {
+		revision += " " + v.Program
 	}
 	file := filepath.Join(t.TempDir(), "matrix.json")
 	resume := func(of string) result {

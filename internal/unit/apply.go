@@ -578,6 +578,11 @@ func (r *Record) fence() estate.LSN {
 }
 
 func (r *Record) abort(t Transition) error {
+	if t.By.Member != "" {
+		if _, err := r.member(t.By.Member); err != nil {
+			return err
+		}
+	}
 	s := r.Switch
 	if !s.Active() {
 		return errs.New(errs.Conflict, "cannot abort: %s has no running switch", r.Group)
