@@ -83,6 +83,8 @@ func New(t testing.TB, o Options) *Server {
 	if !o.Durable {
 		settings["fsync"] = "off"
 		settings["dynamic_shared_memory_type"] = MemoryInDirectory // not where speed is measured
+	} else {
+		t.Cleanup(s.Stop) // it takes its shared memory along, which a killed one leaves
 	}
 	maps.Copy(settings, o.Settings)
 	s.Configure(settings)
