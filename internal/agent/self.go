@@ -34,9 +34,9 @@ func loadSelf(file string, member estate.MemberID) (unit.Self, error) {
 	return self, nil
 }
 
-// saveSelf replaces the file so that a crash at any moment leaves the old or the new one, on disk before it returns.
 func saveSelf(file string, self unit.Self) error { return saveJSON(file, self) }
 
+// saveJSON replaces a file so that a crash at any moment leaves the old or the new one, on disk before it returns.
 func saveJSON(file string, v any) error {
 	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {

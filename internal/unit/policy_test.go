@@ -54,3 +54,14 @@ func TestOneFastClockDoesNotSwitchFailoverOff(t *testing.T) {
 		t.Error("damped although it never switched")
 	}
 }
+
+func TestOnlyMembersOfTheGroupAndPeopleAbortItsSwitch(t *testing.T) {
+	for by, refused := range map[estate.MemberID]bool{"a": false, "": false, "u2-a": true} {
+		rec := testGroup()
+		rec.State, rec.Switch = Open, &Switch{ID: "s1", Phase: Closing, At: map[Phase]int64{}}
+		_, err := Apply(rec, Transition{Kind: Abort, By: estate.Life{Member: by}, Ownership: rec.Ownership, SwitchID: "s1"})
+		if (err != nil) != refused {
+			t.Errorf("asked by %q: %v", by, err)
+		}
+	}
+}
