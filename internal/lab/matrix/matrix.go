@@ -108,9 +108,7 @@ func (c Cell) body() (before, fault string) {
 	case DiskStall:
 		return fmt.Sprintf("disk %s 1GiB stallable\n", disks[c.Part]), "fault stall disk " + disks[c.Part] + " 5s"
 	case Deadlock:
-		// Whoever locks the accounts keeps everybody from them, and what waits is served one after another then: with 8 s of it and the time
-		// that takes, the first to wait would have waited for longer than a client does, whatever the product did.
-		return "", "fault deadlock accounts of u1 5s"
+		return "", "fault deadlock accounts of u1 " + lasting
 	case Stopped:
 		if s := server[c.Part]; s != "" {
 			return "", "fault stop database " + s + " " + lasting
