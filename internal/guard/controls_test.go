@@ -245,3 +245,70 @@ func TestGuardReadsTheGateAfterItHasTheLockAndItsControlsDoNot(t *testing.T) {
 		})
 	}
 }
+
+// overClosing is the schedule of bug 24: a transaction enters in epoch 1, the unit is closed, fenced and opened again at epoch 2, and only then
+// the transaction writes and ends. Where that is not ended for it, as the agent ends whoever holds the fence up, it has all the time it wants.
+// It gives the fence's position, "" where the fence said "not yet", and what opening and the late transaction were answered.
+func overClosing(t *testing.T, s *pgtest.Server, agent *pgx.Conn) (fence string, opening, late error) {
+	t.Helper()
+	units := []string{"u1"}
+	mustExec(t, agent, guard.OpenSQL, units, 1, "ab12", 1, "u1-a")
+	app := s.ConnectAs("perdure_app")
+	mustExec(t, app, "begin")
+	mustExec(t, app, "select perdure.enter('u1')")
+	mustExec(t, agent, guard.CloseSQL, units)
+	var position *string
+	if err := agent.QueryRow(t.Context(), guard.TryFenceSQL, units).Scan(&position); err != nil {
+		t.Fatal(err)
+	}
+	_, opening = agent.Exec(t.Context(), guard.OpenSQL, units, 1, "ab12", 2, "u1-a")
+	if position != nil {
+		fence = *position
+	} else {
+		var ended int
+		if err := s.Connect().QueryRow(t.Context(), guard.EndBlockersSQL, units).Scan(&ended); err != nil || ended != 1 {
+			t.Fatalf("%d sessions that hold the fence up were ended, %v", ended, err)
+		}
+	}
+	if _, late = app.Exec(t.Context(), fee); late == nil {
+		_, late = app.Exec(t.Context(), "commit")
+	}
+	return fence, opening, late
+}
+
+func TestFenceWaitsForWhoeverEnteredAndItsControlsDoNot(t *testing.T) {
+	t.Run("as installed", func(t *testing.T) {
+		s := pgtest.Start(t, pgtest.Options{})
+		agent := install(t, s)
+		business(t, agent, true)
+		fence, opening, late := overClosing(t, s, agent)
+		if fence != "" || refusedWith(opening) != guard.InFlight || late == nil || balance(t, agent) != 100 {
+			t.Errorf("with a transaction inside the fence said %q, opening %v; the transaction was answered %v, the balance is %d", fence, opening, late, balance(t, agent))
+		}
+		var position *string
+		if err := agent.QueryRow(t.Context(), guard.TryFenceSQL, []string{"u1"}).Scan(&position); err != nil || position == nil {
+			t.Errorf("with nobody inside any more the fence says %v, %v", position, err)
+		}
+	})
+	const unitLock = "(hashtextextended('perdure:' || p_unit, 0));"
+	for name, bug := range map[string]func(*testing.T, *pgx.Conn){
+		"control 24, the fence asks for no lock": func(t *testing.T, agent *pgx.Conn) {
+			sabotage(t, agent, "perdure.outwait(text)", "perform pg_advisory_xact_lock"+unitLock, "")
+		},
+		"control 24, whoever entered is inside for one statement": func(t *testing.T, agent *pgx.Conn) {
+			sabotage(t, agent, "perdure.enter(text)", "v_done := pg_advisory_xact_lock_shared"+unitLock,
+				"perform pg_advisory_lock_shared"+unitLock+" perform pg_advisory_unlock_shared"+unitLock)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := pgtest.Start(t, pgtest.Options{})
+			agent := install(t, s)
+			business(t, agent, true)
+			bug(t, agent)
+			fence, opening, late := overClosing(t, s, agent)
+			if fence == "" || opening != nil || late != nil || balance(t, agent) != 90 {
+				t.Errorf("the bug did no harm, so nothing here would find it: fence %q, opening %v, the late transaction %v, balance %d", fence, opening, late, balance(t, agent))
+			}
+		})
+	}
+}
