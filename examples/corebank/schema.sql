@@ -98,7 +98,7 @@ begin
     (v_entry, p_from, -p_amount, v_left, r.caller, r.routing_key, r.key),
     (v_entry, p_to, p_amount, v_right, r.caller, r.routing_key, r.key);
   return perdure.settle(r, 201, 'application/json',
-    convert_to('{"entry":' || v_entry || ',"from":"' || p_from || '","to":"' || p_to || '","amount":"' || p_amount || '"}', 'UTF8'), array[p_from, p_to], p_amount);
+    convert_to(format('{"entry":%s,"from":"%s","to":"%s","amount":"%s"}', v_entry, p_from, p_to, p_amount), 'UTF8'), array[p_from, p_to], p_amount);
 end $$;
 
 -- credit brings money to an account: from outside, or (p_origin is a unit) what another unit has debited.
@@ -121,7 +121,7 @@ begin
     (v_entry, p_account, p_amount, v_balance, r.caller, r.routing_key, r.key),
     (v_entry, case when p_origin = '' then 'external' else 'transit' end, -p_amount, null, r.caller, r.routing_key, r.key);
   return perdure.settle(r, 201, 'application/json',
-    convert_to('{"entry":' || v_entry || ',"account":"' || p_account || '","amount":"' || p_amount || '"}', 'UTF8'), array[p_account], p_amount);
+    convert_to(format('{"entry":%s,"account":"%s","amount":"%s"}', v_entry, p_account, p_amount), 'UTF8'), array[p_account], p_amount);
 end $$;
 
 -- debit takes money from an account to outside, or (p_to is an account of another unit) on its way there: then the credit
@@ -147,12 +147,12 @@ begin
     (v_entry, case when p_to = '' then 'external' else 'transit' end, p_amount, null, r.caller, r.routing_key, r.key);
   if p_to = '' then
     return perdure.settle(r, 201, 'application/json',
-      convert_to('{"entry":' || v_entry || ',"account":"' || p_account || '","amount":"' || p_amount || '"}', 'UTF8'), array[p_account], p_amount);
+      convert_to(format('{"entry":%s,"account":"%s","amount":"%s"}', v_entry, p_account, p_amount), 'UTF8'), array[p_account], p_amount);
   end if;
   v_message := perdure.send(r, '/v1/credits', p_to,
     convert_to(json_build_object('account', p_to, 'amount', p_amount::text, 'origin', r.unit)::text, 'UTF8'));
   return perdure.settle(r, 202, 'application/json',
-    convert_to('{"entry":' || v_entry || ',"from":"' || p_account || '","to":"' || p_to || '","amount":"' || p_amount || '","message":"' || v_message || '"}', 'UTF8'),
+    convert_to(format('{"entry":%s,"from":"%s","to":"%s","amount":"%s","message":"%s"}', v_entry, p_account, p_to, p_amount, v_message), 'UTF8'),
     array[p_account, p_to], p_amount);
 end $$;
 
@@ -179,7 +179,7 @@ begin
     (v_entry, v_account, v_amount, v_balance, r.caller, r.routing_key, r.key),
     (v_entry, 'transit', -v_amount, null, r.caller, r.routing_key, r.key);
   return perdure.settle(r, 201, 'application/json',
-    convert_to('{"entry":' || v_entry || ',"account":"' || v_account || '","amount":"' || v_amount || '"}', 'UTF8'), array[v_account], v_amount);
+    convert_to(format('{"entry":%s,"account":"%s","amount":"%s"}', v_entry, v_account, v_amount), 'UTF8'), array[v_account], v_amount);
 end $$;
 
 -- Behind the guard, and the application may do its business and no more.

@@ -140,21 +140,22 @@ begin
   v_free := pg_try_advisory_xact_lock(hashtextextended(r.key, hashtextextended(r.routing_key, hashtextextended(r.caller, 1))));
   select g.ownership, g.quarantined, greatest(now() - g.retention, g.keys_from) into v_ownership, v_quarantined, v_from
     from perdure.gate g where g.unit = r.unit and g.open and g.started = pg_postmaster_start_time();
-  if v_ownership is null then
-    raise exception using errcode = 'PD001', message = format('not the owner: unit %s is closed here', r.unit);
-  elsif not v_free then
-    raise exception using errcode = 'PD005', detail = v_ownership, message = 'a request with this key is running',
-      hint = 'Repeat it with the same key in a moment.';
-  end if;
-  if v_made is null then
-    v_made := perdure.key_time(r.key);
-  end if;
-  if v_made < v_from or v_made > now() + interval '1 hour' and isfinite(v_made) then
-    -- Its record is locked, so that no purge removes it before settle has found it.
-    if not exists (select from perdure.record k where k.caller = r.caller and k.routing_key = r.routing_key and k.key = r.key for key share) then
-      raise exception using errcode = 'PD004', detail = v_ownership,
-        message = format('the key was made at %s: keys are kept from %s on', v_made, v_from),
-        hint = 'Find out whether the request had its effect before it is sent with a new key.';
+  -- One expression for what is so nearly always: each costs a good part of what it tests.
+  if (v_ownership is not null and v_free and v_made >= v_from and (v_made <= now() + interval '1 hour' or v_made = 'infinity')) is not true then
+    if v_ownership is null then
+      raise exception using errcode = 'PD001', message = format('not the owner: unit %s is closed here', r.unit);
+    elsif not v_free then
+      raise exception using errcode = 'PD005', detail = v_ownership, message = 'a request with this key is running',
+        hint = 'Repeat it with the same key in a moment.';
+    end if;
+    v_made := coalesce(v_made, perdure.key_time(r.key));
+    if v_made < v_from or v_made > now() + interval '1 hour' and isfinite(v_made) then
+      -- Its record is locked, so that no purge removes it before settle has found it.
+      if not exists (select from perdure.record k where k.caller = r.caller and k.routing_key = r.routing_key and k.key = r.key for key share) then
+        raise exception using errcode = 'PD004', detail = v_ownership,
+          message = format('the key was made at %s: keys are kept from %s on', v_made, v_from),
+          hint = 'Find out whether the request had its effect before it is sent with a new key.';
+      end if;
     end if;
   end if;
   v_done := set_config('perdure.entered', r.unit || ' ' || v_ownership, true);
@@ -191,9 +192,9 @@ returns perdure.answer
 language plpgsql volatile parallel unsafe security definer as $$
 declare
   v_entered text := current_setting('perdure.entered', true);
-  v_ownership text := substr(v_entered, length(r.unit) + 2);
+  v_ownership text := split_part(v_entered, ' ', 2);
 begin
-  if v_entered is null or v_entered <> r.unit || ' ' || v_ownership then
+  if (split_part(v_entered, ' ', 1) = r.unit) is not true then
     raise exception using errcode = 'PD002', message = 'perdure.settle without perdure.claim or perdure.once in this transaction';
   end if;
   insert into perdure.record (slot, status, amount, unit, caller, routing_key, key, ownership, content_type, accounts, hash, result)
@@ -255,9 +256,9 @@ language plpgsql volatile parallel unsafe security definer as $$
 declare
   v_key text := 'obx-' || encode(sha256(convert_to(concat_ws(e'\x1f', r.caller, r.routing_key, r.key, p_destination, p_routing_key, p_nth), 'UTF8')), 'hex');
   v_entered text := current_setting('perdure.entered', true);
-  v_ownership text := substr(v_entered, length(r.unit) + 2);
+  v_ownership text := split_part(v_entered, ' ', 2);
 begin
-  if v_entered is null or v_entered <> r.unit || ' ' || v_ownership then
+  if (split_part(v_entered, ' ', 1) = r.unit) is not true then
     raise exception using errcode = 'PD002', message = 'perdure.send without perdure.claim or perdure.once in this transaction';
   end if;
   insert into perdure.outbox (unit, caller, cause_routing_key, cause_key, destination, routing_key, key, headers, payload, ownership)
