@@ -207,11 +207,13 @@ func TestStoreIsNotNeededToGoOn(t *testing.T) {
 		for _, id := range []estate.MemberID{a, b, c} {
 			d.plane.link(id).set(func(l *link) { l.down = true })
 		}
-		d.restart(a)
-		d.always("open, and plain reads after a while", 20*time.Second, func() bool {
+		open := func() bool {
 			now, open := d.net.Open(a, u1)
 			return open && now == own
-		})
+		}
+		d.always("open", 20*time.Second, open)
+		d.restart(a)
+		d.always("open, and plain reads after a while", 20*time.Second, open)
 		d.commit(a, "k1")
 	})
 }

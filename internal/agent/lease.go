@@ -41,6 +41,9 @@ func (a *Agent) renewLease(ctx context.Context) error {
 	if !may {
 		return nil
 	}
+	if err := a.keepOwning(ctx, rec); err != nil {
+		return err
+	}
 	duration := a.opts.Timing.Promise
 	ctx, cancel := context.WithTimeout(ctx, duration)
 	defer cancel()

@@ -61,6 +61,7 @@ func Bugs() []Bug {
 		{Number: 12, Name: "a clone of a copy is taken for the copy", Findings: []checker.Name{checker.LostWrite}},
 		{Number: 14, Name: "a recovered store keeps the in-sync set of a member that lagged", Findings: []checker.Name{checker.LostWrite}},
 		{Number: 15, Name: "incarnations are not compared", Findings: []checker.Name{checker.OldEpochWrite}},
+		{Number: 18, Name: "an owner needs a lease of the control plane", Findings: []checker.Name{checker.ClosedTooLong}},
 		{Number: 28, Name: "an answer of an older ownership is delivered", Findings: []checker.Name{checker.LateAnswer}},
 		{Number: 29, Name: "an asynchronous copy that is ahead takes over", Findings: []checker.Name{checker.WrongStamp, checker.ChangedResult}},
 		{Number: 30, Name: "the probe commits", Findings: []checker.Name{checker.FalseSwitch}},
