@@ -323,6 +323,12 @@ func TestRewoundDirectoryNeverStartsWithNewOwnersFiles(t *testing.T) {
 	if o := p.observe(); !o.InRecovery || o.Upstream.Member != "u1-b" {
 		t.Errorf("%+v", o)
 	}
+	// A record of its own on the successor's timeline would keep it from ever following that (bug 26).
+	s.paid("returned")
+	p.must(p.WaitReplayed(p.ctx(), s.observe().Flushed))
+	if got, want := p.keys(), s.keys(); !slices.Equal(got, want) {
+		t.Errorf("the returned copy has %v, want %v", got, want)
+	}
 }
 
 func TestUndivergedOwnerReturnsWithoutCopying(t *testing.T) {

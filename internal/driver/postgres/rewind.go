@@ -72,8 +72,7 @@ func (d *Database) Rewind(ctx context.Context, successor driver.Upstream, progre
 			return err
 		}
 	}
-	// Whatever came from the successor's configuration ends here, before anything can start (H13).
-	if err := d.adoptCopy(d.o.DataDir, steering{upstream: &successor, address: address}); err != nil {
+	if err := d.returned(ctx, steering{upstream: &successor, address: address}); err != nil {
 		return err
 	}
 	if err := removeFile(d.journalFile("rewind")); err != nil {
