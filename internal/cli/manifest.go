@@ -14,6 +14,7 @@ import (
 
 	"perdure/internal/errs"
 	"perdure/internal/manifest"
+	"perdure/internal/shape"
 	"perdure/internal/wire"
 )
 
@@ -41,7 +42,7 @@ func (s *session) checkCommand() *cobra.Command {
 			}
 			doubts := manifest.Doubts(files...)
 			if s.json {
-				return s.emit(map[string]any{"ok": true, "sites": len(set.Sites), "systems": len(set.Systems), "doubts": append(manifest.Problems{}, doubts...)})
+				return s.emit(map[string]any{"ok": true, "sites": len(set.Sites), "systems": len(set.Systems), "doubts": append(shape.Problems{}, doubts...)})
 			}
 			for _, d := range doubts {
 				fmt.Fprintf(s.Out, "%s: %s\n", s.paint(yellow, s.say(doubtful)), d)
@@ -118,9 +119,9 @@ func (s *session) showDiff(from, to manifest.Set) error {
 	changes := manifest.Diff(from, to)
 	permit := manifest.Permit(from, to)
 	if s.json {
-		var problems manifest.Problems
+		var problems shape.Problems
 		errors.As(permit, &problems)
-		if err := s.emit(map[string]any{"changes": append(manifest.Changes{}, changes...), "refused": append(manifest.Problems{}, problems...)}); err != nil {
+		if err := s.emit(map[string]any{"changes": append(manifest.Changes{}, changes...), "refused": append(shape.Problems{}, problems...)}); err != nil {
 			return err
 		}
 	} else {
@@ -257,7 +258,7 @@ func (s *session) parseFiles(args []string) (manifest.Set, error) {
 
 // problems gives the error of wrong documents; as JSON it writes the problems one by one.
 func (s *session) problems(err error) error {
-	var problems manifest.Problems
+	var problems shape.Problems
 	if !errors.As(err, &problems) {
 		return err
 	}

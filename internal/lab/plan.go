@@ -16,6 +16,7 @@ import (
 	"perdure/internal/lab/site"
 	"perdure/internal/lab/story"
 	"perdure/internal/manifest"
+	"perdure/internal/shape"
 	"perdure/internal/unit"
 )
 
@@ -103,10 +104,10 @@ func (p *plan) amend(a story.Policy) error {
 				s.Policy.MinInSync = a.MinInSync
 			}
 			if a.Health > 0 {
-				s.Health.Timeout = manifest.Duration(a.Health)
+				s.Health.Timeout = shape.Duration(a.Health)
 			}
 			if a.Damping > 0 {
-				s.Policy.Damping = manifest.Duration(a.Damping)
+				s.Policy.Damping = shape.Duration(a.Damping)
 			}
 			if a.Pin != "" {
 				if err := pin(s.Group(u.Group), a.Pin); err != nil {

@@ -10,13 +10,14 @@ import (
 	"strings"
 
 	"perdure/internal/estate"
+	"perdure/internal/shape"
 )
 
 // checker holds the documents of a set against each other.
 type checker struct {
 	set      *Set
 	docs     documents
-	problems Problems
+	problems shape.Problems
 	sites    map[estate.SiteID]*Site
 }
 
@@ -29,7 +30,7 @@ func (c *checker) tell(d *document, path, allowed, format string, args ...any) {
 	if d.brokenAt(path) {
 		return
 	}
-	c.problems = append(c.problems, Problem{File: d.file, Line: d.lineOf(path), Document: d.String(), Field: path, Reason: fmt.Sprintf(format, args...), Allowed: allowed})
+	c.problems = append(c.problems, shape.Problem{File: d.file, Line: d.lineOf(path), Document: d.String(), Field: path, Reason: fmt.Sprintf(format, args...), Allowed: allowed})
 }
 
 func (c *checker) checkSet() {
@@ -89,14 +90,14 @@ func (c *checker) checkSite(s *Site, d *document, nodes, gateways registry) {
 	for i, n := range s.Nodes {
 		at := fmt.Sprintf("nodes[%d].name", i)
 		if n.Name == "" && len(s.Nodes) > 1 {
-			c.tell(d, at, nameAllowed, "a site with several nodes has to name them")
+			c.tell(d, at, shape.NameAllowed, "a site with several nodes has to name them")
 		}
 		nodes.add(d, at, n.Name)
 	}
 	for i, g := range s.Gateways {
 		at := fmt.Sprintf("gateways[%d].name", i)
 		if g.Name == "" && len(s.Gateways) > 1 {
-			c.tell(d, at, nameAllowed, "a site with several gateways has to name them")
+			c.tell(d, at, shape.NameAllowed, "a site with several gateways has to name them")
 		}
 		gateways.add(d, at, g.Name)
 	}
@@ -107,7 +108,7 @@ func (c *checker) checkSite(s *Site, d *document, nodes, gateways registry) {
 		c.tell(d, "nodes", "at least one node", "a witness site without a node witnesses nothing")
 	}
 	for _, other := range slices.Sorted(maps.Keys(s.DistanceKm)) {
-		at := join("distanceKm", string(other))
+		at := shape.Join("distanceKm", string(other))
 		far := s.DistanceKm[other]
 		switch o := c.sites[other]; {
 		case other == s.Name:

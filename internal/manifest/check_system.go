@@ -7,6 +7,7 @@ import (
 
 	"perdure/internal/estate"
 	"perdure/internal/route"
+	"perdure/internal/shape"
 	"perdure/internal/unit"
 )
 
@@ -74,7 +75,7 @@ func (c *systemChecker) checkTimes() {
 	i, s := c.system.Idempotency, c.system
 	for _, least := range []struct {
 		path string
-		time Duration
+		time shape.Duration
 	}{{"idempotency.clientRetry", i.ClientRetry}, {"idempotency.reconcileWithin", i.ReconcileWithin}, {"hold.maxTime", s.Hold.MaxTime}} {
 		if i.Retention < least.time && !c.doc.brokenAt(least.path) {
 			c.wrong("idempotency.retention", "at least "+least.time.String()+", or a smaller "+least.path,

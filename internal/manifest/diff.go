@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"perdure/internal/shape"
 )
 
 // Op is what a change does.
@@ -110,19 +112,19 @@ func (d *differ) note(op Op, document, path string, from, to *yaml.Node) {
 }
 
 // compare notes the differences of two trees of one shape, either of which may be missing.
-func (d *differ) compare(document, path string, s *shape, from, to *yaml.Node) {
+func (d *differ) compare(document, path string, s *shape.Shape, from, to *yaml.Node) {
 	switch {
 	case from == nil && to == nil:
 	case from == nil:
 		d.note(Add, document, path, nil, to)
 	case to == nil:
 		d.note(Remove, document, path, from, nil)
-	case s.sort == object && len(s.oneOf) == 0:
-		for i := range s.fields {
-			f := &s.fields[i]
-			d.compare(document, join(path, f.name), &f.shape, find(from, f.name), find(to, f.name))
+	case s.Sort == shape.Object && len(s.OneOf) == 0:
+		for i := range s.Fields {
+			f := &s.Fields[i]
+			d.compare(document, shape.Join(path, f.Name), &f.Shape, shape.Find(from, f.Name), shape.Find(to, f.Name))
 		}
-	case s.sort == table, s.sort == list:
+	case s.Sort == shape.Table, s.Sort == shape.List:
 		d.compareItems(document, path, s, from, to)
 	case line(from) != line(to):
 		d.note(Alter, document, path, from, to)
@@ -130,7 +132,7 @@ func (d *differ) compare(document, path string, s *shape, from, to *yaml.Node) {
 }
 
 // compareItems goes through both lists by name, in the order of the names' first appearance.
-func (d *differ) compareItems(document, path string, s *shape, from, to *yaml.Node) {
+func (d *differ) compareItems(document, path string, s *shape.Shape, from, to *yaml.Node) {
 	old, oldNames := named(s, from)
 	now, nowNames := named(s, to)
 	for len(oldNames) > 0 || len(nowNames) > 0 {
@@ -147,20 +149,20 @@ func (d *differ) compareItems(document, path string, s *shape, from, to *yaml.No
 			}
 		}
 		at := fmt.Sprintf("%s[%s]", path, name)
-		if s.sort == table {
-			at = join(path, name)
+		if s.Sort == shape.Table {
+			at = shape.Join(path, name)
 		}
-		d.compare(document, at, s.item, old[name], now[name])
+		d.compare(document, at, s.Item, old[name], now[name])
 	}
 }
 
 // named gives the items of a list or table by what tells them apart.
-func named(s *shape, n *yaml.Node) (map[string]*yaml.Node, []string) {
+func named(s *shape.Shape, n *yaml.Node) (map[string]*yaml.Node, []string) {
 	items, names := map[string]*yaml.Node{}, []string{}
 	add := func(name string, item *yaml.Node) {
 		items[name], names = item, append(names, name)
 	}
-	if s.sort == table {
+	if s.Sort == shape.Table {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			add(n.Content[i].Value, n.Content[i+1])
 		}
@@ -168,9 +170,9 @@ func named(s *shape, n *yaml.Node) (map[string]*yaml.Node, []string) {
 	}
 	for i, item := range n.Content {
 		switch {
-		case s.id != nil:
-			add(s.id(item), item)
-		case s.item.sort == text:
+		case s.ID != nil:
+			add(s.ID(item), item)
+		case s.Item.Sort == shape.Text:
 			add(item.Value, item)
 		default:
 			add(fmt.Sprint(i), item)

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"perdure/internal/shape"
 )
 
 func TestEveryFieldIsDocumented(t *testing.T) {
@@ -12,19 +14,19 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range kinds() {
-		for _, f := range k.shape.fields {
-			if f.doc == "" {
-				t.Errorf("%s.%s has no description", k.name, f.name)
+		for _, f := range k.shape.Fields {
+			if f.Doc == "" {
+				t.Errorf("%s.%s has no description", k.name, f.Name)
 			}
-			if !strings.Contains(string(text), "`"+f.name) {
-				t.Errorf("docs/manifest.md does not tell of %s.%s", k.name, f.name)
+			if !strings.Contains(string(text), "`"+f.Name) {
+				t.Errorf("docs/manifest.md does not tell of %s.%s", k.name, f.Name)
 			}
-			for _, part := range parts(&f.shape) {
-				if part.doc == "" || part.shape.sort == "" {
-					t.Errorf("%s.%s.%s has no description", k.name, f.name, part.name)
+			for _, part := range parts(&f.Shape) {
+				if part.Doc == "" || part.Shape.Sort == "" {
+					t.Errorf("%s.%s.%s has no description", k.name, f.Name, part.Name)
 				}
-				if !strings.Contains(string(text), "`"+part.name+"`") && !strings.Contains(string(text), "."+part.name+"`") {
-					t.Errorf("docs/manifest.md does not tell of %s.%s.%s", k.name, f.name, part.name)
+				if !strings.Contains(string(text), "`"+part.Name+"`") && !strings.Contains(string(text), "."+part.Name+"`") {
+					t.Errorf("docs/manifest.md does not tell of %s.%s.%s", k.name, f.Name, part.Name)
 				}
 			}
 		}
@@ -32,9 +34,9 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 }
 
 // parts gives the fields of an object or of a list's items.
-func parts(s *shape) []field {
-	if s.item != nil {
-		return parts(s.item)
+func parts(s *shape.Shape) []shape.Field {
+	if s.Item != nil {
+		return parts(s.Item)
 	}
-	return s.fields
+	return s.Fields
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"perdure/internal/estate"
+	"perdure/internal/shape"
 )
 
 // Distances beyond which a declared relation is hardly meant. JR/T 0168 3.10 and 3.11 speak of tens and of hundreds of kilometres, "in general".
@@ -12,7 +13,7 @@ const (
 	remoteLeastKm  = 100
 )
 
-func doubt(set *Set, docs documents) Problems {
+func doubt(set *Set, docs documents) shape.Problems {
 	c := newChecker(set, docs)
 	for i := range set.Sites {
 		for j := range set.Sites[:i] {
@@ -26,7 +27,7 @@ func doubt(set *Set, docs documents) Problems {
 				s.Hold.MaxRequests, s.Limits.Concurrent)
 		}
 	}
-	return c.problems.sorted()
+	return c.problems.Sorted()
 }
 
 func (c *checker) doubtPair(s *Site, d *document, other *Site) {
@@ -35,7 +36,7 @@ func (c *checker) doubtPair(s *Site, d *document, other *Site) {
 	if km == 0 {
 		km = other.DistanceKm[s.Name]
 	}
-	at := join("distanceKm", string(other.Name))
+	at := shape.Join("distanceKm", string(other.Name))
 	switch {
 	case relation == estate.SameCity && km > sameCityMostKm:
 		c.tell(d, at, "", "sites %s and %s are of one city but %d km apart: one disaster is unlikely to leave the other untouched only if they are remote; check city", s.Name, other.Name, km)

@@ -19,6 +19,7 @@ import (
 
 	"perdure/internal/errs"
 	"perdure/internal/manifest"
+	"perdure/internal/shape"
 )
 
 var update = flag.Bool("update", false, "rewrite what the scripts want")
@@ -81,7 +82,7 @@ func TestWrongDocumentsAreToldWithPlaceReasonAndWhatIsAllowed(t *testing.T) {
 		if errs.KindOf(err) != errs.Invalid {
 			t.Errorf("kind %s, want invalid", errs.KindOf(err))
 		}
-		var problems manifest.Problems
+		var problems shape.Problems
 		if !errors.As(err, &problems) || len(problems) == 0 {
 			t.Fatalf("the error does not unwrap to problems: %v", err)
 		}
@@ -286,7 +287,7 @@ func jsonValue(n *yaml.Node) (any, error) {
 // structural reports whether the parser finds something structural in a document that stands alone.
 func structural(text []byte) (bool, error) {
 	_, err := manifest.Parse(manifest.File{Name: "one.yaml", Text: text})
-	var problems manifest.Problems
+	var problems shape.Problems
 	errors.As(err, &problems)
 	for _, p := range problems {
 		if p.Structural {
@@ -420,7 +421,7 @@ func TestFloodOfProblemsIsBounded(t *testing.T) {
 		fmt.Fprintf(&b, "field%d: x\n", i)
 	}
 	_, err := manifest.Parse(manifest.File{Name: "flood.yaml", Text: []byte(b.String())})
-	var problems manifest.Problems
+	var problems shape.Problems
 	if !errors.As(err, &problems) || len(problems) != 1000 {
 		t.Fatalf("%d problems", len(problems))
 	}

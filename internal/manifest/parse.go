@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"perdure/internal/estate"
+	"perdure/internal/shape"
 )
 
 // File is a text with the name that problems are told under.
@@ -34,7 +35,7 @@ func Parse(files ...File) (Set, error) {
 
 // Known reads what can be read of documents that were accepted once, by whatever version of the language: the set is as whole as the text,
 // and the problems say what this version does not understand or would not accept. Nothing new is ever taken in by it.
-func Known(files ...File) (Set, Problems) {
+func Known(files ...File) (Set, shape.Problems) {
 	set, _, problems := read(files)
 	set.canonical()
 	return set, problems
@@ -42,7 +43,7 @@ func Known(files ...File) (Set, Problems) {
 
 // Doubts are what is allowed but hardly meant, or meant and worth saying aloud: wrong distances, shared fault domains of remote sites,
 // copies that protect from nothing. It expects files that Parse accepts.
-func Doubts(files ...File) Problems {
+func Doubts(files ...File) shape.Problems {
 	set, docs, problems := read(files)
 	if len(problems) > 0 {
 		return nil
@@ -60,7 +61,7 @@ func Check(set Set) error {
 		c.docs.systems = append(c.docs.systems, &document{kind: "System", name: string(s.Name)})
 	}
 	c.checkSet()
-	return c.problems.sorted().Err()
+	return c.problems.Sorted().Err()
 }
 
 // document is where a document came from.
@@ -116,11 +117,11 @@ func (d *document) String() string {
 	return d.kind + " " + d.name
 }
 
-func read(files []File) (Set, documents, Problems) {
+func read(files []File) (Set, documents, shape.Problems) {
 	var (
 		set      = Set{Sites: []Site{}, Systems: []System{}}
 		docs     documents
-		problems Problems
+		problems shape.Problems
 		count    int
 	)
 	shapes := kinds()
@@ -137,11 +138,11 @@ func read(files []File) (Set, documents, Problems) {
 		}
 	}
 	if count == 0 && len(problems) == 0 {
-		p := Problem{Reason: "there is no document", Allowed: "documents of the kinds " + strings.Join(kindNames(shapes), ", ")}
+		p := shape.Problem{Reason: "there is no document", Allowed: "documents of the kinds " + strings.Join(kindNames(shapes), ", ")}
 		if len(files) > 0 {
 			p.File = files[0].Name
 		}
-		return set, docs, Problems{p}
+		return set, docs, shape.Problems{p}
 	}
 	for i := range set.Systems {
 		set.Systems[i].complete()
@@ -151,19 +152,19 @@ func read(files []File) (Set, documents, Problems) {
 	}
 	c := newChecker(&set, docs)
 	c.checkSet()
-	return set, docs, append(problems, c.problems...).sorted()
+	return set, docs, append(problems, c.problems...).Sorted()
 }
 
 // mostBroken bounds the structural problems that are kept of one document: whoever sends more of them has sent something else.
 const mostBroken = 1000
 
 // readDocument reports whether kind and version were known.
-func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *documents, problems *Problems) bool {
+func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *documents, problems *shape.Problems) bool {
 	tell := func(line int, path, allowed string, structural bool, reason string) {
 		if len(d.broken) == mostBroken {
 			return
 		}
-		*problems = append(*problems, Problem{File: d.file, Line: line, Document: d.String(), Field: path, Reason: reason, Allowed: allowed, Structural: structural})
+		*problems = append(*problems, shape.Problem{File: d.file, Line: line, Document: d.String(), Field: path, Reason: reason, Allowed: allowed, Structural: structural})
 		d.broken = append(d.broken, path)
 	}
 	d.kind = "document"
@@ -171,7 +172,7 @@ func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *d
 		tell(tree.Line, "", "an object with apiVersion and kind", true, "a document is an object")
 		return false
 	}
-	kindNode := find(tree, "kind")
+	kindNode := shape.Find(tree, "kind")
 	if kindNode == nil {
 		tell(tree.Line, "kind", strings.Join(kindNames(shapes), ", "), true, "missing")
 		return false
@@ -181,11 +182,10 @@ func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *d
 			continue
 		}
 		d.kind = k.name
-		if n := find(tree, "name"); n != nil && n.Kind == yaml.ScalarNode {
+		if n := shape.Find(tree, "name"); n != nil && n.Kind == yaml.ScalarNode {
 			d.name = n.Value
 		}
-		w := walker{tell: tell, lines: d.lines}
-		w.check(tree, &k.shape, "")
+		shape.Check(tree, &k.shape, d.lines, tell)
 		var err error
 		switch k.name {
 		case "Site":
@@ -202,8 +202,8 @@ func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *d
 		}
 		return true
 	}
-	reason := fmt.Sprintf("unknown kind %s", told(kindNode, &shape{}))
-	if near := nearest(kindNode.Value, kindNames(shapes)); near != "" {
+	reason := fmt.Sprintf("unknown kind %s", shape.Told(kindNode, &shape.Shape{}))
+	if near := shape.Nearest(kindNode.Value, kindNames(shapes)); near != "" {
 		reason += fmt.Sprintf("; did you mean %q?", near)
 	}
 	tell(kindNode.Line, "kind", strings.Join(kindNames(shapes), ", "), true, reason)
@@ -225,7 +225,7 @@ var (
 )
 
 // trees reads the documents of a file; after an error of the text nothing more can be read of it.
-func trees(f File) ([]*yaml.Node, *Problem) {
+func trees(f File) ([]*yaml.Node, *shape.Problem) {
 	var out []*yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(f.Text))
 	for {
@@ -235,7 +235,7 @@ func trees(f File) ([]*yaml.Node, *Problem) {
 			return out, nil
 		}
 		if err != nil {
-			p := Problem{File: f.Name, Reason: "this is not YAML: " + err.Error()}
+			p := shape.Problem{File: f.Name, Reason: "this is not YAML: " + err.Error()}
 			if m := syntaxForm.FindStringSubmatch(err.Error()); m != nil {
 				p.Line, _ = strconv.Atoi(m[1])
 				if countedFromZero.MatchString(m[2]) {

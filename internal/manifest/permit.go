@@ -5,12 +5,13 @@ import (
 	"slices"
 
 	"perdure/internal/estate"
+	"perdure/internal/shape"
 )
 
 // Permit says why a set may not simply take the place of another: what would send keys to a unit that does not have their data.
 // Where data has to move first, applying a manifest is not the way. An error is of kind invalid and unwraps to Problems.
 func Permit(from, to Set) error {
-	var problems Problems
+	var problems shape.Problems
 	for i := range to.Systems {
 		now := &to.Systems[i]
 		if old := from.System(now.Name); old != nil {
@@ -19,17 +20,17 @@ func Permit(from, to Set) error {
 			problems = append(problems, p.problems...)
 		}
 	}
-	return problems.sorted().Err()
+	return problems.Sorted().Err()
 }
 
 type permitter struct {
 	document string
 	from, to *System
-	problems Problems
+	problems shape.Problems
 }
 
 func (p *permitter) refuse(path, allowed, format string, args ...any) {
-	p.problems = append(p.problems, Problem{Document: p.document, Field: path, Reason: fmt.Sprintf(format, args...), Allowed: allowed})
+	p.problems = append(p.problems, shape.Problem{Document: p.document, Field: path, Reason: fmt.Sprintf(format, args...), Allowed: allowed})
 }
 
 func (p *permitter) permit() {

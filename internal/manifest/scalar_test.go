@@ -3,26 +3,9 @@ package manifest_test
 import (
 	"testing"
 
-	"pgregory.net/rapid"
-
 	"perdure/internal/estate"
 	"perdure/internal/manifest"
 )
-
-func TestScalarsReadBackWhatTheyWrite(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		d := manifest.Duration(rapid.Int64Range(0, 3.5e12).Draw(t, "ms")) * 1_000_000
-		var d2 manifest.Duration
-		if err := d2.UnmarshalText([]byte(d.String())); err != nil || d2 != d {
-			t.Fatalf("%s became %s: %v", d, d2, err)
-		}
-		b := manifest.Bytes(rapid.Int64Range(0, 999_999_999).Draw(t, "bytes"))
-		var b2 manifest.Bytes
-		if err := b2.UnmarshalText([]byte(b.String())); err != nil || b2 != b {
-			t.Fatalf("%s became %s: %v", b, b2, err)
-		}
-	})
-}
 
 func TestSlotsBecomeAscendingRanges(t *testing.T) {
 	for _, c := range []struct{ text, want string }{

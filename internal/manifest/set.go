@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"perdure/internal/estate"
+	"perdure/internal/shape"
 	"perdure/internal/unit"
 )
 
@@ -93,49 +94,49 @@ type Idempotency struct {
 	Required bool   `yaml:"required" json:"required"`
 	Header   string `yaml:"header" json:"header"`
 	// Retention is how long results are kept; it is at least the longest of ClientRetry, the hold, and ReconcileWithin.
-	Retention Duration `yaml:"retention" json:"retention"`
+	Retention shape.Duration `yaml:"retention" json:"retention"`
 	// ClientRetry is how long clients may go on repeating one request.
-	ClientRetry Duration `yaml:"clientRetry" json:"clientRetry"`
+	ClientRetry shape.Duration `yaml:"clientRetry" json:"clientRetry"`
 	// ReconcileWithin is how long the divergence of a returned owner may wait for its reconciliation.
-	ReconcileWithin Duration `yaml:"reconcileWithin" json:"reconcileWithin"`
+	ReconcileWithin shape.Duration `yaml:"reconcileWithin" json:"reconcileWithin"`
 }
 
 // Limits bound what one gateway lets through to the system.
 type Limits struct {
-	Body       Bytes `yaml:"body" json:"body"`             // of one request
-	Rate       int   `yaml:"rate" json:"rate"`             // requests per second, 0 for no limit
-	Concurrent int   `yaml:"concurrent" json:"concurrent"` // requests in flight, held ones too
+	Body       shape.Bytes `yaml:"body" json:"body"`             // of one request
+	Rate       int         `yaml:"rate" json:"rate"`             // requests per second, 0 for no limit
+	Concurrent int         `yaml:"concurrent" json:"concurrent"` // requests in flight, held ones too
 	// Timeout ends one attempt of a request that may be sent again, UnkeyedTimeout one that may not.
-	Timeout        Duration `yaml:"timeout" json:"timeout"`
-	UnkeyedTimeout Duration `yaml:"unkeyedTimeout" json:"unkeyedTimeout"`
+	Timeout        shape.Duration `yaml:"timeout" json:"timeout"`
+	UnkeyedTimeout shape.Duration `yaml:"unkeyedTimeout" json:"unkeyedTimeout"`
 }
 
 // Hold bounds what one gateway keeps back while a unit changes hands; beyond it 503 with Retry-After (I14).
 type Hold struct {
-	MaxRequests int      `yaml:"maxRequests" json:"maxRequests"`
-	MaxBytes    Bytes    `yaml:"maxBytes" json:"maxBytes"`
-	MaxTime     Duration `yaml:"maxTime" json:"maxTime"`
+	MaxRequests int            `yaml:"maxRequests" json:"maxRequests"`
+	MaxBytes    shape.Bytes    `yaml:"maxBytes" json:"maxBytes"`
+	MaxTime     shape.Duration `yaml:"maxTime" json:"maxTime"`
 }
 
 // Health is how gateways ask instances whether they are well.
 type Health struct {
-	Path     string   `yaml:"path" json:"path"`
-	Interval Duration `yaml:"interval" json:"interval"`
-	Timeout  Duration `yaml:"timeout" json:"timeout"`
-	Failures int      `yaml:"failures" json:"failures"` // in a row, until no request is sent there
+	Path     string         `yaml:"path" json:"path"`
+	Interval shape.Duration `yaml:"interval" json:"interval"`
+	Timeout  shape.Duration `yaml:"timeout" json:"timeout"`
+	Failures int            `yaml:"failures" json:"failures"` // in a row, until no request is sent there
 }
 
 // Policy is what people decided about failover; every group of the system has it.
 type Policy struct {
 	Failover  unit.FailoverPolicy `yaml:"failover" json:"failover"`
 	MinInSync int                 `yaml:"minInSync" json:"minInSync"`
-	Damping   Duration            `yaml:"damping" json:"damping"`
+	Damping   shape.Duration      `yaml:"damping" json:"damping"`
 }
 
 // Targets are the declared values 声明值.
 type Targets struct {
-	RTO Duration `yaml:"rto" json:"rto"`
-	RPO Duration `yaml:"rpo" json:"rpo"`
+	RTO shape.Duration `yaml:"rto" json:"rto"`
+	RPO shape.Duration `yaml:"rpo" json:"rpo"`
 }
 
 // Deployment is a module in one site 多活子信息系统. Units are not deployments: two units that are current at one site are served by one deployment.

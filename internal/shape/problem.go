@@ -1,4 +1,4 @@
-package manifest
+package shape
 
 import (
 	"cmp"
@@ -72,7 +72,7 @@ func (p Problems) Err() error {
 	return errs.New(errs.Invalid, "%w", p)
 }
 
-func (p Problems) sorted() Problems {
+func (p Problems) Sorted() Problems {
 	slices.SortStableFunc(p, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Document, b.Document),
 			cmp.Compare(a.Field, b.Field), cmp.Compare(a.Reason, b.Reason))
