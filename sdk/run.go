@@ -22,11 +22,13 @@ func (u *Unit) Run(ctx context.Context, r Request, w Work) (Answer, error) {
 	}
 	var (
 		looked   bool
-		patience = time.Now().Add(u.opt.RunningWait)
+		patience time.Time // begins when another request with the key is met, not while this one waits for a connection
 		pause    = time.Millisecond
+		t        = turn{unit: u}
 	)
+	defer t.over()
 	for try := 1; ; try++ {
-		a, err := w.run(ctx, u, r)
+		a, err := w.run(ctx, &t, r)
 		var refusal *Refusal
 		if errors.As(err, &refusal) {
 			// The work is undone; what is kept is the refusal, unless the key has got a result meanwhile.
@@ -38,6 +40,9 @@ func (u *Unit) Run(ctx context.Context, r Request, w Work) (Answer, error) {
 			return a, nil
 		}
 		f := failure(err)
+		if f.Outcome == Running && patience.IsZero() {
+			patience = time.Now().Add(u.opt.RunningWait)
+		}
 		switch {
 		case f.failedWork() && !looked:
 			// Work does not look before it begins, so it may have failed because it was done before.
@@ -46,6 +51,7 @@ func (u *Unit) Run(ctx context.Context, r Request, w Work) (Answer, error) {
 		case f.again() && try < tries:
 		case f.Outcome == Running && time.Now().Add(pause).Before(patience):
 			try = 0
+			t.idle()
 		default:
 			return Answer{}, f
 		}
@@ -129,12 +135,15 @@ func send[T any](ctx context.Context, u *Unit, b *pgx.Batch, rowsOf, stampOf int
 		value T
 		stamp string
 	}
-	var none T
-	conn, err := u.acquire(ctx)
-	if err != nil {
+	var (
+		none T
+		t    = turn{unit: u}
+	)
+	defer t.over()
+	if _, err := t.take(ctx); err != nil {
 		return none, "", err
 	}
-	got, err := detached(ctx, u, conn, func(ctx context.Context, c *pgx.Conn) (both, error) {
+	got, err := detached(ctx, &t, func(ctx context.Context, c *pgx.Conn) (both, error) {
 		var got both
 		b.QueuedQueries[rowsOf].Query(func(rows pgx.Rows) (err error) {
 			got.value, err = collect(rows)

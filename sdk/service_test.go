@@ -229,6 +229,45 @@ func TestARepetitionWhoseWorkFailsGetsTheStoredAnswer(t *testing.T) {
 	}
 }
 
+// Where connections are few, each turn for one may take seconds: whoever has had one goes on with it.
+func TestARequestTakesOneTurnForAConnectionHoweverOftenItsWorkIsBegun(t *testing.T) {
+	c := newCounter(t, nil)
+	request := func(key string) sdk.Request {
+		return sdk.Request{Caller: sdk.Anonymous, RoutingKey: "acc-1", Key: key, Hash: []byte("pay")}
+	}
+	refused := sdk.Pipeline{Queue: func(b *pgx.Batch) { b.Queue("select perdure.refuse(422, 'it is too much')") }}
+	declined := sdk.Interactive(func(context.Context, sdk.Tx) (sdk.Result, error) {
+		return sdk.Result{}, sdk.Refuse(http.StatusUnprocessableEntity, "Refused", "it is too much")
+	})
+	c.server.Exec(`create sequence bank.tries; grant usage on sequence bank.tries to perdure_app;
+	create function bank.third(r perdure.request) returns perdure.answer language plpgsql volatile as $$
+	declare v_owner text := perdure.claim(r);
+	begin
+	  if nextval('bank.tries') < 3 then raise exception using errcode = '40P01', message = 'a deadlock'; end if;
+	  return perdure.settle(r, 201, 'text/plain', '', '{}', null);
+	end $$`)
+	for _, step := range []struct {
+		what, key string
+		work      sdk.Work
+		outcome   sdk.Outcome
+	}{
+		{"a new request", "k1", sdk.Function("bank.claim"), sdk.Committed},
+		{"its repetition, which finds out at its end", "k1", sdk.Function("bank.claim"), sdk.Replayed},
+		{"a refusal in a pipeline", "k2", refused, sdk.Refused},
+		{"a refusal in code", "k3", declined, sdk.Refused},
+		{"the victim of two deadlocks", "k4", sdk.Function("bank.third"), sdk.Committed},
+	} {
+		before := c.unit.Turns()
+		a, err := c.unit.Run(t.Context(), request(step.key), step.work)
+		if err != nil || a.Outcome != step.outcome {
+			t.Errorf("%s: %+v, %v", step.what, a, err)
+		}
+		if n := c.unit.Turns() - before; n != 1 {
+			t.Errorf("%s took %d turns for a connection", step.what, n)
+		}
+	}
+}
+
 // A function that settles another request than its own, which is recorded, fails: the key itself has no answer, and that is said once.
 func TestWorkThatSettlesAnotherRequestFails(t *testing.T) {
 	c := newCounter(t, nil)
@@ -295,6 +334,129 @@ func TestRunningRequestIsToldApartFromADoneOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.want(c.post("function", "k1", "pay"), 201, "committed", "k1", 1)
+}
+
+// atWork has somebody else carry out a key until the function it gives is called.
+func (c *counter) atWork(key string) (end func()) {
+	c.Helper()
+	other := c.server.ConnectAs("perdure_app")
+	for _, sql := range []string{"begin", "select perdure.once(row('u1', 0, 'anonymous', 'acc-1', '" + key + "', 'pay', null)::perdure.request)"} {
+		if _, err := other.Exec(c.Context(), sql); err != nil {
+			c.Fatal(err)
+		}
+	}
+	return func() {
+		c.Helper()
+		if _, err := other.Exec(c.Context(), "rollback"); err != nil {
+			c.Fatal(err)
+		}
+	}
+}
+
+// opened is another instance's way to the unit's database.
+func (c *counter) opened(o sdk.Options) *sdk.Unit {
+	c.Helper()
+	u, err := sdk.Open("u1", c.server.URL("perdure_app"), o)
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(u.Close)
+	return u
+}
+
+// settled is what a Run has come to.
+type settled struct {
+	sdk.Answer
+	error
+}
+
+// started begins a request beside the test.
+func (c *counter) started(u *sdk.Unit, key, function string, args ...any) <-chan settled {
+	done := make(chan settled, 1)
+	go func() {
+		a, err := u.Run(c.Context(), sdk.Request{Caller: sdk.Anonymous, RoutingKey: "acc-1", Key: key, Hash: []byte("pay")}, sdk.Function(function, args...))
+		done <- settled{a, err}
+	}()
+	return done
+}
+
+func (c *counter) turns(u *sdk.Unit, n int64) {
+	c.Helper()
+	c.server.Await(fmt.Sprintf("%d turns for a connection", n), func(context.Context) error {
+		if got := u.Turns(); got < n {
+			return fmt.Errorf("%d", got)
+		}
+		return nil
+	})
+}
+
+func TestARequestWaitsForAnotherWithItsKeyOnTheConnectionItHas(t *testing.T) {
+	c := newCounter(t, nil)
+	u := c.opened(sdk.Options{MaxConns: 2, RunningWait: time.Minute})
+	end1, end2 := c.atWork("k1"), c.atWork("k2")
+	first := c.started(u, "k1", "bank.claim")
+	c.turns(u, 1)
+	second := c.started(u, "k2", "bank.claim")
+	c.turns(u, 3) // one of the two gives its connection back, again and again
+	if got := <-c.started(u, "k3", "bank.claim"); got.error != nil || got.Outcome != sdk.Committed {
+		t.Errorf("a request beside those that wait: %+v, %v", got.Answer, got.error)
+	}
+	end1()
+	end2()
+	for i, waits := range []<-chan settled{first, second} {
+		if got := <-waits; got.error != nil || got.Outcome != sdk.Committed {
+			t.Errorf("request %d, which waited: %+v, %v", i+1, got.Answer, got.error)
+		}
+	}
+
+	end := c.atWork("k4")
+	before := u.Turns()
+	waits := c.started(u, "k4", "bank.claim")
+	c.turns(u, before+1)
+	end()
+	if got := <-waits; got.error != nil || u.Turns() != before+1 {
+		t.Errorf("%+v, %v after %d turns for a connection", got.Answer, got.error, u.Turns()-before)
+	}
+}
+
+func TestTimeInTheQueueForAConnectionIsNoWaitForTheKey(t *testing.T) {
+	c := newCounter(t, nil)
+	c.server.Exec(`create function bank.slow(r perdure.request) returns perdure.answer language plpgsql volatile as $$
+	declare v_owner text := perdure.claim(r);
+	begin
+	  perform pg_advisory_xact_lock(7);
+	  return perdure.settle(r, 201, 'text/plain', '', '{}', null);
+	end $$`)
+	const patience = time.Second
+	u := c.opened(sdk.Options{MaxConns: 2, RunningWait: patience})
+	end := c.atWork("k1")
+	c.exec("select pg_advisory_lock(7)")
+	slow := []<-chan settled{c.started(u, "slow-1", "bank.slow"), c.started(u, "slow-2", "bank.slow")}
+	c.turns(u, 2)
+	queued := time.Now()
+	waits := c.started(u, "k1", "bank.claim")
+	c.server.Await("its patience would be over", func(context.Context) error {
+		if time.Since(queued) < patience+100*time.Millisecond {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	c.exec("select pg_advisory_unlock(7)")
+	for _, s := range slow {
+		if got := <-s; got.error != nil {
+			t.Fatal(got.error)
+		}
+	}
+	c.server.Await("it hears that its key is at work", func(context.Context) error {
+		if !strings.Contains(c.server.Log(), "a request with this key is running") {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	end()
+	if got := <-waits; got.error != nil || got.Outcome != sdk.Committed {
+		t.Errorf("%+v, %v", got.Answer, got.error)
+	}
 }
 
 func TestNothingHappensWhereTheUnitIsNotOpen(t *testing.T) {

@@ -44,6 +44,9 @@ type Unit struct {
 	hands chan func()
 	done  chan struct{} // closed by Close
 
+	// keepers has a place for each request that keeps its connection while it waits for another one with its key: at most half may.
+	keepers chan struct{}
+
 	mu        sync.Mutex
 	closed    bool
 	abandoned map[*call]struct{}
@@ -86,7 +89,10 @@ func Open(unit, conninfo string, o Options) (*Unit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open unit %s: %w", unit, err)
 	}
-	return &Unit{id: unit, opt: o, pool: pool, hands: make(chan func()), done: make(chan struct{}), abandoned: map[*call]struct{}{}}, nil
+	return &Unit{
+		id: unit, opt: o, pool: pool, hands: make(chan func()), done: make(chan struct{}),
+		keepers: make(chan struct{}, o.MaxConns/2), abandoned: map[*call]struct{}{},
+	}, nil
 }
 
 // ID is the unit's name.
@@ -131,12 +137,67 @@ func (u *Unit) lend(work func()) {
 	}
 }
 
+// turn is a request's use of a connection. It lasts until the request is done, however often its work is begun: where connections are
+// few, the next turn is at the end of a long queue.
+type turn struct {
+	unit  *Unit
+	conn  *pgxpool.Conn // nil: none yet, or none any more
+	keeps bool          // one of the unit's keepers
+}
+
+// take gives the connection of the turn, or waits for one; where that fails nothing was sent.
+func (t *turn) take(ctx context.Context) (*pgx.Conn, error) {
+	if t.conn != nil {
+		if c := t.conn.Conn(); ctx.Err() == nil && !c.IsClosed() && c.PgConn().TxStatus() == 'I' {
+			return c, nil
+		}
+		t.release()
+	}
+	conn, err := t.unit.pool.Acquire(ctx)
+	if err != nil {
+		return nil, nothing(err, "the database of unit %s cannot be reached, or all connections to it are in use", t.unit.id)
+	}
+	t.conn = conn
+	return conn.Conn(), nil
+}
+
+// release gives the connection back; the pool closes what is still in a transaction.
+func (t *turn) release() {
+	if t.conn != nil {
+		t.conn.Release()
+		t.conn = nil
+	}
+}
+
+// idle is called when the request waits for another one with its key. It keeps its connection if not too many do.
+func (t *turn) idle() {
+	if t.keeps {
+		return
+	}
+	select {
+	case t.unit.keepers <- struct{}{}:
+		t.keeps = true
+	default:
+		t.release()
+	}
+}
+
+// over ends the turn.
+func (t *turn) over() {
+	t.release()
+	if t.keeps {
+		t.keeps = false
+		<-t.unit.keepers
+	}
+}
+
 // call is one use of a connection by work that may be given up.
 type call struct {
-	mu       sync.Mutex
-	finished bool
-	nc       net.Conn
-	timer    *time.Timer
+	mu        sync.Mutex
+	finished  bool
+	abandoned bool // nobody waits: the connection is the work's to give back
+	nc        net.Conn
+	timer     *time.Timer
 }
 
 // cut closes the connection under the work, if the work still has it. Nothing is sent, so nothing is cancelled.
@@ -148,28 +209,31 @@ func (c *call) cut() {
 	}
 }
 
-// abandon lets the work go on by itself for a while.
-func (u *Unit) abandon(c *call) {
+// abandon lets the work go on by itself for a while; false: it has ended.
+func (u *Unit) abandon(c *call) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.finished:
-	case u.closed:
-		_ = c.nc.Close() // the work meets the error
-	default:
-		c.timer = time.AfterFunc(u.opt.AbandonAfter, c.cut)
-		u.abandoned[c] = struct{}{}
+	if c.finished {
+		return false
 	}
+	c.abandoned = true
+	if u.closed {
+		_ = c.nc.Close() // the work meets the error
+		return true
+	}
+	c.timer = time.AfterFunc(u.opt.AbandonAfter, c.cut)
+	u.abandoned[c] = struct{}{}
+	return true
 }
 
-// forget is called when the work has ended, before its connection goes back.
-func (u *Unit) forget(c *call) {
+// forget is called when the work has ended, before its connection goes back; it reports whether the work was abandoned.
+func (u *Unit) forget(c *call) bool {
 	c.mu.Lock()
 	c.finished = true
-	abandoned := c.timer != nil
-	if abandoned {
+	abandoned := c.abandoned
+	if c.timer != nil {
 		c.timer.Stop()
 	}
 	c.mu.Unlock()
@@ -178,6 +242,7 @@ func (u *Unit) forget(c *call) {
 		delete(u.abandoned, c)
 		u.mu.Unlock()
 	}
+	return abandoned
 }
 
 // ended is what detached work gives.
@@ -186,10 +251,11 @@ type ended[T any] struct {
 	err   error
 }
 
-// detached carries out what ends in a COMMIT, on a context that is not cancelled (I3). Where the caller's context ends first the
-// answer is unknown, and the work goes on. It gives the connection back in any case. Work shares nothing with its caller but its value.
-func detached[T any](ctx context.Context, u *Unit, conn *pgxpool.Conn, work func(context.Context, *pgx.Conn) (T, error)) (T, error) {
-	free := context.WithoutCancel(ctx)
+// detached carries out on the turn's connection what ends in a COMMIT, on a context that is not cancelled (I3). Where the caller's
+// context ends first the answer is unknown, and the work goes on and takes the connection with it. Work shares nothing with its
+// caller but its value.
+func detached[T any](ctx context.Context, t *turn, work func(context.Context, *pgx.Conn) (T, error)) (T, error) {
+	u, conn, free := t.unit, t.conn, context.WithoutCancel(ctx)
 	run := func() ended[T] {
 		s := sessionOf(conn.Conn())
 		s.warned = false
@@ -200,7 +266,6 @@ func detached[T any](ctx context.Context, u *Unit, conn *pgxpool.Conn, work func
 		return ended[T]{value: v, err: err}
 	}
 	if ctx.Done() == nil {
-		defer conn.Release()
 		e := run()
 		return e.value, e.err
 	}
@@ -208,8 +273,9 @@ func detached[T any](ctx context.Context, u *Unit, conn *pgxpool.Conn, work func
 	done := make(chan ended[T], 1)
 	u.begin(func() {
 		e := run()
-		u.forget(c)
-		conn.Release()
+		if u.forget(c) {
+			conn.Release()
+		}
 		done <- e
 	})
 	select {
@@ -217,21 +283,11 @@ func detached[T any](ctx context.Context, u *Unit, conn *pgxpool.Conn, work func
 		return e.value, e.err
 	case <-ctx.Done():
 	}
-	u.abandon(c)
-	select {
-	case e := <-done: // it ended just now
+	if !u.abandon(c) {
+		e := <-done // it ended just now
 		return e.value, e.err
-	default:
-		var none T
-		return none, unknown(context.Cause(ctx), "no answer from the database in time")
 	}
-}
-
-// acquire takes a connection; where that fails nothing was sent.
-func (u *Unit) acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	conn, err := u.pool.Acquire(ctx)
-	if err != nil {
-		return nil, nothing(err, "the database of unit %s cannot be reached", u.id)
-	}
-	return conn, nil
+	t.conn = nil
+	var none T
+	return none, unknown(context.Cause(ctx), "no answer from the database in time")
 }

@@ -13,8 +13,8 @@ import (
 
 // Work is what a request does in the database: Function, Pipeline or Interactive.
 type Work interface {
-	// run does the work once. Its error is a *Failure, a *Refusal, or an error of the database.
-	run(ctx context.Context, u *Unit, r Request) (Answer, error)
+	// run does the work once, on the connection of the turn. Its error is a *Failure, a *Refusal, or an error of the database.
+	run(ctx context.Context, t *turn, r Request) (Answer, error)
 }
 
 // requestRow is a perdure.request of the parameters $1 to $7, which args gives.
@@ -47,12 +47,11 @@ func Function(name string, args ...any) Work {
 	return function{sql: b.String(), args: args}
 }
 
-func (w function) run(ctx context.Context, u *Unit, r Request) (Answer, error) {
-	conn, err := u.acquire(ctx)
-	if err != nil {
+func (w function) run(ctx context.Context, t *turn, r Request) (Answer, error) {
+	if _, err := t.take(ctx); err != nil {
 		return Answer{}, err
 	}
-	return detached(ctx, u, conn, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
+	return detached(ctx, t, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
 		a, ok, err := scanAnswer(c.QueryRow(ctx, w.sql, r.args(w.args...)...))
 		switch {
 		case err != nil || ok:
@@ -82,15 +81,14 @@ type Pipeline struct {
 	Refuse func(*pgconn.PgError) *Refusal
 }
 
-func (w Pipeline) run(ctx context.Context, u *Unit, r Request) (Answer, error) {
+func (w Pipeline) run(ctx context.Context, t *turn, r Request) (Answer, error) {
 	b := &pgx.Batch{}
 	b.Queue(`select perdure.claim(`+requestRow+`)`, r.args()...)
 	w.Queue(b)
-	conn, err := u.acquire(ctx)
-	if err != nil {
+	if _, err := t.take(ctx); err != nil {
 		return Answer{}, err
 	}
-	a, err := detached(ctx, u, conn, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
+	a, err := detached(ctx, t, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
 		var a Answer
 		b.Queue(settleSQL, r.args(w.Result.args()...)...).QueryRow(func(row pgx.Row) (err error) {
 			a, _, err = scanAnswer(row)
@@ -153,18 +151,11 @@ type Tx interface {
 // a *Refusal is stored as the result. It must not commit, and must not act outside the database: that is what the outbox is for.
 type Interactive func(ctx context.Context, tx Tx) (Result, error)
 
-func (w Interactive) run(ctx context.Context, u *Unit, r Request) (Answer, error) {
-	conn, err := u.acquire(ctx)
+func (w Interactive) run(ctx context.Context, t *turn, r Request) (Answer, error) {
+	c, err := t.take(ctx)
 	if err != nil {
 		return Answer{}, err
 	}
-	kept := true
-	defer func() {
-		if kept { // the pool closes what is still in a transaction
-			conn.Release()
-		}
-	}()
-	c := conn.Conn()
 	var (
 		answer Answer
 		known  bool
@@ -176,13 +167,13 @@ func (w Interactive) run(ctx context.Context, u *Unit, r Request) (Answer, error
 		return err
 	})
 	if err := c.SendBatch(ctx, b).Close(); err != nil {
-		return Answer{}, u.rollback(ctx, c, err)
+		return Answer{}, t.unit.rollback(ctx, c, err)
 	}
 	finish := &pgx.Batch{}
 	if !known {
 		result, err := w(ctx, c)
 		if err != nil {
-			return Answer{}, u.rollback(ctx, c, err)
+			return Answer{}, t.unit.rollback(ctx, c, err)
 		}
 		finish.Queue(settleSQL, r.args(result.args()...)...).QueryRow(func(row pgx.Row) (err error) {
 			answer, known, err = scanAnswer(row)
@@ -194,13 +185,12 @@ func (w Interactive) run(ctx context.Context, u *Unit, r Request) (Answer, error
 		tag = ct
 		return nil
 	})
-	kept = false
-	return detached(ctx, u, conn, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
+	return detached(ctx, t, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
 		if err := c.SendBatch(ctx, finish).Close(); err != nil {
 			if c.IsClosed() {
 				return Answer{}, err // COMMIT may have been carried out
 			}
-			return Answer{}, u.rollback(ctx, c, err)
+			return Answer{}, t.unit.rollback(ctx, c, err)
 		}
 		if tag.String() != "COMMIT" { // ROLLBACK is how a failed transaction answers COMMIT
 			return Answer{}, internal(nil, "the transaction had failed before COMMIT")
