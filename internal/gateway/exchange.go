@@ -188,6 +188,10 @@ func (x *exchange) run() *problem {
 		if x.attempts > 0 || x.holding {
 			now = time.Now()
 			x.locate()
+			// Nobody would take the answer, and its work would keep others from theirs: they come back with the same key elsewhere.
+			if hasLeft(x.ctx.Conn()) {
+				return x.clientLeft()
+			}
 		}
 		if x.homeless {
 			return x.noSystem()

@@ -92,6 +92,13 @@ func (x *exchange) heldTooLong() *problem {
 	return &problem{status: 503, slug: "held-too-long", title: "The request was held for too long", detail: detail, retryAfter: time.Second, outcome: x.sideEffect()}
 }
 
+func (x *exchange) clientLeft() *problem {
+	return &problem{
+		status: 503, slug: "client-left", title: "The client has left", outcome: x.sideEffect(), close: true,
+		detail: "the connection was closed while the request was held or before it was sent again: " + x.lastWhy,
+	}
+}
+
 func (x *exchange) noRoom() *problem {
 	return &problem{
 		status: 503, slug: "hold-full", title: "Too many requests are held", outcome: x.sideEffect(), retryAfter: time.Second,
