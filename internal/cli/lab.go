@@ -42,7 +42,7 @@ func (s *session) labCommand() *cobra.Command {
 	}
 	c.PersistentFlags().StringVar(&o.Dir, "dir", labDir, "folder of the lab")
 	c.PersistentFlags().StringVar(&o.Bank, "bank", "", "the reference system's program (default: corebank beside perdure)")
-	c.AddCommand(s.labRunCommand(&o), s.labUpCommand(&o), s.labServeCommand(&o), s.labDownCommand(&o), s.labStatusCommand(&o), s.labDoCommand(&o), s.labFaultsCommand(&o), s.labStatsCommand(&o))
+	c.AddCommand(s.labRunCommand(&o), s.labUpCommand(&o), s.labServeCommand(&o), s.labDownCommand(&o), s.labStatusCommand(&o), s.labDoCommand(&o), s.labFaultsCommand(&o), s.labResendCommand(), s.labStatsCommand(&o))
 	return c
 }
 
@@ -219,6 +219,14 @@ func (s *session) labDoCommand(o *lab.Options) *cobra.Command {
 	}
 	c.Flags().SetInterspersed(false) // words of a statement may look like flags
 	return c
+}
+
+// labResendCommand is the process behind a story's resend.
+func (s *session) labResendCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "resend", Short: "Send the requests on standard input again: what a story's resend starts", Args: exactly(), Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return lab.Resend(cmd.Context(), s.In, s.Out) },
+	}
 }
 
 func (s *session) labFaultsCommand(o *lab.Options) *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/lab/site"
 	"perdure/internal/lab/story"
@@ -118,6 +119,15 @@ func memberIs(rec unit.Record, m unit.Member, kind story.ConditionKind) (bool, s
 
 // divergenceListed: the member that owned before, at another place, listed what it had.
 func (r *running) divergenceListed(ctx context.Context, rec unit.Record) (bool, string) {
+	if _, err := r.divergence(ctx, rec); err != nil {
+		return false, err.Error()
+	}
+	return true, ""
+}
+
+// divergence gives the newest list of what the member that owned before, at another place, had and its successor had not.
+func (r *running) divergence(ctx context.Context, rec unit.Record) (wire.Divergence, error) {
+	var list wire.Divergence
 	var member estate.MemberID
 	var left estate.Ownership
 	for _, p := range slices.Backward(rec.Past) {
@@ -127,23 +137,27 @@ func (r *running) divergenceListed(ctx context.Context, rec unit.Record) (bool, 
 		}
 	}
 	if member == "" {
-		return false, "nobody owned it before"
+		return list, errs.New(errs.NotFound, "nobody owned it before")
 	}
 	c, err := r.as("", "")
 	if err != nil {
-		return false, err.Error()
+		return list, err
 	}
 	all, err := c.Divergences(ctx, rec.Group, wire.Local)
 	if err != nil {
-		return false, err.Error()
+		return list, err
 	}
+	newest := estate.Ownership{}
 	for _, d := range all {
 		who, o, err := reported(d)
-		if err == nil && who == member && !o.Less(left) {
-			return true, ""
+		if err == nil && who == member && !o.Less(left) && newest.Less(o) {
+			list, newest = d, o
 		}
 	}
-	return false, fmt.Sprintf("%s has not listed what it had in %s", member, left)
+	if newest.IsZero() {
+		return list, errs.New(errs.NotFound, "%s has not listed what it had in %s", member, left)
+	}
+	return list, nil
 }
 
 // ready: every unit is open where it belongs, every copy follows, all that should acknowledge do, and the gateways know.

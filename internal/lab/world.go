@@ -56,6 +56,8 @@ func (l *Lab) Do(ctx context.Context, action story.Action) error {
 		return r.verify(ctx, l.out, a)
 	case story.Release:
 		return r.release(ctx, a)
+	case story.Resend:
+		return r.resend(ctx, l.o.Binary, l.out, a)
 	case story.Recover:
 		return l.recoverNode(ctx, a)
 	case story.Fault:

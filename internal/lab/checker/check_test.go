@@ -167,3 +167,76 @@ func TestMissingListOfAnOwnerThatWasCutOffIsNoticed(t *testing.T) {
 	}
 	t.Error("no defect takes the list away")
 }
+
+// lossAndBack lives through an accepted loss of seven writes of which people bring so many in again.
+func lossAndBack(seed uint64, back int, all bool) *world {
+	w := newWorld(seed)
+	w.begin()
+	w.load(20)
+	w.lossy(0, 7, back, all)
+	w.load(20)
+	w.end()
+	return w
+}
+
+func TestLostWriteThatPeopleBringInAgainByItsKeyIsNotLost(t *testing.T) {
+	for seed := range uint64(20) {
+		v := judge(t, lossAndBack(seed, 7, true))
+		if s := v.Steps[0]; !v.Pass || !v.MoneyConserved || s.Lost != 0 || s.Resent != 7 || s.Doubled != 0 || !s.RPOExact {
+			t.Errorf("seed %d: %d lost, %d brought back, found %v", seed, s.Lost, s.Resent, v.Findings)
+		}
+		v = judge(t, lossAndBack(seed, 4, false))
+		if s := v.Steps[0]; !v.Pass || s.Lost != 3 || s.Resent != 4 || !s.ExpectedLoss {
+			t.Errorf("seed %d: %d lost, %d brought back, found %v", seed, s.Lost, s.Resent, v.Findings)
+		}
+	}
+}
+
+func TestWhatIsStillMissingIsLostWhereAllHadToBeBroughtBack(t *testing.T) {
+	v := judge(t, lossAndBack(1, 6, true))
+	lost := slices.ContainsFunc(v.Findings, func(f checker.Finding) bool { return f.Name == checker.LostWrite && !f.Accepted })
+	if s := v.Steps[0]; v.Pass || !lost || s.Lost != 1 || s.ExpectedLoss {
+		t.Errorf("%d lost, found %v", s.Lost, v.Findings)
+	}
+}
+
+// That a client asked again by chance and the key was executed anew says nothing of who brings the others back.
+func TestLostWriteThatAClientSendsAgainByItselfIsLost(t *testing.T) {
+	w := lossAndBack(1, 7, false)
+	for _, e := range w.events {
+		if e.Call != nil && e.Call.Phase == history.Resend {
+			e.Call.Phase, e.Call.Listed = history.Replay, ""
+		}
+	}
+	if v := judge(t, w); !v.Pass || v.Steps[0].Lost != 7 || v.Steps[0].Redone != 7 || v.Steps[0].Resent != 0 {
+		t.Errorf("%+v, found %v", v.Steps[0], v.Findings)
+	}
+}
+
+func TestAnswerOfWhatIsBroughtBackHasToBeItsRecord(t *testing.T) {
+	w := lossAndBack(1, 7, true)
+	pick(w, w.rand, func(c *history.Call) bool { return c.Phase == history.Resend }).Result = "other"
+	if v := judge(t, w); v.Pass || v.Counts[checker.ChangedResult] == 0 {
+		t.Errorf("found %v", v.Findings)
+	}
+}
+
+// What was lost and is there once, under another key than its own, is not doubled; its own key is still missing.
+func TestLostWriteThatIsBroughtBackUnderAnotherKeyIsStillLost(t *testing.T) {
+	w := lossAndBack(1, 7, false)
+	c := pick(w, w.rand, func(c *history.Call) bool { return c.Phase == history.Resend && c.Op != history.Cross })
+	for i := range w.facts.RecordRows {
+		if r := &w.facts.RecordRows[i]; r.Key == c.Key {
+			r.Key, r.Result = "another", "r-another"
+		}
+	}
+	for i := range w.facts.PostingRows {
+		if p := &w.facts.PostingRows[i]; p.Cause.Key == c.Key {
+			p.Cause.Key = "another"
+		}
+	}
+	c.Key, c.Result = "another", "r-another"
+	if v := judge(t, w); v.Steps[0].Lost != 1 || v.Steps[0].Resent != 6 || v.Steps[0].Doubled != 0 || !v.MoneyConserved {
+		t.Errorf("%+v, found %v", v.Steps[0], v.Findings)
+	}
+}

@@ -207,6 +207,27 @@ var controls = []control{
 		w.again(w.stands(r, history.Transfer, history.Credit, history.Debit).Key)
 		return true
 	}},
+	{"what diverged was brought in again under another key", checker.DoubledEffect, func(w *world, r *rand.Rand) bool {
+		c := pick(w, r, func(c *history.Call) bool {
+			return c.Phase == history.Resend && c.Stamped == "replayed" && w.recordOf(c) >= 0
+		})
+		if c == nil {
+			return false
+		}
+		anew := "new-" + c.Key
+		rec := w.facts.RecordRows[w.recordOf(c)]
+		for _, p := range slices.Clone(w.facts.PostingRows) {
+			if p.Cause == rec.Scope {
+				p.Cause.Key, p.Entry, p.HasAfter = anew, p.Entry+1_000_000, false
+				w.facts.PostingRows = append(w.facts.PostingRows, p)
+				w.balance(p.Unit, p.Account, p.Amount)
+			}
+		}
+		rec.Key, rec.Seq, rec.Result = anew, 1_000_000, "r-"+anew
+		w.facts.RecordRows = append(w.facts.RecordRows, rec)
+		c.Key, c.Result, c.Stamped = anew, rec.Result, "committed"
+		return true
+	}},
 	{"a key is recorded at two units", checker.DoubledKey, func(w *world, r *rand.Rand) bool {
 		rec := w.facts.RecordRows[w.recordOf(w.stands(r))]
 		rec.Unit = map[estate.UnitID]estate.UnitID{"u1": "u2", "u2": "u1"}[rec.Unit]
@@ -573,6 +594,22 @@ var controls = []control{
 			return acknowledged(c) && string(c.Unit) == string(l.Group) && c.Ownership > l.Left.String() && c.Done < l.At.Mono && !strayed(c)
 		}))
 	}},
+	{"the list names a transaction that went astray only when it was sent again", checker.WrongDivergence, func(w *world, r *rand.Rand) bool {
+		l := w.cutOffList()
+		if l == nil {
+			return false
+		}
+		c := pick(w, r, func(c *history.Call) bool {
+			return acknowledged(c) && string(c.Unit) == string(l.Group) && c.Ownership > l.Left.String() && c.Done < l.At.Mono && !strayed(c)
+		})
+		if !l.names(c) {
+			return false
+		}
+		again := *c
+		again.Phase, again.First, again.Listed, again.Sent, again.Done, again.Stamped, again.Replays = history.Resend, c.ID, c.Key, l.At, l.At.Mono+time.Millisecond, "replayed", 1
+		w.insert(history.Event{Call: &again})
+		return true
+	}},
 	{"the list names a transaction that was sent after the list was made", checker.WrongDivergence, func(w *world, r *rand.Rand) bool {
 		l := w.cutOffList()
 		if l == nil {
@@ -667,6 +704,22 @@ var controls = []control{
 			}
 		}
 		w.events[len(w.events)-1].End.Events = uint64(len(w.events) - 1)
+		return true
+	}},
+	{"fewer lost writes were brought in again than the story wants", checker.UntriedDivergence, func(w *world, _ *rand.Rand) bool {
+		m := w.step(history.Starts, history.Emergency)
+		if m == nil {
+			return false
+		}
+		m.Expect.Resent = 1000
+		return true
+	}},
+	{"an accepted loss was to be brought back and was not", checker.LostWrite, func(w *world, _ *rand.Rand) bool {
+		m := w.step(history.Starts, history.Emergency)
+		if m == nil || w.lossless() {
+			return false
+		}
+		m.Expect.Resent = 1
 		return true
 	}},
 	{"the estimate is not the loss", checker.WrongEstimate, func(w *world, _ *rand.Rand) bool {
@@ -809,6 +862,17 @@ var controls = []control{
 
 func (w *world) hasCopy(l *history.Divergence) bool {
 	return slices.ContainsFunc(w.events, func(e history.Event) bool { return e.Copy != nil && e.Copy.Member == l.Member && e.Copy.Left == l.Left })
+}
+
+// lossless reports whether no accepted loss of the story took anything away.
+func (w *world) lossless() bool {
+	none := true
+	w.eachGroup(func(g *history.Group) {
+		if s := g.Record.Switch; s != nil && s.Lossy && s.Loss.Transactions > 0 {
+			none = false
+		}
+	})
+	return none
 }
 
 func (w *world) insert(e history.Event) {

@@ -25,13 +25,19 @@ func (c *check) durability() {
 			c.lose(one)
 		}
 	}
+	for i := range c.steps {
+		if least, have := c.steps[i].mark.Expect.Resent, c.steps[i].out.Resent; have < least {
+			c.v.find(Finding{Name: UntriedDivergence, Step: c.name(i), Message: fmt.Sprintf("at least %d lost writes had to be there again, so that sending them again shows something, and %d are", least, have)})
+		}
+	}
 	for i := range c.hands {
 		h := &c.hands[i]
 		switch {
 		case h.lossy && !h.accepted():
 			c.v.find(Finding{Name: UnacceptedLoss, Step: c.name(h.step), Message: fmt.Sprintf("%s passed to %s with a possible loss, and fewer than two people are recorded to have accepted it", h.group.id, h.to.owner)})
 		case h.excused(c.run):
-			c.steps[h.step].out.ExpectedLoss = true
+			s := &c.steps[h.step]
+			s.out.ExpectedLoss = s.out.Lost == 0 || s.mark.Expect.Resent == 0
 		}
 	}
 }
@@ -84,14 +90,19 @@ func (c *check) lose(one *key) {
 		}
 		break
 	}
-	step := one.ack.step
+	step, accepted := one.ack.step, false
 	if one.excuse != nil {
 		step = one.excuse.step
+		accepted = c.steps[step].mark.Expect.Resent == 0
 	}
 	s := c.stepOut(step)
+	if one.excuse != nil && one.broughtBack() {
+		s.Resent++
+		return
+	}
 	s.Lost++
 	f := Finding{
-		Name: LostWrite, Step: c.name(step), Unit: one.unit, Key: one.scope.Key, Accepted: one.excuse != nil,
+		Name: LostWrite, Step: c.name(step), Unit: one.unit, Key: one.scope.Key, Accepted: accepted,
 		Message: fmt.Sprintf("%s of %s from %s, acknowledged at %s in ownership %s, is not at the final owner", one.op, one.amount, one.scope.RoutingKey, one.ack.done.Round(time.Millisecond), one.ack.ownership),
 	}
 	if one.record != nil && !one.present() {

@@ -29,7 +29,46 @@ func (c *check) effects() {
 			c.v.find(Finding{Name: UnrecordedEffect, Unit: e.unit, Key: e.cause.Key, Message: fmt.Sprintf("journal entry %d has no idempotency record", e.id)})
 		}
 	}
+	c.anew()
 	c.credits()
+}
+
+// anew finds requests of a list of divergence that were sent again under another key than their own, and have their effect under each (I5, I6).
+func (c *check) anew() {
+	var order []Scope
+	sent := map[Scope][]Scope{} // by the scope that was listed
+	for i := range c.calls {
+		k := &c.calls[i]
+		if k.listed == "" || k.listed == k.scope.Key {
+			continue
+		}
+		listed := k.scope
+		listed.Key = k.listed
+		if sent[listed] == nil {
+			order, sent[listed] = append(order, listed), []Scope{listed}
+		}
+		if !slices.Contains(sent[listed], k.scope) {
+			sent[listed] = append(sent[listed], k.scope)
+		}
+	}
+	for _, listed := range order {
+		var entries []*entry
+		keys := 0
+		for _, s := range sent[listed] {
+			if e := c.led.entries[s]; len(e) > 0 {
+				entries = append(entries, e...)
+				keys++
+			}
+		}
+		if keys < 2 {
+			continue
+		}
+		one := c.keys[listed]
+		if one == nil {
+			one = c.keys[sent[listed][1]]
+		}
+		c.double(one, DoubledEffect, fmt.Sprintf("what diverged was sent again under another key, and has its effect under each: %s", describe(entries)))
+	}
 }
 
 // effect judges one record.
@@ -166,9 +205,8 @@ func (c *check) results() {
 		var first *call
 		for _, k := range one.answers {
 			message := ""
-			recorded := one.record != nil && !one.redone && (k.outcome == history.Acknowledged) == one.present()
 			switch {
-			case recorded && (k.status != one.record.Status || k.result != one.record.Result):
+			case one.recorded(k) && (k.status != one.record.Status || k.result != one.record.Result):
 				message = fmt.Sprintf("answered status %d, result %s; recorded is status %d, result %s", k.status, k.result, one.record.Status, one.record.Result)
 			case k.outcome == history.Acknowledged && first != nil && !one.redone && (k.status != first.status || k.result != first.result):
 				message = fmt.Sprintf("call %d was answered status %d, result %s; call %d status %d, result %s", k.id, k.status, k.result, first.id, first.status, first.result)

@@ -25,7 +25,9 @@ type key struct {
 	answers  []*call
 	answered bool
 	refused  *call
-	unsure   bool
+	// resent is the newest success of a sending again of what diverged.
+	resent *call
+	unsure bool
 	// astray: some sending of it, by the client or by a gateway, was not the one that was answered, or none was.
 	astray bool
 	// record is the idempotency record that the key has at the end.
@@ -65,7 +67,9 @@ func (c *check) gatherKeys() {
 func (one *key) take(k *call) {
 	one.sent, one.done = min(one.sent, k.sent), max(one.done, k.done)
 	one.unsure = one.unsure || k.unsure || k.outcome == history.Unresolved
-	one.astray = one.astray || one.unsure || k.replays > 0
+	if k.phase != history.Resend { // which comes after the list: it cannot have reached the former owner
+		one.astray = one.astray || one.unsure || k.replays > 0
+	}
 	switch k.outcome {
 	case history.Acknowledged:
 		if one.ack == nil {
@@ -73,6 +77,9 @@ func (one *key) take(k *call) {
 		}
 		if k.hasStamp && k.ownership.Less(one.stamp) {
 			one.stamp = k.ownership
+		}
+		if k.phase == history.Resend {
+			one.resent = k
 		}
 	case history.Refused:
 		if k.status == history.StatusLocked && one.unsure {
@@ -88,6 +95,20 @@ func (one *key) take(k *call) {
 
 // present reports whether the key's success stands in the database.
 func (one *key) present() bool { return one.record != nil && one.record.Status < 300 }
+
+// broughtBack reports whether a write that was lost is there again because people sent it again with its key: they hold the answer of the very
+// record that is there.
+func (one *key) broughtBack() bool {
+	return one.redone && one.resent != nil && one.recorded(one.resent)
+}
+
+// recorded reports whether the answer came from the record that the key has at the end: one that was executed anew has nothing to do with answers of before.
+func (one *key) recorded(k *call) bool {
+	if one.record == nil || (k.outcome == history.Acknowledged) != one.present() {
+		return false
+	}
+	return !one.redone || k.hasStamp && !k.ownership.Less(one.record.Ownership)
+}
 
 // double counts a key once, in the step it was acknowledged in.
 func (c *check) double(one *key, n Name, message string) {

@@ -57,6 +57,7 @@ type call struct {
 	op         history.Op
 	outcome    history.Outcome
 	scope      Scope
+	listed     string // of a Resend: the key that the list of divergence names
 	to         string
 	amount     history.Amount
 	sent, done time.Duration
@@ -178,7 +179,7 @@ func (r *run) takeCall(c *history.Call) {
 	k := call{
 		id: c.ID, phase: history.Phase(r.word(string(c.Phase))), site: estate.SiteID(r.word(string(c.Site))), unit: estate.UnitID(r.word(string(c.Unit))),
 		op: history.Op(r.word(string(c.Op))), outcome: history.Outcome(r.word(string(c.Outcome))),
-		scope: Scope{Caller: r.word(c.Caller), RoutingKey: r.word(c.From), Key: c.Key}, to: r.word(c.To), amount: c.Amount,
+		scope: Scope{Caller: r.word(c.Caller), RoutingKey: r.word(c.From), Key: c.Key}, listed: c.Listed, to: r.word(c.To), amount: c.Amount,
 		sent: c.Sent.Mono, done: c.Done, sentWall: c.Sent.Wall, status: c.Status, stamped: r.word(c.Stamped), stale: c.Stale != "",
 		result: c.Result, value: c.Value, held: c.Held, replays: c.Replays, erred: c.Erred(), step: -1,
 	}

@@ -51,7 +51,7 @@ const (
 
 	WrongDivergence   Name = "wrong-divergence"   // the product's list is not the difference (I6)
 	MissingDivergence Name = "missing-divergence" // exactness was claimed and there is no list (I6)
-	UntriedDivergence Name = "untried-divergence" // a step was to leave diverged transactions, and left too few for its list to show anything (I6)
+	UntriedDivergence Name = "untried-divergence" // a step was to leave diverged transactions, or to bring lost ones back, and too few were there for it to show anything (I6)
 	WrongEstimate     Name = "wrong-estimate"     // exactness was claimed and the estimate is not the loss (I10)
 	UnacceptedLoss    Name = "unaccepted-loss"    // a loss was declared and the product shows no two people who accepted it (I11)
 	UnverifiedWrite   Name = "unverified-write"   // committed after a takeover with a loss, before anybody had the accounts judged or released (I7)
@@ -123,8 +123,10 @@ type Step struct {
 	// Locked are, of Refused, those answered 423: the account was in quarantine.
 	Locked int `json:"locked"`
 	// Lost are acknowledged writes that are not at the final owner; Redone, of these, are there again because their key was executed anew.
+	// Resent were taken away by an accepted loss and are there again, once, because people sent them again with their keys: they are not lost.
 	Lost    int `json:"lost"`
 	Redone  int `json:"redone"`
+	Resent  int `json:"resent,omitempty"`
 	Doubled int `json:"doubled"`
 	// RPOExact: the product's lists and estimates of the step equal the checker's own difference; RPOBasis says what that was taken from.
 	RPOExact bool   `json:"rpo_exact"`

@@ -185,6 +185,9 @@ func (w *world) commit(b *bank, c *history.Call) {
 	}
 	for _, other := range w.units {
 		if other != b && slices.Contains(other.accounts, c.To) {
+			if slices.ContainsFunc(other.txs, func(t tx) bool { return t.scope.Key == "x-"+c.Key }) {
+				return // the debit was lost and executed anew: its message has the same key
+			}
 			credit := tx{seq: int64(len(other.txs) + 1), scope: checker.Scope{Caller: "outbox", RoutingKey: c.To, Key: "x-" + c.Key}, op: history.Credit, account: c.To, amount: c.Amount, ownership: other.record.Ownership, inbound: true, sent: w.now}
 			other.txs = append(other.txs, credit)
 			w.apply(credit, 1)
@@ -317,7 +320,26 @@ func (w *world) failover(i int, site string, withCopy bool) {
 	}
 	w.emit(history.Event{Divergence: &list})
 	w.follow(b)
+	if w.rand.IntN(2) == 0 {
+		w.resend(b, alone)
+	}
 	w.mark(history.Ends, name, "", history.Expect{})
+}
+
+// resend brings requests in again, each with its own key: what is recorded is answered from its record, what is not is executed.
+func (w *world) resend(b *bank, calls []*history.Call) {
+	for _, first := range calls {
+		w.pass(300 * time.Microsecond)
+		w.calls++
+		c := *first
+		c.ID, c.Phase, c.First, c.Listed, c.Sent, c.Attempts, c.Replays = w.calls, history.Resend, first.ID, first.Key, w.at(w.now), nil, 0
+		c.Outcome, c.Status, c.Stamped, c.Result = history.Acknowledged, 201, "replayed", "r-"+c.Key
+		if !slices.ContainsFunc(b.txs, func(t tx) bool { return t.scope.Key == c.Key }) {
+			c.Stamped = "committed"
+			w.commit(b, &c)
+		}
+		w.answer(b, &c)
+	}
 }
 
 // cutOff lets a copy take over from an owner that lives on unseen: some writes go there until it hears of its successor, are committed
@@ -367,14 +389,22 @@ func accountsOf(t tx) []string {
 }
 
 // emergency loses the last transactions of the unit with its city; two people accept it.
-func (w *world) emergency(i int, lost int) {
+func (w *world) emergency(i int, lost int) { w.lossy(i, lost, 0, false) }
+
+// lossy is an emergency in which people bring in again so many of the transactions that are lost; all says that the story wants each there again.
+func (w *world) lossy(i int, lost, back int, all bool) {
 	b := w.units[i]
 	name := fmt.Sprintf("emergency-%s-%d", b.id, len(w.events))
-	w.mark(history.Starts, name, history.Emergency, history.Expect{Loss: true, Exact: true, NoSurvivor: true})
+	expect := history.Expect{Loss: true, Exact: true, NoSurvivor: true}
+	if all {
+		expect.Resent = lost
+	}
+	w.mark(history.Starts, name, history.Emergency, expect)
 	w.load(25)
 	// A tail that the remote copy did not get. The credits of its cross-transfers stay at the other unit.
 	w.plain = true
 	first := len(b.txs)
+	var gone []*history.Call
 	for range lost {
 		w.pass(2 * time.Millisecond)
 		c := w.draw(i, w.now)
@@ -384,6 +414,7 @@ func (w *world) emergency(i int, lost int) {
 		w.commit(b, c)
 		c.Outcome, c.Status, c.Stamped, c.Result = history.Acknowledged, 201, "committed", "r-"+c.Key
 		w.answer(b, c)
+		gone = append(gone, c)
 	}
 	w.plain = false
 	amount, accounts := history.Amount(0), map[string]bool{}
@@ -405,6 +436,9 @@ func (w *world) emergency(i int, lost int) {
 	w.hand(b, "c", unit.Emergency, true)
 	w.emit(history.Event{Clearing: &history.Clearing{At: w.at(w.now), Unit: b.id, What: history.Verifies}})
 	w.load(25)
+	w.plain = true
+	w.resend(b, gone[:back])
+	w.plain = false
 	w.report(b)
 	w.fault(history.Ends, name, "kill")
 	w.mark(history.Ends, name, "", history.Expect{})

@@ -89,6 +89,7 @@ const (
 	Duplicate Phase = "duplicate" // the key of an answered call again, under load
 	Settle    Phase = "settle"    // the key of an unresolved call again, after the load
 	Replay    Phase = "replay"    // the key of an answered call again, after the load
+	Resend    Phase = "resend"    // what a list of divergence names, brought in again by people
 )
 
 // Outcome is how a call ended for its client.
@@ -130,8 +131,10 @@ type Call struct {
 	First uint64        `json:"first,omitempty"` // the call whose key is sent again
 	Site  estate.SiteID `json:"site"`            // where the client is
 	// Caller and Key are what the idempotency record is found by, together with From, the routing key.
-	Caller string        `json:"caller"`
-	Key    string        `json:"key,omitempty"`
+	Caller string `json:"caller"`
+	Key    string `json:"key,omitempty"`
+	// Listed is, of a Resend, the key that the list of divergence names. Key is the one that was sent, and has to be the same.
+	Listed string        `json:"listed,omitempty"`
 	Op     Op            `json:"op"`
 	From   string        `json:"from"` // the account routed by
 	To     string        `json:"to,omitempty"`
@@ -244,6 +247,9 @@ type Expect struct {
 	// Diverged is how many transactions have to have diverged at least in the step's switches: a list that is equal because both are empty
 	// shows nothing.
 	Diverged int `json:"diverged,omitempty"`
+	// Resent: all that an accepted loss of the step took away has to be there again at the end, because it was sent again with its keys, and
+	// that has to be so many writes at least; 0: it may stay lost.
+	Resent int `json:"resent,omitempty"`
 	// TwoOwners: people let one side act that was cut off from another one, which lives on: until they have met again both may acknowledge,
 	// and what the older one acknowledged is lost (I11). It counts where the product shows that people accepted a loss.
 	TwoOwners bool `json:"twoOwners,omitempty"`

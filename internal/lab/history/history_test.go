@@ -169,3 +169,53 @@ func TestDigestSeesContentAndNotTheOrderOfNames(t *testing.T) {
 		t.Error("an empty body has a digest")
 	}
 }
+
+func TestHistoryCanBeReadWhileItIsWritten(t *testing.T) {
+	w, _ := create(t)
+	note := history.Event{Note: &history.Note{Text: strings.Repeat("x", 5000)}}
+	for i := range 20 {
+		mine := history.Call{ID: uint64(i + 1), Op: history.Credit, Key: "mine"}
+		if err := w.Append(history.Event{Call: &mine}); err != nil {
+			t.Fatal(err)
+		}
+		var writing sync.WaitGroup
+		writing.Go(func() { // more than a buffer holds, so that parts of lines come into the file
+			for range 100 {
+				if err := w.Append(note); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		var last uint64
+		for e, err := range w.SoFar() {
+			if err != nil {
+				t.Fatalf("reading %d: %v", i, err)
+			}
+			if e.Call != nil {
+				last = e.Call.ID
+			}
+		}
+		writing.Wait()
+		if last != mine.ID {
+			t.Fatalf("the newest call that was read is %d, want %d", last, mine.ID)
+		}
+	}
+}
+
+func TestAnotherProcessCanFollowTheClockOfAHistory(t *testing.T) {
+	w, _ := create(t)
+	var began history.Instant
+	for e, err := range w.SoFar() {
+		if err != nil || e.Begin == nil {
+			t.Fatal(e, err)
+		}
+		began = e.Begin.At
+	}
+	before := w.Since()
+	got := history.Follow(began).Now()
+	// The system's time may have been corrected a little since the history began.
+	const corrected = 50 * time.Millisecond
+	if after := w.Since(); got.Mono < before-corrected || got.Mono > after+corrected || got.Wall == 0 {
+		t.Errorf("%v, want a moment between %v and %v", got, before, after)
+	}
+}

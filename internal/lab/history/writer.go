@@ -3,6 +3,8 @@ package history
 import (
 	"bufio"
 	"encoding/json"
+	"io"
+	"iter"
 	"os"
 	"sync"
 	"time"
@@ -54,6 +56,24 @@ func (w *Writer) Now() Instant {
 
 // Since is Now without the wall clock.
 func (w *Writer) Since() time.Duration { return time.Since(w.began) }
+
+// Clock is the clock of a history in another process than its writer's.
+type Clock struct{ began time.Time }
+
+// Follow gives the clock of the history that began then. The system's time is looked at once; from then on the clock is monotonic.
+func Follow(began Instant) Clock {
+	now := time.Now()
+	return Clock{began: now.Add(-time.Duration(now.UnixNano() - began.Wall))}
+}
+
+// Now is the present moment.
+func (c Clock) Now() Instant {
+	now := time.Now()
+	return Instant{Mono: now.Sub(c.began), Wall: now.UnixNano()}
+}
+
+// Since is Now without the wall clock.
+func (c Clock) Since() time.Duration { return time.Since(c.began) }
 
 // Append writes one event. Marks, faults and facts are on disk (fsync) when it returns; calls follow within a second or with the next mark.
 func (w *Writer) Append(e Event) error {
@@ -108,6 +128,41 @@ func (w *Writer) sync() error {
 		return w.fail(err)
 	}
 	return nil
+}
+
+// SoFar gives the events that were written until now, while others go on to write.
+func (w *Writer) SoFar() iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		size, err := w.flush()
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		f, err := os.Open(w.file.Name())
+		if err != nil {
+			yield(Event{}, errs.New(errs.NotFound, "cannot read the history: %w", err))
+			return
+		}
+		defer func() { _ = f.Close() }()
+		decode(io.LimitReader(f, size), w.file.Name(), yield)
+	}
+}
+
+// flush puts what waits in memory into the file, and gives the size that the file has then: it ends with a whole line.
+func (w *Writer) flush() (int64, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil && !w.closed {
+		w.flushed = time.Now()
+		if err := w.buf.Flush(); err != nil {
+			return 0, w.fail(err)
+		}
+	}
+	info, err := os.Stat(w.file.Name())
+	if err != nil {
+		return 0, errs.New(errs.NotFound, "cannot read the history: %w", err)
+	}
+	return info.Size(), w.err
 }
 
 // Mark appends the mark at this moment.

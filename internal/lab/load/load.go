@@ -303,6 +303,9 @@ func (g *Generator) resend(ctx context.Context, rs []pending, phase history.Phas
 // Cut tells the live counters that the clients of a site are inside a cut-off site, or no longer; the history learns it from the story's faults.
 func (g *Generator) Cut(site estate.SiteID, cut bool) { g.counters.cut(site, cut) }
 
+// Number gives the first of n numbers of calls that are nobody else's.
+func (g *Generator) Number(n int) uint64 { return g.calls.Add(uint64(n)) - uint64(n) + 1 }
+
 // Snapshot is the state of the load at this moment.
 func (g *Generator) Snapshot() Snapshot { return g.counters.snapshot(time.Now()) }
 

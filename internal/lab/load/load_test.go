@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/lab/history"
 	"perdure/sdk"
@@ -393,6 +395,61 @@ func TestSiteUsesItsOwnViewOfNames(t *testing.T) {
 		if c.Outcome != history.Acknowledged {
 			t.Errorf("call %+v", c)
 		}
+	}
+}
+
+func TestWhatIsSentAgainKeepsItsKeyAndItsCaller(t *testing.T) {
+	b := newBank(1 << 30)
+	var mu sync.Mutex
+	callers := map[string]string{} // by key
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		key, _ := sdk.ParseKey(r.Header.Get("Idempotency-Key"))
+		mu.Lock()
+		callers[key] = r.Header.Get("Perdure-Caller")
+		mu.Unlock()
+		b.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	var requests []history.Call
+	for i := range 20 {
+		requests = append(requests, history.Call{
+			ID: uint64(100 + i), First: uint64(i), Caller: []string{"load-a", "load-b"}[i%2], Key: fmt.Sprintf("key-%d", i),
+			Op: history.Transfer, From: "x1", To: "x2", Amount: history.Cents(5), Unit: "u1",
+		})
+	}
+	site := Site{ID: "c", Gateways: []string{server.URL}}
+	clock := history.Follow(history.Instant{Wall: time.Now().UnixNano()})
+	sent := map[uint64]history.Call{}
+	if err := Resend(t.Context(), site, clock, requests, func(c history.Call) error { sent[c.ID] = c; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range requests {
+		c := sent[r.ID]
+		if c.Phase != history.Resend || c.First != r.First || c.Key != r.Key || c.Listed != r.Key || c.Site != "c" || c.Outcome != history.Acknowledged || c.Op != r.Op || c.To != r.To {
+			t.Errorf("sent again as %+v, first %+v", c, r)
+		}
+		if callers[r.Key] != r.Caller || b.keys[r.Key] != 1 {
+			t.Errorf("%s came %d times, from %q, want %q", r.Key, b.keys[r.Key], callers[r.Key], r.Caller)
+		}
+	}
+}
+
+func TestSendingAgainEndsWithTheFirstCallThatCannotBeKept(t *testing.T) {
+	server := httptest.NewServer(newBank(1 << 30))
+	defer server.Close()
+	requests := make([]history.Call, 200)
+	for i := range requests {
+		requests[i] = history.Call{ID: uint64(i), Caller: "load-a", Key: fmt.Sprintf("key-%d", i), Op: history.Credit, From: "x1", Amount: 1, Unit: "u1"}
+	}
+	kept, full := 0, errs.New(errs.Unavailable, "full")
+	err := Resend(t.Context(), Site{ID: "a", Gateways: []string{server.URL}}, history.Follow(history.Instant{Wall: time.Now().UnixNano()}), requests, func(history.Call) error {
+		if kept++; kept >= 10 {
+			return full
+		}
+		return nil
+	})
+	if !errors.Is(err, full) || kept >= 100 {
+		t.Errorf("%v after %d calls", err, kept)
 	}
 }
 

@@ -30,7 +30,7 @@ func verdict() checker.Verdict {
 			},
 			{
 				Name: `<script>alert("x")</script>`, Mode: history.Emergency, Start: 20 * time.Second, End: 40 * time.Second, Gap: 4 * time.Second,
-				Errors: 3, Reconnects: 12, Acknowledged: 2500, Lost: 7, RPOExact: false, ExpectedLoss: true,
+				Errors: 3, Reconnects: 12, Acknowledged: 2500, Lost: 7, Resent: 5, RPOExact: false, ExpectedLoss: true,
 			},
 		},
 		Findings: []checker.Finding{{Name: checker.LostWrite, Step: "emergency", Unit: "u1", Key: "k1", Message: "a <b>credit</b> is gone", Accepted: true}},
@@ -133,13 +133,13 @@ func TestRunWithoutVerdictHasFailed(t *testing.T) {
 func TestTableLinesUpInBothLanguages(t *testing.T) {
 	for language, want := range map[report.Language]string{
 		report.English: `
-step                         write gap  write pause  held  replayed  errors  acknowledged        lost  doubled  money conserved
--------------------------------------------------------------------------------------------------------------------------------
-warm up                          20 ms            -     0         0       0           900           0        0
-takeover of u1                  232 ms       180 ms    41         2       0          3100           0        0
-<script>alert("x")</script>    4.00 s*            -     0         0       3          2500  7 accepted        0
--------------------------------------------------------------------------------------------------------------------------------
-all steps                       4.00 s       180 ms    41         2       3          6500           7        0              yes
+step                         write gap  write pause  held  replayed  errors  acknowledged                      lost  doubled  money conserved
+---------------------------------------------------------------------------------------------------------------------------------------------
+warm up                          20 ms            -     0         0       0           900                         0        0
+takeover of u1                  232 ms       180 ms    41         2       0          3100                         0        0
+<script>alert("x")</script>    4.00 s*            -     0         0       3          2500  7 accepted, 5 sent again        0
+---------------------------------------------------------------------------------------------------------------------------------------------
+all steps                       4.00 s       180 ms    41         2       3          6500                         7        0              yes
 * below 100 acknowledged writes/s of a unit: the gap says more about the load than about the product
 writes in an old epoch: 0
 - lost-write in emergency of u1 (key k1), accepted: a <b>credit</b> is gone
@@ -147,13 +147,13 @@ writes in an old epoch: 0
 passed
 `,
 		report.Chinese: `
-步骤                          写中断  写暂停  挂起  重放  错误  已确认      丢失  重复  资金守恒
-------------------------------------------------------------------------------------------------
-warm up                        20 ms       -     0     0     0     900         0     0
-主动接管 u1                   232 ms  180 ms    41     2     0    3100         0     0
-<script>alert("x")</script>  4.00 s*       -     0     0     3    2500  7 已接受     0
-------------------------------------------------------------------------------------------------
-全部步骤                      4.00 s  180 ms    41     2     3    6500         7     0        是
+步骤                          写中断  写暂停  挂起  重放  错误  已确认                丢失  重复  资金守恒
+----------------------------------------------------------------------------------------------------------
+warm up                        20 ms       -     0     0     0     900                   0     0
+主动接管 u1                   232 ms  180 ms    41     2     0    3100                   0     0
+<script>alert("x")</script>  4.00 s*       -     0     0     3    2500  7 已接受, 5 已补发     0
+----------------------------------------------------------------------------------------------------------
+全部步骤                      4.00 s  180 ms    41     2     3    6500                   7     0        是
 * 单元每秒确认写入低于 100 笔：中断时长主要反映负载
 旧纪元写入: 0
 - lost-write in emergency of u1 (key k1), accepted: a <b>credit</b> is gone

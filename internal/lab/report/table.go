@@ -90,6 +90,9 @@ func lost(s checker.Step, l Language) string {
 	if s.Lost > 0 && s.ExpectedLoss {
 		text += " " + word("accepted", l)
 	}
+	if s.Resent > 0 {
+		text += ", " + strconv.Itoa(s.Resent) + " " + word("resent", l)
+	}
 	return text
 }
 

@@ -47,6 +47,7 @@ var words = map[string]phrase{
 	"yes":          {"yes", "是"},
 	"no":           {"NO", "否"},
 	"accepted":     {"accepted", "已接受"},
+	"resent":       {"sent again", "已补发"},
 	"all":          {"all steps", "全部步骤"},
 	"old":          {"writes in an old epoch", "旧纪元写入"},
 	"low":          {"below 100 acknowledged writes/s of a unit: the gap says more about the load than about the product", "单元每秒确认写入低于 100 笔：中断时长主要反映负载"},
@@ -93,7 +94,7 @@ var words = map[string]phrase{
 	"how":          {"How to read it", "阅读说明"},
 	"howgap":       {"The write gap is the longest time between two acknowledged writes of one unit as its clients saw it. The write pause is the time from the last acknowledgement of the old owner to the first of the new one.", "写中断：客户端所见同一单元两次确认写入之间的最长时间。写暂停：旧所有者最后一次确认到新所有者第一次确认之间的时间。"},
 	"howerr":       {"An error is a 5xx answer, a wrong 4xx, or no success within 10 s of first sending. A reset or unreachable gateway is a reconnect. Clients inside a cut-off site are counted apart.", "错误：5xx 应答、不当的 4xx，或首次发送 10 秒内未成功。网关重置或不可达计为重连。被隔离站点内的客户端单独统计。"},
-	"howlost":      {"Lost is acknowledged and not at the final owner. Everything here is computed from the recorded history and the databases, not by whoever ran the story.", "丢失：已确认而最终所有者处不存在。所有数字均由运行历史记录与数据库计算得出，与剧本执行者无关。"},
+	"howlost":      {"Lost is acknowledged and not at the final owner; sent again is what an accepted loss took away and people brought back, each with its own key. Everything here is computed from the recorded history and the databases, not by whoever ran the story.", "丢失：已确认而最终所有者处不存在；已补发：在已接受的损失中丢失、随后由人员以原幂等键逐笔重新提交。所有数字均由运行历史记录与数据库计算得出，与剧本执行者无关。"},
 	// What the RPO was judged by, as the checker says it.
 	"copy of the former owner's directory": {"copy of the former owner's directory", "原所有者数据目录副本"},
 	"what clients saw":                     {"what clients saw", "客户端所见"},

@@ -64,6 +64,7 @@ func Bugs() []Bug {
 		{Number: 18, Name: "an owner needs a lease of the control plane", Findings: []checker.Name{checker.ClosedTooLong}},
 		// It never becomes a copy that may take over; where it is taken for one all the same, it lacks what it was told of since its return.
 		{Number: 26, Name: "a rewound directory is started with the new owner's files", Findings: []checker.Name{checker.ClosedTooLong, checker.LostWrite}},
+		{Number: 27, Name: "what diverged is applied again without its key", Findings: []checker.Name{checker.DoubledEffect}},
 		{Number: 28, Name: "an answer of an older ownership is delivered", Findings: []checker.Name{checker.LateAnswer}},
 		{Number: 29, Name: "an asynchronous copy that is ahead takes over", Findings: []checker.Name{checker.WrongStamp, checker.ChangedResult}},
 		{Number: 30, Name: "the probe commits", Findings: []checker.Name{checker.FalseSwitch}},

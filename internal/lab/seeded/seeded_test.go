@@ -91,3 +91,30 @@ func TestChoosingBugs(t *testing.T) {
 		}
 	}
 }
+
+// A list that is empty, or that nobody waited for, would let the bug pass for the product.
+func TestWhatIsBroughtInAgainWithoutItsKeyHasDivergedBefore(t *testing.T) {
+	bugs, err := seeded.Choose("27")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := story.Parse("27", []byte(bugs[0].Story()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range s.Statements {
+		if st.Step == nil {
+			continue
+		}
+		listed, resent := false, false
+		for _, one := range st.Step.Body {
+			listed = listed || one.Wait != nil && one.Wait.Condition.Kind == story.DivergenceListed
+			if _, is := one.Action.(story.Resend); is {
+				resent = listed
+			}
+		}
+		if !resent || st.Step.Expect.Diverged < 1 {
+			t.Errorf("step %s: sent again after the list %v, at least %d diverged", st.Step.Name, resent, st.Step.Expect.Diverged)
+		}
+	}
+}

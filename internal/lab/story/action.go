@@ -39,6 +39,8 @@ func parseAction(word string, w *words) Action {
 			r.Reason = reason
 		}
 		return r
+	case "resend":
+		return Resend{Unit: estate.UnitID(w.name("a unit"))}
 	case "recover":
 		r := Recover{}
 		w.one("at")

@@ -130,7 +130,7 @@ func write(tokens []token) string {
 
 // firstWords are what a statement may begin with.
 var firstWords = []string{
-	"within", "estate", "policy", "disk", "latency", "start", "load", "step", "repeat", "switch", "accept", "verify", "release", "recover", "fault", "heal", "wait", "pass", "say", "kills", "check",
+	"within", "estate", "policy", "disk", "latency", "start", "load", "step", "repeat", "switch", "accept", "verify", "release", "resend", "recover", "fault", "heal", "wait", "pass", "say", "kills", "check",
 }
 
 func (p *parser) statement(s *Statement, w *words, in *opener, lines []string) {
@@ -211,7 +211,7 @@ func (p *parser) step(w *words, in *opener) *Step {
 	p.stepNames[s.Name] = p.line
 	s.Mode = history.Mode(w.one(modes...))
 	for w.more() {
-		switch w.one("zh", "units", "loss", "exact", "diverged", "two-owners", "no-survivor", "closed", "switches") {
+		switch w.one("zh", "units", "loss", "exact", "diverged", "resent", "two-owners", "no-survivor", "closed", "switches") {
 		case "zh":
 			s.Title = map[string]string{"en": s.Name, "zh": w.text("the title in Chinese")}
 		case "units":
@@ -222,6 +222,8 @@ func (p *parser) step(w *words, in *opener) *Step {
 			s.Expect.Exact = true
 		case "diverged":
 			s.Expect.Diverged = w.integer("how many transactions diverge at least", 1, 1_000_000)
+		case "resent":
+			s.Expect.Resent = w.integer("how many lost writes are there again at least", 1, 1_000_000)
 		case "two-owners":
 			s.Expect.TwoOwners = true
 		case "no-survivor":
@@ -235,6 +237,9 @@ func (p *parser) step(w *words, in *opener) *Step {
 			}
 			s.Expect.Switches[u] = n
 		}
+	}
+	if s.Expect.Resent > 0 && !s.Expect.Loss {
+		w.fail("resent is about what an accepted loss took away: put loss before it")
 	}
 	return s
 }

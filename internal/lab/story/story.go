@@ -142,6 +142,10 @@ type Release struct {
 	Reason string
 }
 
+// Resend brings in again, request by request and each with its own key, what the former owner of the unit had committed and its successor had
+// not, by the product's own list of the unit's last switch.
+type Resend struct{ Unit estate.UnitID }
+
 // Recover makes a node the first of a new incarnation of the control plane, as people do when the majority is lost.
 type Recover struct {
 	At estate.SiteID
@@ -248,6 +252,7 @@ func (Accept) action()   {}
 func (Recover) action()  {}
 func (Verify) action()   {}
 func (Release) action()  {}
+func (Resend) action()   {}
 func (Fault) action()    {}
 func (Heal) action()     {}
 func (Kills) action()    {}

@@ -15,7 +15,7 @@ step "planned takeover of u1" takeover zh "u1 计划接管" units u1,u2 exact di
   wait unit u1 in-sync within 30s
   wait switch u1 done 1s
 end
-step "lost city" emergency loss two-owners no-survivor
+step "lost city" emergency loss resent 3 two-owners no-survivor
   fault cut a both
   fault cut a out
   fault cut a in ports postgres 5s
@@ -54,6 +54,7 @@ step "lost city" emergency loss two-owners no-survivor
   release u1 as ann at c because "all is well"
   wait quarantine u1 over 60s
   wait divergence u1 listed 60s
+  resend u1
   wait member u1-a following 60s
   wait member u1-a in-sync 60s
   wait gap closed of u1 10s

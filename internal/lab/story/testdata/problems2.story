@@ -15,4 +15,7 @@ end
 check now
 repeat 0
 end
+step "without a loss" emergency resent 3
+end
+resend
 repeat for 3s
