@@ -186,6 +186,8 @@ func (a *Agent) openGates(ctx context.Context, action unit.Action, rec unit.Reco
 }
 
 func (a *Agent) ensureFollowers(ctx context.Context, rec unit.Record) error {
+	a.admitting.Lock()
+	defer a.admitting.Unlock()
 	for _, m := range rec.Members {
 		if m.ID == a.opts.Member {
 			continue

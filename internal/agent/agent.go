@@ -91,6 +91,8 @@ type Agent struct {
 	looking  sync.Mutex // one observation at a time
 	counting sync.Mutex // one tally at a time: each counts what was recorded since the one before
 	leasing  sync.Mutex // one renewal at a time: a later one knows more about what is in force
+
+	admitting sync.Mutex // followers are admitted or forgotten
 }
 
 // New makes an agent; Run takes the lock of the directory.
@@ -138,6 +140,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.keepEnding(ctx) })
 	group.Go(func() error { return a.keepReporting(ctx) })
 	group.Go(func() error { return a.keepPurging(ctx) })
+	group.Go(func() error { return a.keepForgetting(ctx) })
 	group.Go(func() error { return a.keepActing(ctx) })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err

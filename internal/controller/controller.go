@@ -26,7 +26,7 @@ type Store interface {
 	Groups(ctx context.Context) ([]wire.Group, error)
 	Transition(ctx context.Context, who string, group estate.GroupID, revision int64, t unit.Transition) (wire.Group, error)
 	MemberStatuses(ctx context.Context) ([]wire.MemberStatus, error)
-	// WatchGroups hands on every record it learns of, and nil for one that is gone, until ctx ends.
+	// WatchGroups hands on every record it learns of, until ctx ends. No record is ever gone: a manifest does not forget data.
 	WatchGroups(ctx context.Context, on func(wire.Group)) error
 }
 

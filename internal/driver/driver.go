@@ -239,9 +239,12 @@ type Database interface {
 	Tally(ctx context.Context, units []estate.UnitID) ([]Tally, error)
 	// Check runs the installation checks of I17.
 	Check(ctx context.Context) ([]Finding, error)
-	// EnsureFollower makes the replication slot and access for a follower, so that it can stream; ForgetFollower drops the slot.
+	// EnsureFollower makes the replication slot and access for a follower, so that it can stream.
 	EnsureFollower(ctx context.Context, member estate.MemberID) error
-	ForgetFollower(ctx context.Context, member estate.MemberID) error
+	// Strays are followers that were admitted here and are none of the members, by the names the driver has for them. Log is kept for them,
+	// up to a bound, until ForgetFollower: it disconnects one and drops its slot and, on an owner, its access.
+	Strays(ctx context.Context, members []estate.MemberID) ([]string, error)
+	ForgetFollower(ctx context.Context, stray string) error
 	// Release closes the driver's own sessions; the server goes on.
 	Release()
 }

@@ -55,6 +55,7 @@ func Run(t *testing.T, make func(t *testing.T) Estate) {
 		{"ServerOutlivesItsDriver", reattach},
 		{"FenceLiesBehindEverything", fence},
 		{"CopyStreams", copyStreams},
+		{"FollowerThatLeftIsForgotten", forgotten},
 		{"AllListedMembersAcknowledge", allAcknowledge},
 		{"FailedGrowthLeavesTheFormerSet", failedGrowth},
 		{"ClosingNeverWaitsForACopy", closingNeverWaits},
@@ -354,9 +355,41 @@ func copyStreams(s *scene) {
 	s.until("the owner sees the new life", func() bool {
 		return slices.ContainsFunc(s.observe(p).Followers, func(f driver.Follower) bool { return f.Name == "u1-b.2" && f.SlotOK })
 	})
-	s.must(c.Stop(s.ctx(), false))
-	s.must(p.ForgetFollower(s.ctx(), "u1-b"))
-	s.must(p.ForgetFollower(s.ctx(), "u1-b"))
+}
+
+func forgotten(s *scene) {
+	p := s.owner("u1-a")
+	b := s.copyOf("u1-b", p, p)
+	c := s.copyOf("u1-c", p, p)
+	s.must(b.EnsureFollower(s.ctx(), "u1-c"))
+	strays := func(m Member, named ...estate.MemberID) []string {
+		s.Helper()
+		got, err := m.Strays(s.ctx(), named)
+		s.must(err)
+		return got
+	}
+	for _, m := range []Member{p, b} {
+		if got := strays(m, "u1-a", "u1-b", "u1-c"); len(got) > 0 {
+			s.Errorf("%s finds %q beside all members", m.ID(), got)
+		}
+		left := strays(m, "u1-a", "u1-b")
+		if len(left) != 1 {
+			s.Fatalf("%s finds %q beside all members but u1-c", m.ID(), left)
+		}
+		s.must(m.ForgetFollower(s.ctx(), left[0]))
+		s.must(m.ForgetFollower(s.ctx(), left[0]))
+		if got := strays(m, "u1-a", "u1-b"); len(got) > 0 {
+			s.Errorf("%s finds %q after it has forgotten them", m.ID(), got)
+		}
+	}
+	s.until("only the other copy streams", func() bool {
+		f := s.observe(p).Followers
+		return len(f) == 1 && f[0].Name == "u1-b.1" && f[0].Streaming && f[0].SlotOK
+	})
+	s.commit(p, "one")
+	s.must(b.WaitReplayed(s.ctx(), s.observe(p).Flushed))
+	s.must(p.EnsureFollower(s.ctx(), "u1-c"))
+	s.streams(c)
 }
 
 func allAcknowledge(s *scene) {

@@ -575,14 +575,31 @@ func (db *Database) EnsureFollower(ctx context.Context, member estate.MemberID) 
 	return nil
 }
 
+// Strays lists slots.
+func (db *Database) Strays(ctx context.Context, members []estate.MemberID) ([]string, error) {
+	d, done := db.lock()
+	defer done()
+	if err := d.answers(ctx); err != nil {
+		return nil, err
+	}
+	var strays []string
+	for m := range d.slots {
+		if !slices.Contains(members, m) {
+			strays = append(strays, string(m))
+		}
+	}
+	slices.Sort(strays)
+	return strays, nil
+}
+
 // ForgetFollower drops a slot.
-func (db *Database) ForgetFollower(ctx context.Context, member estate.MemberID) error {
+func (db *Database) ForgetFollower(ctx context.Context, stray string) error {
 	d, done := db.lock()
 	defer done()
 	if err := d.answers(ctx); err != nil {
 		return err
 	}
-	delete(d.slots, member)
+	delete(d.slots, estate.MemberID(stray))
 	return nil
 }
 

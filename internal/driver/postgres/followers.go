@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -56,26 +57,43 @@ func (d *Database) EnsureFollower(ctx context.Context, member estate.MemberID) e
 	})
 }
 
-// ForgetFollower disconnects the member and drops its slot and, on an owner, its role.
-func (d *Database) ForgetFollower(ctx context.Context, member estate.MemberID) error {
-	done, err := d.begin(ctx, "forget a follower of")
-	if err != nil {
-		return err
+// Strays lists the slots with a follower's name that are none of the members'. Slots of other names are somebody else's.
+func (d *Database) Strays(ctx context.Context, members []estate.MemberID) ([]string, error) {
+	own := []string{SlotOf(d.o.Member)}
+	for _, m := range members {
+		own = append(own, SlotOf(m))
 	}
-	defer done()
-	return d.session("control").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		if _, err := conn.Exec(ctx, "do $$ begin if not pg_is_in_recovery() and exists (select from pg_roles where rolname = '"+RoleOf(member)+"') then drop role "+RoleOf(member)+"; end if; end $$"); err != nil {
-			return failed(err, "cannot drop the role of %s", member)
+	var strays []string
+	err := d.session("purge").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, `select slot_name::text from pg_replication_slots
+			where slot_type = 'physical' and not temporary and slot_name ~ '^perdure_[a-z0-9_]{1,40}$' and slot_name <> all($1) order by slot_name`, own)
+		if err != nil {
+			return err
+		}
+		strays, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	return strays, failed(err, "cannot look for slots of %s that nobody needs", d.o.Member)
+}
+
+// ForgetFollower disconnects whoever uses the slot and drops it and, on an owner, the role that goes with it. The slot comes last: it is
+// what a repetition finds.
+func (d *Database) ForgetFollower(ctx context.Context, slot string) error {
+	role := "perdure_replica_" + strings.TrimPrefix(slot, "perdure_")
+	return d.session("purge").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		drop := "do $$ begin if not pg_is_in_recovery() and exists (select from pg_roles where rolname = '" + role + "') then drop role " + quoteName(role) + "; end if; end $$"
+		if _, err := conn.Exec(ctx, drop); err != nil {
+			return failed(err, "cannot drop role %s", role)
 		}
 		err := poll(ctx, func() (bool, error) {
-			_, err := conn.Exec(ctx, "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1", SlotOf(member))
+			_, err := conn.Exec(ctx, "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1", slot)
 			if sqlState(err) == "55006" { // in use: its walsender is told to end
-				_, err = conn.Exec(ctx, "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1 and active", SlotOf(member))
+				_, err = conn.Exec(ctx, "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1 and active", slot)
 				return false, err
 			}
 			return true, err
 		})
-		return failed(err, "cannot drop the slot of %s", member)
+		return failed(err, "cannot drop slot %s of %s", slot, d.o.Member)
 	})
 }
 
