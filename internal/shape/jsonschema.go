@@ -1,5 +1,6 @@
 package shape
 
+// JSONSchema writes the shape as a part of a JSON Schema (2020-12).
 func (s *Shape) JSONSchema() map[string]any {
 	switch s.Sort {
 	case Object:

@@ -72,6 +72,7 @@ func (p Problems) Err() error {
 	return errs.New(errs.Invalid, "%w", p)
 }
 
+// Sorted puts problems into the order of file, line and field, in place, and drops those told twice.
 func (p Problems) Sorted() Problems {
 	slices.SortStableFunc(p, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Document, b.Document),

@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// sort is what a part of a document is: its JSON type.
+// Sort is what a part of a document is: its JSON type.
 type Sort string
 
 const (
@@ -22,10 +22,10 @@ const (
 	Boolean Sort = "boolean"
 )
 
-// shape is what a part of a document may look like.
+// Shape is what a part of a document may look like.
 type Shape struct {
 	Sort Sort
-	// allowed says in words what may stand there.
+	// Allowed says in words what may stand there.
 	Allowed string
 
 	Fields []Field // of an object
@@ -39,19 +39,19 @@ type Shape struct {
 
 	Form  *regexp.Regexp // of a text
 	Words []string       // a text is one of these
-	// judge finds what a form cannot say; its problems are not structural.
+	// Judge finds what a form cannot say; its problems are not structural.
 	Judge func(value string) error
-	// secret: what stands there is never repeated.
+	// Secret: what stands there is never repeated.
 	Secret bool
 }
 
-// field is a named part of an object.
+// Field is a named part of an object.
 type Field struct {
 	Name string
 	Doc  string
 	Shape
 	Required bool
-	// fallback is the YAML that stands there when the field is left out.
+	// Fallback is the YAML that stands there when the field is left out.
 	Fallback string
 }
 
@@ -252,6 +252,7 @@ func (w *walker) uniqueKeys(n *yaml.Node, path string) {
 	n.Content = kept
 }
 
+// Names are those of the fields.
 func (s *Shape) Names() []string {
 	names := make([]string, len(s.Fields))
 	for i, f := range s.Fields {
@@ -260,6 +261,7 @@ func (s *Shape) Names() []string {
 	return names
 }
 
+// Field gives the field of the name, nil where there is none.
 func (s *Shape) Field(name string) *Field {
 	for i := range s.Fields {
 		if s.Fields[i].Name == name {
@@ -269,7 +271,7 @@ func (s *Shape) Field(name string) *Field {
 	return nil
 }
 
-// told names what stands in a node without repeating a secret.
+// Told names what stands in a node without repeating a secret.
 func Told(n *yaml.Node, s *Shape) string {
 	switch {
 	case n.Kind == yaml.MappingNode:
@@ -299,7 +301,7 @@ func fallback(snippet string, line int) *yaml.Node {
 	return n
 }
 
-// find gives the value of a field of a mapping, nil where it is not there.
+// Find gives the value of a field of a mapping, nil where it is not there.
 func Find(n *yaml.Node, name string) *yaml.Node {
 	if n.Kind != yaml.MappingNode {
 		return nil
@@ -312,6 +314,7 @@ func Find(n *yaml.Node, name string) *yaml.Node {
 	return nil
 }
 
+// Join gives the path of a field in what stands at path.
 func Join(path, name string) string {
 	if path == "" {
 		return name
@@ -319,7 +322,7 @@ func Join(path, name string) string {
 	return path + "." + name
 }
 
-// nearest gives the word that was probably meant: at most two letters away and more than half right.
+// Nearest gives the word that was probably meant: at most two letters away and more than half right.
 func Nearest(word string, among []string) string {
 	best, distance := "", 3
 	for _, candidate := range among {
