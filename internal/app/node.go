@@ -50,7 +50,10 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 		return err
 	}
 	go p.mindCertificates(ctx)
-	member, err := c.startStore(p)
+	member, err := c.startStore(ctx, p)
+	if ctx.Err() != nil && member == nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -213,11 +216,23 @@ func (c NodeConfig) storeOptions(p process) etcdnode.Options {
 	return o
 }
 
-func (c NodeConfig) startStore(p process) (*etcdnode.Node, error) {
-	if len(c.Store.External) > 0 {
-		return c.Store.connect(p)
+// startStore starts the embedded store, or waits until ctx ends for an external one that asks for a password and does not answer yet.
+func (c NodeConfig) startStore(ctx context.Context, p process) (*etcdnode.Node, error) {
+	if len(c.Store.External) == 0 {
+		return etcdnode.Start(c.storeOptions(p))
 	}
-	return etcdnode.Start(c.storeOptions(p))
+	for {
+		member, err := c.Store.connect(p)
+		if errs.KindOf(err) != errs.Unavailable {
+			return member, err
+		}
+		p.log.Error("the node cannot begin before its external store answers; it tries again", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // connect prepares the connection to the external etcd.

@@ -256,10 +256,11 @@ func TestNodeWorksOnAnEtcdThatSomebodyElseRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	peer, listen := porttest.KeepAddress(t), porttest.KeepAddress(t)
-	theirs, err := etcdnode.Start(etcdnode.Options{
+	their := etcdnode.Options{
 		Name: "theirs", Members: []etcdnode.Member{{Name: "theirs", PeerURL: "https://" + peer}}, Dir: t.TempDir(),
 		ListenPeer: peer, ListenClient: listen, Peer: files, Client: files, Logger: slog.New(slog.DiscardHandler),
-	})
+	}
+	theirs, err := etcdnode.Start(their)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,8 +322,25 @@ func TestNodeWorksOnAnEtcdThatSomebodyElseRuns(t *testing.T) {
 	if _, err := RecoverNode(t.Context(), c, "ann", "test"); errs.KindOf(err) != errs.Invalid || !strings.Contains(err.Error(), "its own tools") {
 		t.Errorf("recover: %v", err)
 	}
-	// What it wrote is there for the next start, and for another node.
+	wrong := c
+	wrong.Store.ExternalPassword = filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(wrong.Store.ExternalPassword, []byte("another\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := RunNode(t.Context(), wrong); errs.KindOf(err) != errs.Refused || !strings.Contains(err.Error(), `"root"`) {
+		t.Errorf("a wrong password: %v", err)
+	}
+	// What it wrote is there for the next start, and for another node; the node may be there before its store.
+	theirs.Stop()
 	e.start("a")
+	if _, err := etcdnode.Connect(etcdnode.External{Endpoints: c.Store.External, TLS: files, Username: "root", Password: "a secret", Logger: slog.New(slog.DiscardHandler)}); errs.KindOf(err) != errs.Unavailable {
+		t.Errorf("a store that is not there: %v", err)
+	}
+	again, err := etcdnode.Start(their)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(again.Stop)
 	e.ready("a")
 	if groups, err := e.client("a").Groups(t.Context(), wire.Fresh); err != nil || len(groups) != 2 {
 		t.Errorf("after a restart: %d groups, %v", len(groups), err)

@@ -7,6 +7,7 @@ package etcdnode
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -379,14 +381,18 @@ type External struct {
 	Logger             *slog.Logger
 }
 
-// Connect prepares the connection; it does not wait for the store to answer.
+// authenticateWithin bounds the wait for an external store that asks for a password: it hashes it at length, and may be at its limit.
+const authenticateWithin = 10 * time.Second
+
+// Connect prepares the connection. Without a user it does not wait for the store to answer; with one it is [errs.Unavailable] when
+// the store does not within 10 s, and [errs.Refused] when it does not know the user by that password.
 func Connect(x External) (*Node, error) {
 	if len(x.Endpoints) == 0 || x.Logger == nil {
 		return nil, errs.New(errs.Invalid, "an external store needs at least one endpoint, for example https://etcd-1:2379")
 	}
 	cfg := clientv3.Config{
 		Endpoints: x.Endpoints, Username: x.Username, Password: x.Password,
-		DialTimeout: 2 * time.Second, DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
+		DialTimeout: authenticateWithin, DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
 		MaxCallSendMsgSize: maxRequestBytes, MaxCallRecvMsgSize: 512 << 20,
 		Logger: zap.New(&core{log: x.Logger.With("part", "etcd-client")}),
 	}
@@ -398,6 +404,9 @@ func Connect(x External) (*Node, error) {
 		cfg.TLS = tlsConfig
 	}
 	client, err := clientv3.New(cfg)
+	if errors.Is(err, rpctypes.ErrAuthFailed) {
+		return nil, errs.New(errs.Refused, "the external store at %s does not let user %q in: %w", strings.Join(x.Endpoints, ", "), x.Username, err)
+	}
 	if err != nil {
 		return nil, errs.New(errs.Unavailable, "cannot reach the external store at %s: %w", strings.Join(x.Endpoints, ", "), err)
 	}

@@ -81,11 +81,15 @@ func (d *Database) Strays(ctx context.Context, members []estate.MemberID) ([]str
 func (d *Database) ForgetFollower(ctx context.Context, slot string) error {
 	role := "perdure_replica_" + strings.TrimPrefix(slot, "perdure_")
 	return d.session("purge").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		drop := "do $$ begin if not pg_is_in_recovery() and exists (select from pg_roles where rolname = '" + role + "') then drop role " + quoteName(role) + "; end if; end $$"
-		if _, err := conn.Exec(ctx, drop); err != nil {
+		var droppable bool
+		err := conn.QueryRow(ctx, "select not pg_is_in_recovery() and exists (select from pg_roles where rolname = $1)", role).Scan(&droppable)
+		if err == nil && droppable {
+			_, err = conn.Exec(ctx, "drop role if exists "+quoteName(role))
+		}
+		if err != nil {
 			return failed(err, "cannot drop role %s", role)
 		}
-		err := poll(ctx, func() (bool, error) {
+		err = poll(ctx, func() (bool, error) {
 			_, err := conn.Exec(ctx, "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1", slot)
 			if sqlState(err) == "55006" { // in use: its walsender is told to end
 				_, err = conn.Exec(ctx, "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1 and active", slot)
