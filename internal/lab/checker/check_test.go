@@ -153,6 +153,41 @@ func TestRefusalThatDivergedIsListedWithoutAnAmount(t *testing.T) {
 	}
 }
 
+// An owner that lives on beside a recovered store is restarted there: it goes on to epochs that this store never knew.
+func TestRefusalInAnEpochThatTheRecoveredStoreNeverKnewIsListedRightly(t *testing.T) {
+	for _, epochs := range []int{0, 3} {
+		w := lossAndBack(1, 0, false)
+		past := w.units[0].record.Past[len(w.units[0].record.Past)-1]
+		kill := slices.IndexFunc(w.events, func(e history.Event) bool { return e.Fault != nil })
+		at := w.events[kill].Fault.At
+
+		refused := w.draw(0, at.Mono-2*time.Millisecond)
+		refused.Op, refused.To, refused.Key, refused.Amount = history.Debit, "", "refused", history.Cents(1)
+		refused.Outcome, refused.Status, refused.Stamped, refused.Result, refused.Done = history.Refused, 422, "refused", "00", at.Mono-time.Millisecond
+		in := past.Ownership
+		for range epochs {
+			in = in.Next()
+		}
+		refused.Ownership = in.String()
+		refused.Attempts = []history.Attempt{{Gateway: "g", From: refused.Sent.Mono, Until: refused.Done, Ending: history.Answered, Status: refused.Status}}
+		list := history.Divergence{At: w.events[len(w.events)-1].End.At, Group: w.units[0].record.Group, Member: past.Owner.Member, Left: past.Ownership}
+		list.List.Transactions = []driver.DivergedTransaction{{Unit: "u1", Caller: refused.Caller, RoutingKey: refused.From, Key: refused.Key, Amount: "0"}}
+		for i, lost := kill-1, 0; lost < 7; i-- {
+			if c := w.events[i].Call; c != nil && acknowledged(c) && c.Unit == "u1" && c.Op != history.Balance {
+				lost++
+				list.List.Transactions = append(list.List.Transactions, driver.DivergedTransaction{Unit: "u1", Caller: c.Caller, RoutingKey: c.From, Key: c.Key, Amount: c.Amount.String()})
+			}
+		}
+		end := len(w.events) - 1
+		w.events[end].End.Events += 2
+		w.events = slices.Insert(w.events, end, history.Event{Divergence: &list})
+		w.events = slices.Insert(w.events, kill, history.Event{Call: refused})
+		if v := judge(t, w); !v.Pass {
+			t.Errorf("%d epochs on: found %v", epochs, v.Findings)
+		}
+	}
+}
+
 func TestMissingListOfAnOwnerThatWasCutOffIsNoticed(t *testing.T) {
 	w := newWorld(0)
 	w.begin()

@@ -231,10 +231,12 @@ func (c *check) mayHaveReached(h *handover, list *history.Divergence, one *key) 
 	return one.astray && one.sent <= list.At.Mono && one.done >= c.mono(h.from.opened)-history.Patience
 }
 
-// refusedThere reports whether the former owner refused the key in the ownership that people accepted to lose: such a result goes with it, and
-// moved nothing.
+// refusedThere reports whether the former owner refused the key in what people accepted to lose: such a result goes with it, and moved
+// nothing. An owner that lives on beside a recovered store goes on to epochs that this store never knew.
 func (c *check) refusedThere(h *handover, one *key) bool {
-	return h.excused(c.run) && slices.ContainsFunc(one.answers, func(k *call) bool { return k.outcome == history.Refused && k.ownership == h.from.ownership })
+	return h.excused(c.run) && slices.ContainsFunc(one.answers, func(k *call) bool {
+		return k.outcome == history.Refused && !k.ownership.Less(h.from.ownership) && k.ownership.Less(h.to.ownership)
+	})
 }
 
 // asking is how long it may take from when the successor was asked for a key until the list that says so is kept.
