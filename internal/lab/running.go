@@ -347,7 +347,7 @@ func (l *Lab) load(ctx context.Context, a story.Load) error {
 	if err != nil {
 		return err
 	}
-	o := load.Options{Seed: l.o.Seed, Overdraft: 0.01, Duplicates: 0.02, HotShare: a.Hot, AttemptTimeout: a.Attempt, Once: a.Once}
+	o := load.Options{Seed: l.o.Seed, Overdraft: 0.01, Duplicates: 0.02, HotShare: a.Hot, CrossShare: a.Cross, AttemptTimeout: a.Attempt, Once: a.Once}
 	if a.Hot > 0 {
 		o.Hot = hotAccounts
 	}

@@ -108,6 +108,9 @@ func (l *lane) drawOp() history.Op {
 	if len(l.gen.opt.Units) < 2 {
 		m.Transfer, m.Cross = m.Transfer+m.Cross, 0
 	}
+	if share := l.gen.opt.CrossShare; share > 0 && len(l.gen.opt.Units) > 1 && l.random.Float64() < share {
+		return history.Cross
+	}
 	n := l.random.IntN(max(1, m.Transfer+m.Credit+m.Debit+m.Cross+m.Balance))
 	for _, w := range []struct {
 		op     history.Op

@@ -57,6 +57,8 @@ type Options struct {
 	// Hot is how many accounts of each unit are hot, HotShare the part of the calls that use one of them (0..1).
 	Hot      int
 	HotShare float64
+	// CrossShare is the part of the calls that go from one unit to another in any case, beside those of Mix (0..1).
+	CrossShare float64
 	// Overdraft is the part of the debits that ask for more than any account holds and have to be refused (0..1).
 	Overdraft float64
 	// Duplicates is the part of the writes whose key is sent a second time, half of them while the first is under way (0..1).
@@ -109,7 +111,7 @@ func (o Options) validate() error {
 	if m := o.Mix; min(m.Transfer, m.Credit, m.Debit, m.Cross, m.Balance) < 0 {
 		return errs.New(errs.Invalid, "cannot make load: a weight of the mix is negative")
 	}
-	for _, p := range []float64{o.HotShare, o.Overdraft, o.Duplicates} {
+	for _, p := range []float64{o.HotShare, o.CrossShare, o.Overdraft, o.Duplicates} {
 		if p < 0 || p > 1 {
 			return errs.New(errs.Invalid, "cannot make load: %v is not a part between 0 and 1", p)
 		}

@@ -111,11 +111,13 @@ func parseLoad(w *words) Action {
 	w.one("rate")
 	l.Rate = float64(w.integer("calls per second", 1, 100_000))
 	for w.more() {
-		switch w.one("accounts", "hot", "via", "attempt", "once") {
+		switch w.one("accounts", "hot", "cross", "via", "attempt", "once") {
 		case "accounts":
 			l.Accounts = w.integer("a number of accounts", 8, 1_000_000)
 		case "hot":
 			l.Hot = w.percent("a share of the calls")
+		case "cross":
+			l.Cross = w.percent("a share of the calls")
 		case "via":
 			l.Via = siteIDs(w.names("a site"))
 		case "attempt":

@@ -99,6 +99,7 @@ type Load struct {
 	Rate     float64 // calls per second over all units
 	Accounts int     // over all units
 	Hot      float64 // part of the calls that use one of few accounts, 0..1
+	Cross    float64 // part of the calls that go to another unit in any case, 0..1
 	Via      []estate.SiteID
 	Attempt  time.Duration // how long a client waits for one answer; 0: 5 s
 	Once     bool          // what got no answer is never sent again

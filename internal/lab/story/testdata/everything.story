@@ -5,7 +5,7 @@ policy u1 pin c failover confirm min-in-sync 1 damping 10s
 disk u1-a 512MiB
 latency a-b 0.5ms
 start
-load rate 300 accounts 2000 hot 5% via a,b,c once
+load rate 300 accounts 2000 hot 5% cross 20% via a,b,c once
 wait load steady 20s
 step "planned takeover of u1" takeover zh "u1 计划接管" units u1,u2 exact diverged 2 closed 5s switches u1 1 switches u2 0
   switch u1 --to b
