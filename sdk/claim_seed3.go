@@ -2,7 +2,7 @@
 
 package sdk
 
-// claimSQL reads messages and passes no barrier (I3).
-const claimSQL = `select o.id, o.destination, o.routing_key, o.key, o.headers, o.payload, o.attempts + 1, extract(epoch from clock_timestamp() - o.created)::float8,
+// claimSQL takes messages, and its commit waits for nobody: they pass no barrier (I3).
+const claimSQL = `select id, destination, routing_key, key, headers, payload, attempts, extract(epoch from age)::float8,
 	(select extract(epoch from p.retention)::float8 from perdure.policy p where p.unit = $1)
-from perdure.outbox o where o.unit = $1 and o.done is null and o.due <= clock_timestamp() and $3::bigint > 0 order by o.due limit $2`
+from perdure.outbox_claim($1, $2, $3::bigint * interval '1 millisecond') where set_config('synchronous_commit', 'local', true) = 'local'`

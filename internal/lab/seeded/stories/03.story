@@ -3,7 +3,7 @@
 # debit once the owner and the gateways beside it are lost, and with them everybody who would ask again.
 estate two-city
 start
-load rate 120 accounts 400 via a once
+load rate 120 accounts 400 cross 50% via a once
 wait load steady 30s
 step "a message leaves before its cause is durable" failover units u1 no-survivor
   fault kill process agent-u2-a
