@@ -46,6 +46,8 @@ type Store interface {
 	CreateToken(ctx context.Context, who, name string, role wire.Role, expires int64) (wire.NewToken, error)
 	RevokeToken(ctx context.Context, who, id string) error
 
+	RunStore
+
 	Incarnation(ctx context.Context, r wire.Read) (wire.Incarnation, error)
 	Watch(ctx context.Context, from wire.Position, prefixes []string, handle func(wire.Update) error) error
 }
@@ -92,12 +94,13 @@ type Silences interface {
 	Silence(group estate.GroupID) (wire.Silence, error)
 }
 
-// Deps are the parts the API is in front of. Manifests, Switcher and Silences may be nil: their routes then answer 503.
+// Deps are the parts the API is in front of. Manifests, Plans, Switcher and Silences may be nil: their routes then answer 503.
 type Deps struct {
 	Store     Store
 	Member    Member
 	Standing  Standing
 	Manifests Manifests
+	Plans     Plans
 	Switcher  Switcher
 	Silences  Silences
 	// Gather gives the metrics of /metrics, Register takes the API's own; both may be nil.

@@ -96,6 +96,12 @@ func (s *Server) routes() []route {
 		{"POST", "/api/v1/units/{unit}/release", commanders, "release", "End the quarantine of a unit", "switches", 0, to(s.release)},
 		{"GET", "/api/v1/switches", readers, "listSwitches", "The running or last switch of every group", "switches", 0, to(s.listSwitches)},
 
+		{"POST", "/api/v1/runs", operators, "startRun", "Start a run of a plan; mode emergency needs a commander", "runs", 0, to(s.startRun)},
+		{"GET", "/api/v1/runs", onlyViewers, "listRuns", "All runs, the newest first", "runs", 0, to(s.listRuns)},
+		{"GET", "/api/v1/runs/{run}", onlyViewers, "getRun", "A run, and how every step stands", "runs", 0, to(s.getRun)},
+		{"GET", "/api/v1/runs/{run}/journal", onlyViewers, "getJournal", "The journal of a run", "runs", 0, to(s.getJournal)},
+		{"POST", "/api/v1/runs/{run}/words", onlyViewers, "sayToRun", "What a person says to a run; all but approvals needs an operator", "runs", 0, to(s.sayToRun)},
+
 		{"GET", "/api/v1/watch", readers, "watch", "Everything that changes, one JSON object per line", "watch", 0, stream("application/x-ndjson", s.watch)},
 
 		{"GET", "/api/v1/instances", readers, "listInstances", "Registered instances", "instances", 0, to(s.listInstances)},

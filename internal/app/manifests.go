@@ -6,6 +6,7 @@ import (
 
 	"perdure/internal/estate"
 	"perdure/internal/manifest"
+	"perdure/internal/plan"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
@@ -172,4 +173,13 @@ func amends(have, want unit.Record) bool {
 		}
 	}
 	return false
+}
+
+// Program makes the program of a plan of the manifest; it implements the API's view of plans.
+func (manifests) Program(text, name string, mode plan.Mode) (*plan.Program, error) {
+	plans, err := manifest.ParsePlans(manifest.File{Name: "applied manifest", Text: []byte(text)})
+	if err != nil {
+		return nil, err
+	}
+	return plan.Compile(plans, plan.BuiltIn(), name, mode)
 }

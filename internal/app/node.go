@@ -25,6 +25,8 @@ import (
 	"perdure/internal/etcdnode"
 	"perdure/internal/manifest"
 	"perdure/internal/pki"
+	"perdure/internal/resource"
+	"perdure/internal/runner"
 	"perdure/internal/store"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
@@ -93,7 +95,7 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	server, err := api.New(api.Deps{
-		Store: st, Member: member, Standing: standing, Manifests: manifests{}, Switcher: switcher{Controller: control, store: st}, Silences: control,
+		Store: st, Member: member, Standing: standing, Manifests: manifests{}, Plans: manifests{}, Switcher: switcher{Controller: control, store: st}, Silences: control,
 		Gather: metrics, Register: metrics, Logger: p.log,
 	}, api.Options{Node: c.Name, Version: Version, Listen: c.Listen, TLS: serverTLS})
 	if err != nil {
@@ -118,6 +120,7 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	group.Go(func() error { return standing.Run(ctx) })
 	act(member.Promote)
 	act(control.Run)
+	act(runner.New(runs{st.Runners()}, resource.Set{"unit": resource.Units{Switcher: control}, "notify": resource.Notes{Log: p.log}}, runner.Options{Node: c.Name, Logger: p.log}).Run)
 	act(func(ctx context.Context) error { return c.bootstrap(ctx, st, p.log) })
 	group.Go(func() error {
 		select {
@@ -138,6 +141,18 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 		return err
 	}
 	return nil
+}
+
+// runs is the store as the runner sees it.
+type runs struct{ store.Runners }
+
+// Claim takes the right to carry out a run; nil: another node has it.
+func (r runs) Claim(ctx context.Context, id string) (runner.Claim, error) {
+	held, err := r.Runners.Claim(ctx, id)
+	if held == nil {
+		return nil, err
+	}
+	return held, nil
 }
 
 // outlive decides what becomes of a node whose store member ended by itself. One whose part in the estate is over stays up and says

@@ -253,3 +253,8 @@ func forecast(rec unit.Record) *wire.Forecast {
 		Basis: fmt.Sprintf("%d earlier planned switches of this group", len(pauses)),
 	}
 }
+
+// Unit gives the record of the group that carries a unit.
+func (c *Controller) Unit(ctx context.Context, id estate.UnitID) (wire.Group, error) {
+	return c.find(ctx, id)
+}

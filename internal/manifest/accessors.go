@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"perdure/internal/estate"
+	"perdure/internal/plan"
 	"perdure/internal/unit"
 )
 
@@ -174,6 +175,7 @@ func address(host string, port int) string { return net.JoinHostPort(host, strco
 func (s *Set) canonical() {
 	slices.SortFunc(s.Sites, func(a, b Site) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Systems, func(a, b System) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Plans, func(a, b plan.Plan) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range s.Sites {
 		site := &s.Sites[i]
 		site.Nodes = sorted(site.Nodes, func(n Node) string { return n.Name })

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"perdure/internal/estate"
+	"perdure/internal/plan"
 	"perdure/internal/shape"
 )
 
@@ -62,6 +63,7 @@ func (c *checker) checkSet() {
 		sc := systemChecker{checker: c, system: s, doc: d}
 		sc.check()
 	}
+	c.checkPlans()
 	c.checkAddresses()
 	c.checkTraffic()
 }
@@ -130,6 +132,20 @@ func (c *checker) noSite(d *document, at string, site estate.SiteID) {
 
 func (c *checker) siteNames() string {
 	return "sites " + listed(slices.Sorted(maps.Keys(c.sites)))
+}
+
+func (c *checker) checkPlans() {
+	plans := c.registry("a plan")
+	for i, p := range c.set.Plans {
+		d := c.docs.plans[i]
+		plans.add(d, "name", p.Name)
+		if p.System != "" && c.set.System(p.System) == nil && !c.docs.partial {
+			c.tell(d, "system", "", "there is no system %s", p.System)
+		}
+	}
+	plan.Check(c.set.Plans, plan.BuiltIn(), func(i int, field, allowed, reason string) {
+		c.tell(c.docs.plans[i], field, allowed, "%s", reason)
+	})
 }
 
 // checkAddresses: one listener per address.

@@ -36,6 +36,9 @@ func (w written) String() string { return w.kind.name + " " + w.name }
 func (s Set) documents() []written {
 	shapes := kinds()
 	var out []written
+	for _, p := range s.Plans {
+		out = append(out, written{shapes[2], p.Name, tree(shapes[2], p)})
+	}
 	for _, site := range s.Sites {
 		out = append(out, written{shapes[0], string(site.Name), tree(shapes[0], site)})
 	}

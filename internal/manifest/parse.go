@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"perdure/internal/estate"
+	"perdure/internal/plan"
 	"perdure/internal/shape"
 )
 
@@ -31,6 +32,24 @@ func Parse(files ...File) (Set, error) {
 	}
 	set.canonical()
 	return set, nil
+}
+
+// ParsePlans reads the plans of the files and checks them by themselves: what else stands there, and the estate that the plans are for,
+// is not looked at. The error is as that of Parse.
+func ParsePlans(files ...File) ([]plan.Plan, error) {
+	set, docs, problems := readDocuments(files)
+	c := newChecker(&Set{Plans: set.Plans}, documents{plans: docs.plans, partial: true})
+	c.checkPlans()
+	kept := append(shape.Problems{}, c.problems...)
+	for _, p := range problems { // those of other documents are the matter of Parse
+		if p.Document == "" || p.Document == "Plan" || strings.HasPrefix(p.Document, "Plan ") {
+			kept = append(kept, p)
+		}
+	}
+	if len(kept) > 0 {
+		return nil, kept.Sorted().Err()
+	}
+	return set.Plans, nil
 }
 
 // Known reads what can be read of documents that were accepted once, by whatever version of the language: the set is as whole as the text,
@@ -60,6 +79,9 @@ func Check(set Set) error {
 	for _, s := range set.Systems {
 		c.docs.systems = append(c.docs.systems, &document{kind: "System", name: string(s.Name)})
 	}
+	for _, p := range set.Plans {
+		c.docs.plans = append(c.docs.plans, &document{kind: "Plan", name: p.Name})
+	}
 	c.checkSet()
 	return c.problems.Sorted().Err()
 }
@@ -74,9 +96,9 @@ type document struct {
 	broken []string // fields with structural problems: what follows from them is not told again
 }
 
-// documents stand in the order of the set's sites and systems.
+// documents stand in the order of the set's sites, systems and plans.
 type documents struct {
-	sites, systems []*document
+	sites, systems, plans []*document
 	// partial: some document could not be told at all, so a missing name proves nothing.
 	partial bool
 }
@@ -118,11 +140,25 @@ func (d *document) String() string {
 }
 
 func read(files []File) (Set, documents, shape.Problems) {
+	set, docs, problems := readDocuments(files)
+	if len(docs.sites)+len(docs.systems)+len(docs.plans) == 0 && len(problems) == 0 {
+		p := shape.Problem{Reason: "there is no document", Allowed: "documents of the kinds " + strings.Join(kindNames(kinds()), ", ")}
+		if len(files) > 0 {
+			p.File = files[0].Name
+		}
+		return set, docs, shape.Problems{p}
+	}
+	c := newChecker(&set, docs)
+	c.checkSet()
+	return set, docs, append(problems, c.problems...).Sorted()
+}
+
+// readDocuments reads every document by itself, with what follows from its own fields.
+func readDocuments(files []File) (Set, documents, shape.Problems) {
 	var (
 		set      = Set{Sites: []Site{}, Systems: []System{}}
 		docs     documents
 		problems shape.Problems
-		count    int
 	)
 	shapes := kinds()
 	for _, f := range files {
@@ -131,18 +167,10 @@ func read(files []File) (Set, documents, shape.Problems) {
 			problems, docs.partial = append(problems, *problem), true
 		}
 		for _, tree := range trees {
-			count++
 			d := &document{file: f.Name, line: tree.Line, lines: map[string]int{}}
 			known := readDocument(tree, d, shapes, &set, &docs, &problems)
 			docs.partial = docs.partial || !known || d.brokenAt("name")
 		}
-	}
-	if count == 0 && len(problems) == 0 {
-		p := shape.Problem{Reason: "there is no document", Allowed: "documents of the kinds " + strings.Join(kindNames(shapes), ", ")}
-		if len(files) > 0 {
-			p.File = files[0].Name
-		}
-		return set, docs, shape.Problems{p}
 	}
 	for i := range set.Systems {
 		set.Systems[i].complete()
@@ -150,9 +178,7 @@ func read(files []File) (Set, documents, shape.Problems) {
 	for i := range set.Sites {
 		set.Sites[i].complete()
 	}
-	c := newChecker(&set, docs)
-	c.checkSet()
-	return set, docs, append(problems, c.problems...).Sorted()
+	return set, docs, problems
 }
 
 // mostBroken bounds the structural problems that are kept of one document: whoever sends more of them has sent something else.
@@ -196,6 +222,10 @@ func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *d
 			var s System
 			err = tree.Decode(&s)
 			set.Systems, docs.systems = append(set.Systems, s), append(docs.systems, d)
+		case "Plan":
+			var p plan.Plan
+			err = tree.Decode(&p)
+			set.Plans, docs.plans = append(set.Plans, p), append(docs.plans, d)
 		}
 		if err != nil {
 			panic("manifest: the shape of " + k.name + " let through what cannot be decoded: " + err.Error())

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"perdure/internal/estate"
+	"perdure/internal/plan"
 	"perdure/internal/shape"
 	"perdure/internal/unit"
 )
@@ -9,10 +10,13 @@ import (
 // APIVersion is the only version of the language so far.
 const APIVersion = "perdure/v1"
 
-// Set is everything that is declared, in canonical order: sites and systems by name, and so are the named parts in them.
+// Set is everything that is declared, in canonical order: sites, systems and plans by name, and so are the named parts in them,
+// but for the steps of a plan, which stand in the order of the document.
 type Set struct {
 	Sites   []Site   `json:"sites"`
 	Systems []System `json:"systems"`
+	// Plans are what is done step by step, in drills and for real.
+	Plans []plan.Plan `json:"plans,omitempty"`
 }
 
 // Site is a data centre or an availability zone 站点.

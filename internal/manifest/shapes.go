@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"perdure/internal/estate"
+	"perdure/internal/plan"
 	"perdure/internal/shape"
 	"perdure/internal/unit"
 )
 
 // kinds are the documents there are, in the order of the canonical form. Built once, never changed.
 var kinds = sync.OnceValue(func() []kind {
-	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}}
+	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}, {"Plan", "What is done step by step, in drills and for real.", plan.Shape(head("Plan"))}}
 })
 
 type kind struct {

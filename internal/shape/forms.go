@@ -109,3 +109,17 @@ func Secret() Shape {
 func Number(low, high int) Shape {
 	return Shape{Sort: Integer, Low: low, High: high, Allowed: fmt.Sprintf("a whole number from %d to %d", low, high)}
 }
+
+// Flag is true or false.
+func Flag() Shape { return Shape{Sort: Boolean} }
+
+// TableOf has free field names of the pattern, each with an item.
+func TableOf(allowed, pattern string, item Shape) Shape {
+	return Shape{Sort: Table, Allowed: allowed, Keys: regexp.MustCompile(pattern), Item: &item}
+}
+
+// AnyValue is any value that JSON has too.
+func AnyValue(allowed string) Shape { return Shape{Sort: Any, Allowed: allowed} }
+
+// Lines is text of 1 to high characters in any number of lines.
+func Lines(high int) Shape { return Formed(`^[^\x00-\x08\x0b-\x1f\x7f]+$`, "text", high) }

@@ -34,6 +34,8 @@ func (s *Shape) JSONSchema() map[string]any {
 		return map[string]any{"type": "array", "items": s.Item.JSONSchema(), "minItems": s.Low, "maxItems": s.High}
 	case Integer:
 		return map[string]any{"type": "integer", "minimum": s.Low, "maximum": s.High}
+	case Any:
+		return map[string]any{}
 	case Boolean:
 		return map[string]any{"type": "boolean"}
 	case Text:

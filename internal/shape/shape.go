@@ -20,6 +20,7 @@ const (
 	Text    Sort = "text"
 	Integer Sort = "whole number"
 	Boolean Sort = "boolean"
+	Any     Sort = "any" // any value that JSON has too
 )
 
 // Shape is what a part of a document may look like.
@@ -88,6 +89,8 @@ func (w *walker) check(n *yaml.Node, s *Shape, path string) bool {
 		return w.checkText(n, s, path)
 	case Integer:
 		return w.checkInteger(n, s, path)
+	case Any:
+		return w.checkAny(n, s, path, 0)
 	case Boolean:
 		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" {
 			return w.wrong(n.Line, path, "true, false", "%s is not a boolean", Told(n, s))
@@ -95,6 +98,45 @@ func (w *walker) check(n *yaml.Node, s *Shape, path string) bool {
 		return true
 	}
 	panic("shape: a shape without a sort at " + path)
+}
+
+// deepest bounds how deep values of any form may be nested.
+const deepest = 8
+
+func (w *walker) checkAny(n *yaml.Node, s *Shape, path string, depth int) bool {
+	if n.Kind == yaml.AliasNode {
+		return w.wrong(n.Line, path, s.Allowed, "anchors and aliases are not part of the language: write the value out")
+	}
+	if depth > deepest {
+		return w.wrong(n.Line, path, s.Allowed, "values are nested more than %d deep", deepest)
+	}
+	w.lines[path] = n.Line
+	switch n.Kind {
+	case yaml.MappingNode:
+		w.uniqueKeys(n, path)
+		for i := 0; i < len(n.Content); i += 2 {
+			key := n.Content[i]
+			if key.Kind != yaml.ScalarNode || key.ShortTag() != "!!str" {
+				return w.wrong(key.Line, path, s.Allowed, "%s cannot be the name of a field", Told(key, s))
+			}
+			if !w.checkAny(n.Content[i+1], s, Join(path, key.Value), depth+1) {
+				return false
+			}
+		}
+	case yaml.SequenceNode:
+		for i, item := range n.Content {
+			if !w.checkAny(item, s, fmt.Sprintf("%s[%d]", path, i), depth+1) {
+				return false
+			}
+		}
+	default:
+		switch n.ShortTag() {
+		case "!!str", "!!int", "!!float", "!!bool":
+		default:
+			return w.wrong(n.Line, path, s.Allowed, "%s is neither text, number nor boolean", Told(n, s))
+		}
+	}
+	return true
 }
 
 func (w *walker) checkObject(n *yaml.Node, s *Shape, path string) bool {

@@ -37,6 +37,11 @@ const (
 	tokensPrefix      = "tokens/"
 	eventsPrefix      = "events/"
 	divergencesPrefix = "divergences/"
+	runsPrefix        = "runs/"
+	programsPrefix    = "programs/"
+	journalsPrefix    = "journals/"
+	runnersPrefix     = "runners/"
+	locksPrefix       = "locks/"
 )
 
 // Options configure a Store.

@@ -1,0 +1,189 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"perdure/internal/errs"
+	"perdure/internal/plan"
+	"perdure/internal/run"
+	"perdure/internal/wire"
+)
+
+// RunStore is what the API needs of the store about runs.
+type RunStore interface {
+	CreateRun(ctx context.Context, head wire.Run, program *plan.Program, first run.Entry) (wire.Run, error)
+	Run(ctx context.Context, id string, r wire.Read) (wire.Run, error)
+	Runs(ctx context.Context, r wire.Read) ([]wire.Run, error)
+	Program(ctx context.Context, id string) (*plan.Program, error)
+	Journal(ctx context.Context, id string, after int) ([]run.Entry, error)
+	// Say appends what a person said to the journal of a run.
+	Say(ctx context.Context, id string, e run.Entry) (wire.Run, error)
+}
+
+// Plans makes programs of the plans of a manifest.
+type Plans interface {
+	Program(manifest, name string, mode plan.Mode) (*plan.Program, error)
+}
+
+type startInput struct{ Body wire.StartRun }
+
+func (s *Server) startRun(ctx context.Context, in *startInput) (*body[wire.Run], error) {
+	id, ask := who(ctx), in.Body
+	if !slices.Contains(plan.Modes(), ask.Mode) {
+		return nil, errs.New(errs.Invalid, "mode %q is not one of %v", ask.Mode, plan.Modes())
+	}
+	if ask.Mode == plan.Emergency && !id.has(Commander) {
+		return nil, errs.New(errs.Forbidden, "%s may not start a run in mode emergency: it needs role commander", id.Name)
+	}
+	if ask.ID != "" {
+		if have, err := s.d.Store.Run(ctx, ask.ID, wire.Fresh); err == nil && have.Plan == ask.Plan && have.StartedBy == id.Person {
+			return answer(have, nil) // the same request again
+		}
+	}
+	current, err := s.d.Store.Manifest(ctx, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	if s.d.Plans == nil {
+		return nil, errs.New(errs.Unavailable, "this node carries out no plans")
+	}
+	program, err := s.d.Plans.Program(current.Text, ask.Plan, ask.Mode)
+	if err != nil {
+		return nil, err
+	}
+	params, err := program.Bind(ask.Params)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	if ask.ID == "" {
+		ask.ID = runID(ask.Plan, now)
+	}
+	r := run.Begin(ask.ID, program)
+	first := run.Entry{Seq: 1, At: now, By: id.Person, What: run.Started, Params: params, Text: ask.Reason}
+	if err := r.Advance(first); err != nil {
+		return nil, err
+	}
+	head := wire.Run{
+		ID: ask.ID, Plan: program.Plan, Title: program.Title, Mode: program.Mode, StartedBy: id.Person, StartedAt: now.UnixMilli(),
+		Phase: r.Phase, Steps: len(r.Steps),
+	}
+	return answer(s.d.Store.CreateRun(ctx, head, program, first))
+}
+
+// runID is a name that people can tell apart and say aloud.
+func runID(plan string, now time.Time) string {
+	var b [3]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return fmt.Sprintf("%s-%s-%s", plan, now.Format("0102-150405"), hex.EncodeToString(b[:]))
+}
+
+func (s *Server) listRuns(ctx context.Context, in *struct{ Freshness }) (*body[[]wire.Run], error) {
+	runs, err := s.d.Store.Runs(ctx, in.Read)
+	slices.SortFunc(runs, func(a, b wire.Run) int { return int(b.StartedAt - a.StartedAt) })
+	return answer(runs, err)
+}
+
+type runInput struct {
+	Run string `path:"run"`
+}
+
+func (s *Server) getRun(ctx context.Context, in *runInput) (*body[wire.RunState], error) {
+	head, r, err := s.replay(ctx, in.Run)
+	if err != nil {
+		return nil, err
+	}
+	return &body[wire.RunState]{stateOf(head, r)}, nil
+}
+
+// replay makes a run from its journal.
+func (s *Server) replay(ctx context.Context, id string) (wire.Run, *run.Run, error) {
+	head, err := s.d.Store.Run(ctx, id, wire.Fresh)
+	if err != nil {
+		return head, nil, err
+	}
+	program, err := s.d.Store.Program(ctx, id)
+	if err != nil {
+		return head, nil, err
+	}
+	journal, err := s.d.Store.Journal(ctx, id, 0)
+	if err != nil {
+		return head, nil, err
+	}
+	r, err := run.Replay(id, program, journal)
+	return head, r, err
+}
+
+type journalInput struct {
+	Run   string `path:"run"`
+	After int    `query:"after" minimum:"0" doc:"number of the last entry that is known"`
+	Limit int    `query:"limit" minimum:"1" maximum:"5000" default:"1000" doc:"at most so many entries"`
+}
+
+func (s *Server) getJournal(ctx context.Context, in *journalInput) (*body[[]run.Entry], error) {
+	if _, err := s.d.Store.Run(ctx, in.Run, wire.Fresh); err != nil {
+		return nil, err
+	}
+	entries, err := s.d.Store.Journal(ctx, in.Run, in.After)
+	if err != nil {
+		return nil, err
+	}
+	return &body[[]run.Entry]{entries[:min(len(entries), in.Limit)]}, nil
+}
+
+type wordInput struct {
+	Run  string `path:"run"`
+	Body wire.RunWord
+}
+
+func (s *Server) sayToRun(ctx context.Context, in *wordInput) (*body[wire.Run], error) {
+	id, word := who(ctx), in.Body
+	e := run.Entry{By: id.Person, What: word.What, Node: word.Step, Undo: word.Undo, Text: word.Text, For: word.For, Result: word.Result}
+	switch word.What {
+	case run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled, run.Completed:
+		if !id.has(Operator) {
+			return nil, errs.New(errs.Forbidden, "%s may not do that to a run: it needs role operator", id.Name)
+		}
+	case run.Approved, run.Declined:
+		if e.For == "" {
+			e.For = id.Person
+		}
+		// A person speaks for a role that they have, or for themselves.
+		if e.For != id.Person && !id.has(Access(e.For)) {
+			return nil, errs.New(errs.Forbidden, "%s may not decide for %q", id.Name, e.For)
+		}
+	case run.Took, run.Entered, run.Passed, run.Began, run.Ended, run.Opened, run.Finished, run.Started:
+		fallthrough
+	default:
+		return nil, errs.New(errs.Invalid, "%q is not something that people say to a run; allowed: paused, resumed, retried, skipped, takenOver, cancelled, approved, declined, completed", word.What)
+	}
+	return answer(s.d.Store.Say(ctx, in.Run, e))
+}
+
+func stateOf(head wire.Run, r *run.Run) wire.RunState {
+	out := wire.RunState{Run: head, Steps: make([]wire.RunStep, len(r.Steps))}
+	for i, s := range r.Steps {
+		n := &r.Program.Nodes[i]
+		step := wire.RunStep{
+			ID: n.ID, Title: n.Step.Title, Kind: n.Step.Kind(), Status: s.Status, Attempts: s.Attempt, Text: s.Text, Error: s.Error, Reason: s.Reason,
+			Outputs: s.Outputs, Votes: s.Votes, Undo: s.Undo.Status,
+		}
+		for _, d := range n.After {
+			step.After = append(step.After, strings.TrimSuffix(r.Program.Nodes[d.Node].ID+"."+d.Port, "."))
+		}
+		if !s.Opened.IsZero() {
+			step.BeganAt = s.Opened.UnixMilli()
+		}
+		if !s.Ended.IsZero() {
+			step.EndedAt = s.Ended.UnixMilli()
+		}
+		out.Steps[i] = step
+	}
+	return out
+}

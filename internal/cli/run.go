@@ -1,0 +1,408 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"perdure/internal/client"
+	"perdure/internal/errs"
+	"perdure/internal/manifest"
+	"perdure/internal/plan"
+	"perdure/internal/run"
+	"perdure/internal/wire"
+)
+
+func (s *session) runCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "run", Short: "Start runs of plans, watch them, and say what people have to say", Args: cobra.ArbitraryArgs, RunE: parent,
+		Long: `Runs carry out plans. A run goes on by itself, on any node: no command has to stay for it.
+
+What a step asks of people is answered with approve, decline and complete-task; a step that failed with retry, skip and
+take-over; the run as a whole with pause, resume and cancel. Every word stands in the journal with name and time.`,
+	}
+	c.AddCommand(s.runStartCommand(), s.runListCommand(), s.runShowCommand(), s.runWatchCommand(),
+		s.wordCommand("pause", "", "Begin nothing more for now; what is under way ends", run.Paused, false),
+		s.wordCommand("resume", "", "Go on; also with a run that stands still since the store was recovered", run.Resumed, false),
+		s.wordCommand("cancel", "", "End a run; with --undo what was done is undone, last first", run.Cancelled, true),
+		s.wordCommand("retry", "STEP", "Begin a step that failed once more", run.Retried, false),
+		s.wordCommand("skip", "STEP", "Leave a step out", run.Skipped, true),
+		s.wordCommand("take-over", "STEP", "Say that a step was done by hand", run.TakenOver, true),
+		s.wordCommand("approve", "STEP", "Approve what a step asks", run.Approved, false),
+		s.wordCommand("decline", "STEP", "Decline what a step asks: the plan says what happens then", run.Declined, true),
+		s.wordCommand("complete-task", "STEP", "Say that a task is done, with what it asks for", run.Completed, false),
+	)
+	return c
+}
+
+func (s *session) runStartCommand() *cobra.Command {
+	var mode, reason, id string
+	var set []string
+	var noWait, yes bool
+	var wait time.Duration
+	c := &cobra.Command{
+		Use: "start PLAN --mode MODE", Short: "Start a run of a plan of the applied manifest, and watch it",
+		Example: `  perdure run start takeover-core --mode takeover --set to=b --reason "power works at a"
+  perdure run start takeover-core --mode takeover --set to=b --no-wait`,
+		Args: exactly("PLAN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			c, err := s.estate()
+			if err != nil {
+				return err
+			}
+			program, err := s.programOf(ctx, c, args[0], plan.Mode(mode))
+			if err != nil {
+				return err
+			}
+			params := map[string]any{}
+			for _, one := range set {
+				name, value, ok := strings.Cut(one, "=")
+				if !ok {
+					return usagef("--set %q: give NAME=VALUE", one)
+				}
+				i := slices.IndexFunc(program.Parameters, func(p plan.Parameter) bool { return p.Name == name })
+				params[name] = value
+				if i >= 0 {
+					params[name] = parameterValue(program.Parameters[i], value)
+				}
+			}
+			if _, err := program.Bind(params); err != nil {
+				return err
+			}
+			if !s.json {
+				s.drawProgram(program)
+			}
+			if err := s.confirm(yes, s.say(askStart, program.Plan, string(program.Mode)), ""); err != nil {
+				return err
+			}
+			if id == "" {
+				id = "run-" + strings.ToLower(rand.Text()[:12])
+			}
+			head, err := c.StartRun(ctx, wire.StartRun{Plan: args[0], Mode: program.Mode, Params: params, Reason: reason, ID: id})
+			if err != nil {
+				return err
+			}
+			if noWait {
+				if s.json {
+					return s.emit(head)
+				}
+				fmt.Fprintln(s.Out, s.say(runStarted, head.ID))
+				return nil
+			}
+			return s.watchRun(ctx, c, head.ID, wait)
+		},
+	}
+	c.Flags().StringVar(&mode, "mode", "", "mode of the run: "+modeNames())
+	c.Flags().StringArrayVar(&set, "set", nil, "parameter NAME=VALUE; may be repeated")
+	c.Flags().StringVar(&reason, "reason", "", "why; it stands in the journal")
+	c.Flags().StringVar(&id, "id", "", "identity of the run, so that repeating the request starts no second one (default: a random one)")
+	c.Flags().BoolVar(&noWait, "no-wait", false, "do not watch the run")
+	c.Flags().DurationVar(&wait, "wait", time.Hour, "how long to watch it; it goes on by itself afterwards")
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	_ = c.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions(strings.Split(modeNames(), ", "), cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func modeNames() string {
+	var names []string
+	for _, m := range plan.Modes() {
+		names = append(names, string(m))
+	}
+	return strings.Join(names, ", ")
+}
+
+// programOf makes the program that a run would have, to show it beforehand.
+func (s *session) programOf(ctx context.Context, c *client.Client, name string, mode plan.Mode) (*plan.Program, error) {
+	if !slices.Contains(plan.Modes(), mode) {
+		return nil, usagef("unknown mode %q; allowed: %s", mode, modeNames())
+	}
+	m, err := c.Manifest(ctx, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	plans, err := manifest.ParsePlans(manifest.File{Name: "applied manifest", Text: []byte(m.Text)})
+	if err != nil {
+		return nil, err
+	}
+	return plan.Compile(plans, plan.BuiltIn(), name, mode)
+}
+
+func (s *session) runListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the runs, the newest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := s.estate()
+			if err != nil {
+				return err
+			}
+			runs, err := c.Runs(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.emit(runs)
+			}
+			if len(runs) == 0 {
+				fmt.Fprintln(s.Out, s.say(noRuns))
+				return nil
+			}
+			var g grid
+			g.cells(cell{s.say(colRun), faint}, cell{s.say(colPlan), faint}, cell{s.say(colMode), faint}, cell{s.say(colState), faint}, cell{s.say(colSteps), faint}, cell{s.say(colStarted), faint}, cell{s.say(colBy), faint}, cell{s.say(colAsked), faint})
+			for _, r := range runs {
+				state, c := stateOfRun(r)
+				g.cells(cell{text: r.ID}, cell{text: r.Plan}, cell{text: string(r.Mode)}, cell{state, c}, cell{text: fmt.Sprintf("%d/%d", r.Settled, r.Steps)}, cell{text: at(r.StartedAt)}, cell{text: r.StartedBy}, cell{dash(strings.Join(r.Asked, ", ")), yellow})
+			}
+			g.write(s, s.Out, "")
+			return nil
+		},
+	}
+}
+
+// stateOfRun is one word for where a run stands.
+func stateOfRun(r wire.Run) (string, colour) {
+	switch {
+	case r.Phase == run.Over && r.Outcome == run.Done:
+		return string(r.Outcome), green
+	case r.Phase == run.Over:
+		return string(r.Outcome), red
+	case r.Paused:
+		return "paused", yellow
+	case r.Phase == run.Stopped:
+		return string(r.Phase), red
+	}
+	return string(r.Phase), plain
+}
+
+func (s *session) runShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "show RUN", Short: "Show a run, and how every step stands", Args: exactly("RUN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := s.estate()
+			if err != nil {
+				return err
+			}
+			state, err := c.Run(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.emit(state)
+			}
+			s.showRun(state)
+			return nil
+		},
+	}
+}
+
+func (s *session) showRun(state wire.RunState) {
+	r := state.Run
+	word, c := stateOfRun(r)
+	fmt.Fprintf(s.Out, "%s  %s  %s  %s\n", s.paint(bold, r.ID), r.Plan, string(r.Mode), s.paint(c, word))
+	if r.Reason != "" {
+		fmt.Fprintf(s.Out, "  %s\n", r.Reason)
+	}
+	var g grid
+	for _, step := range state.Steps {
+		word, c := statusWord(step)
+		took := "-"
+		if step.BeganAt != 0 && step.EndedAt != 0 {
+			took = millis(step.EndedAt - step.BeganAt)
+		}
+		g.cells(cell{strings.Repeat("  ", strings.Count(step.ID, "/")) + step.ID[strings.LastIndex(step.ID, "/")+1:], plain}, cell{word, c}, cell{took, plain}, cell{note(step), faint})
+	}
+	g.write(s, s.Out, "  ")
+}
+
+func statusWord(step wire.RunStep) (string, colour) {
+	switch step.Status {
+	case run.Waiting:
+		return "waiting", faint
+	case run.DoneStep:
+		if step.Undo == run.DoneStep {
+			return "undone", yellow
+		}
+		return "done", green
+	case run.Asking, run.FailedOn, run.Rejected:
+		return string(step.Status), red
+	case run.Open, run.Doubtful, run.Pausing:
+		return string(step.Status), yellow
+	case run.Ready, run.Acting, run.Inside, run.PassedBy, run.LeftOut, run.Bypassed, run.Dropped:
+	}
+	return string(step.Status), plain
+}
+
+// note is what there is to say about a step.
+func note(step wire.RunStep) string {
+	var parts []string
+	for _, p := range []string{step.Error, step.Reason} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	if step.Status == run.Open && step.Text != "" {
+		parts = append(parts, step.Text)
+	}
+	for _, v := range step.Votes {
+		word := "approved"
+		if !v.Approved {
+			word = "declined"
+		}
+		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s by %s for %s %s", word, v.Who, v.For, v.Comment)))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (s *session) runWatchCommand() *cobra.Command {
+	var wait time.Duration
+	c := &cobra.Command{
+		Use: "watch RUN", Short: "Show what happens in a run until it is over", Args: exactly("RUN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := s.estate()
+			if err != nil {
+				return err
+			}
+			return s.watchRun(cmd.Context(), c, args[0], wait)
+		},
+	}
+	c.Flags().DurationVar(&wait, "wait", time.Hour, "how long to watch it; it goes on by itself afterwards")
+	return c
+}
+
+// watchRun shows the journal as it grows. The run does not need it.
+func (s *session) watchRun(ctx context.Context, c *client.Client, id string, wait time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, errStillRunning)
+	defer cancel()
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for seq := 0; ; {
+		entries, err := c.RunJournal(ctx, id, seq)
+		switch kind := errs.KindOf(err); {
+		case ctx.Err() != nil:
+			return errs.New(errs.Unknown, "run %s goes on; see perdure run show %s: %w", id, id, context.Cause(ctx))
+		case kind == errs.Unavailable || kind == errs.Unknown: // a node is gone: the next look asks another one
+		case err != nil:
+			return err
+		}
+		for _, e := range entries {
+			seq = e.Seq
+			if s.json {
+				if err := s.emit(e); err != nil {
+					return err
+				}
+			} else {
+				s.showEntry(e)
+			}
+			if e.What == run.Finished {
+				return finishedRun(id, e)
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+func finishedRun(id string, e run.Entry) error {
+	if e.Outcome == run.Done {
+		return nil
+	}
+	return errs.New(errs.Refused, "run %s ended as %s: %s", id, e.Outcome, dash(e.Text))
+}
+
+func (s *session) showEntry(e run.Entry) {
+	c := plain
+	switch {
+	case e.What == run.Ended && e.Outcome == run.Done, e.What == run.Finished && e.Outcome == run.Done:
+		c = green
+	case e.Outcome == run.Failed, e.What == run.Declined:
+		c = red
+	case e.What == run.Opened, e.Outcome == run.Unknown:
+		c = yellow
+	}
+	word := string(e.What)
+	if e.Outcome != "" {
+		word = string(e.Outcome)
+	}
+	if e.Undo && e.Node != "" {
+		word = "undo " + word
+	}
+	rest := strings.Join(slices.DeleteFunc([]string{e.Text, e.Error}, func(t string) bool { return t == "" }), "; ")
+	fmt.Fprintf(s.Out, "%s  %-10s %s\n", e.At.Local().Format("15:04:05.000"), s.paint(c, word), strings.TrimRight(fmt.Sprintf("%-28s %-12s %s", dash(e.Node), e.By, rest), " "))
+}
+
+// wordCommand says one thing to a run.
+func (s *session) wordCommand(name, step, short string, what run.What, why bool) *cobra.Command {
+	var reason, behalf string
+	var undo bool
+	var set []string
+	use := name + " RUN"
+	wants := []string{"RUN"}
+	if step != "" {
+		use, wants = use+" "+step, append(wants, step)
+	}
+	c := &cobra.Command{
+		Use: use, Short: short, Args: exactly(wants...),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if why && reason == "" {
+				return usagef("--reason is missing: %s stands in the journal with its reason", name)
+			}
+			c, err := s.estate()
+			if err != nil {
+				return err
+			}
+			word := wire.RunWord{What: what, Undo: undo, Text: reason, For: behalf}
+			if step != "" {
+				word.Step = args[1]
+			}
+			for _, one := range set {
+				field, value, ok := strings.Cut(one, "=")
+				if !ok {
+					return usagef("--set %q: give NAME=VALUE", one)
+				}
+				if word.Result == nil {
+					word.Result = map[string]any{}
+				}
+				word.Result[field] = looksLike(value)
+			}
+			head, err := c.SayToRun(cmd.Context(), args[0], word)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.emit(head)
+			}
+			state, _ := stateOfRun(head)
+			fmt.Fprintln(s.Out, s.say(runSays, head.ID, state, head.Settled, head.Steps))
+			return nil
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why, or what was done; it stands in the journal")
+	switch what {
+	case run.Approved, run.Declined:
+		c.Flags().StringVar(&behalf, "for", "", "role that you decide for; by default yourself")
+	case run.Completed, run.TakenOver:
+		c.Flags().StringArrayVar(&set, "set", nil, "field NAME=VALUE; may be repeated")
+	case run.Cancelled, run.Retried, run.Skipped:
+		c.Flags().BoolVar(&undo, "undo", false, "undo what was done; of a step: it is about its undoing")
+	}
+	return c
+}
+
+// looksLike reads a value as JSON where it is a number or a truth value, else as text.
+func looksLike(text string) any {
+	var f float64
+	if n, err := fmt.Sscanf(text+"\n", "%g\n", &f); err == nil && n == 1 {
+		return f
+	}
+	if text == "true" || text == "false" {
+		return text == "true"
+	}
+	return text
+}

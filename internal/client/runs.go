@@ -1,0 +1,40 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"perdure/internal/run"
+	"perdure/internal/wire"
+)
+
+// StartRun starts a run of a plan. With an ID it may be repeated.
+func (c *Client) StartRun(ctx context.Context, ask wire.StartRun) (wire.Run, error) {
+	var v wire.Run
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/runs", in: ask, out: &v, once: ask.ID == "", changes: true})
+	return v, err
+}
+
+// Runs lists all runs, the newest first.
+func (c *Client) Runs(ctx context.Context) ([]wire.Run, error) {
+	return get[[]wire.Run](ctx, c, "/api/v1/runs", nil)
+}
+
+// Run is a run, and how every step stands.
+func (c *Client) Run(ctx context.Context, id string) (wire.RunState, error) {
+	return get[wire.RunState](ctx, c, "/api/v1/runs/"+esc(id), nil)
+}
+
+// RunJournal gives the entries of a run after a number.
+func (c *Client) RunJournal(ctx context.Context, id string, after int) ([]run.Entry, error) {
+	return get[[]run.Entry](ctx, c, "/api/v1/runs/"+esc(id)+"/journal", url.Values{"after": {strconv.Itoa(after)}})
+}
+
+// SayToRun says something to a run.
+func (c *Client) SayToRun(ctx context.Context, id string, word wire.RunWord) (wire.Run, error) {
+	var v wire.Run
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/runs/" + esc(id) + "/words", in: word, out: &v, once: true, changes: true})
+	return v, err
+}

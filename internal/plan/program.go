@@ -1,0 +1,235 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"perdure/internal/errs"
+)
+
+// Program is a plan with its subplans, for one mode, as one flat graph: what a run is pinned to. It is kept as JSON, and its
+// expressions as text: a later version of the product reads the program of a run that an earlier one began.
+type Program struct {
+	Plan  string        `json:"plan"`
+	Title string        `json:"title,omitempty"`
+	Mode  Mode          `json:"mode"`
+	RTO   time.Duration `json:"rto,omitempty"`
+	// Parameters of the plan, for who starts a run.
+	Parameters []Parameter `json:"parameters,omitempty"`
+	// Nodes stand in an order in which each comes after all that it waits for, and a subplan before its steps.
+	Nodes []Node `json:"nodes"`
+}
+
+// Node is a step of a program.
+type Node struct {
+	// ID is the step's, behind those of the subplans that it lies in: "site-b/open".
+	ID string `json:"id"`
+	// Scope is the ID of the subplan that it lies in, "" for the plan itself: steps see those of their own plan only.
+	Scope string `json:"scope,omitempty"`
+	// Local is the step's ID in its own plan.
+	Local string `json:"local"`
+	Step  Step   `json:"step"` // with its template; After and Use are gone
+	After []Dep  `json:"after,omitempty"`
+	// Parent is the number of the subplan's node, -1: none.
+	Parent int `json:"parent"`
+	// Parameters and Outputs are those of a subplan.
+	Parameters []Parameter       `json:"parameters,omitempty"`
+	Outputs    map[string]string `json:"outputs,omitempty"`
+	// Looks: what it does changes nothing, so it may be repeated without a look.
+	Looks   bool          `json:"looks,omitempty"`
+	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// Dep is a step that another one waits for.
+type Dep struct {
+	Node int    `json:"node"`
+	Port string `json:"port,omitempty"` // "", "declined" or "failed"
+}
+
+// mostNodes bounds a program.
+const mostNodes = 100_000
+
+// Compile makes the program of a plan for a mode. The plans have passed Check.
+func Compile(plans []Plan, catalogue Catalogue, name string, mode Mode) (*Program, error) {
+	i := slices.IndexFunc(plans, func(p Plan) bool { return p.Name == name })
+	if i < 0 {
+		return nil, errs.New(errs.NotFound, "there is no plan %q; `perdure plan list` lists them", name)
+	}
+	p := &plans[i]
+	if !slices.Contains(p.Modes, mode) {
+		return nil, errs.New(errs.Invalid, "plan %s is not for mode %s, but for %s", name, mode, joined(p.Modes))
+	}
+	c := compiler{plans: plans, catalogue: catalogue, out: &Program{Plan: p.Name, Title: p.Title, Mode: mode, RTO: time.Duration(p.RTO), Parameters: p.Parameters}}
+	if _, err := c.add(p, "", -1, nil); err != nil {
+		return nil, err
+	}
+	return c.out, nil
+}
+
+type compiler struct {
+	plans     []Plan
+	catalogue Catalogue
+	out       *Program
+}
+
+// add puts the steps of a plan into the program and gives the numbers of those that nothing in it waits for.
+func (c *compiler) add(p *Plan, scope string, parent int, nesting []string) ([]int, error) {
+	if slices.Contains(nesting, p.Name) {
+		return nil, errs.New(errs.Invalid, "plan %s is part of itself", p.Name)
+	}
+	nesting = append(slices.Clone(nesting), p.Name)
+	k := checker{plan: p, index: map[string]int{}, steps: make([]Step, len(p.Steps))}
+	for i, s := range p.Steps {
+		if s.Use != "" {
+			s = s.with(p.Templates[s.Use])
+		}
+		k.index[s.ID], k.steps[i] = i, s
+	}
+	number := make([]int, len(k.steps)) // of each step's node
+	for _, i := range k.order() {
+		s := k.steps[i]
+		n := Node{ID: scope + s.ID, Scope: scope, Local: s.ID, Parent: parent}
+		n.After = k.deps(i, number)
+		if err := c.complete(&n, &s); err != nil {
+			return nil, err
+		}
+		s.After, s.Use = nil, ""
+		n.Step = s
+		if len(c.out.Nodes) == mostNodes {
+			return nil, errs.New(errs.Invalid, "plan %s has more than %d steps with its subplans", c.out.Plan, mostNodes)
+		}
+		number[i] = len(c.out.Nodes)
+		c.out.Nodes = append(c.out.Nodes, n)
+		if s.Subplan == nil {
+			continue
+		}
+		j := slices.IndexFunc(c.plans, func(p Plan) bool { return p.Name == s.Subplan.Plan })
+		if j < 0 {
+			return nil, errs.New(errs.NotFound, "step %s: there is no plan %s", n.ID, s.Subplan.Plan)
+		}
+		sub := &c.plans[j]
+		node := &c.out.Nodes[number[i]]
+		node.Parameters, node.Outputs = sub.Parameters, sub.Outputs
+		if _, err := c.add(sub, n.ID+"/", number[i], nesting); err != nil {
+			return nil, err
+		}
+	}
+	return number, nil
+}
+
+// complete fills in what follows from the actions and from the mode.
+func (c *compiler) complete(n *Node, s *Step) error {
+	n.Timeout = time.Duration(s.Timeout)
+	call := s.Act
+	if call == nil {
+		call = s.Check
+	}
+	if call == nil {
+		return nil
+	}
+	a := c.catalogue.Find(call.Driver, call.Action)
+	if a == nil {
+		return errs.New(errs.Invalid, "step %s: driver %s has no action %s", n.ID, call.Driver, call.Action)
+	}
+	n.Looks = a.Looks
+	if n.Timeout == 0 {
+		n.Timeout = a.Timeout
+	}
+	return nil
+}
+
+// deps gives what a step waits for, by the numbers of the nodes.
+func (c *checker) deps(i int, number []int) []Dep {
+	s := &c.steps[i]
+	if s.After == nil {
+		if i == 0 {
+			return nil
+		}
+		return []Dep{{Node: number[i-1]}}
+	}
+	var out []Dep
+	for _, word := range *s.After {
+		id, port := splitPort(word)
+		out = append(out, Dep{Node: number[c.index[id]], Port: port})
+	}
+	return out
+}
+
+// order gives the steps so that each comes after all that it waits for, else as they stand in the document.
+func (c *checker) order() []int {
+	var out []int
+	placed := make([]bool, len(c.steps))
+	var visit func(i int)
+	visit = func(i int) {
+		if placed[i] {
+			return
+		}
+		placed[i] = true
+		for _, j := range c.before(i) {
+			visit(j)
+		}
+		out = append(out, i)
+	}
+	for i := range c.steps {
+		visit(i)
+	}
+	return out
+}
+
+// Bind holds given parameters against those of the program, and fills in the defaults.
+func (p *Program) Bind(given map[string]any) (map[string]any, error) {
+	return bind(p.Parameters, given, "plan "+p.Plan)
+}
+
+// Bind is the same for the parameters of a subplan.
+func (n *Node) Bind(given map[string]any) (map[string]any, error) {
+	return bind(n.Parameters, given, "plan "+n.Step.Subplan.Plan)
+}
+
+func bind(parameters []Parameter, given map[string]any, what string) (map[string]any, error) {
+	out := map[string]any{}
+	for _, name := range names(given) {
+		i := slices.IndexFunc(parameters, func(p Parameter) bool { return p.Name == name })
+		if i < 0 {
+			return nil, errs.New(errs.Invalid, "%s has no parameter %s", what, name)
+		}
+		if err := parameters[i].Accepts(given[name]); err != nil {
+			return nil, errs.New(errs.Invalid, "parameter %s of %s: %w (allowed: %s)", name, what, err, parameters[i].allowed())
+		}
+		out[name] = given[name]
+	}
+	for _, p := range parameters {
+		if _, ok := out[p.Name]; ok {
+			continue
+		}
+		if p.Required {
+			return nil, errs.New(errs.Invalid, "parameter %s of %s is missing (allowed: %s)", p.Name, what, p.allowed())
+		}
+		out[p.Name] = p.Default
+		if p.Default == nil {
+			out[p.Name] = p.Type.zero()
+		}
+	}
+	return out, nil
+}
+
+func (t ParameterType) zero() any {
+	switch t {
+	case Number:
+		return float64(0)
+	case Boolean:
+		return false
+	case Duration:
+		return "0s"
+	}
+	return ""
+}
+
+// String names the node for people.
+func (n *Node) String() string {
+	if n.Step.Title != "" {
+		return fmt.Sprintf("%s (%s)", n.ID, n.Step.Title)
+	}
+	return n.ID
+}

@@ -1,0 +1,47 @@
+// Package resource is the contract between runs and what their steps act on: one Driver for each kind of resource.
+//
+// A step is an "ensure" step: the driver observes, acts only where something is to be done, and observes again. So an attempt may be
+// repeated, and an attempt of which nobody knows what it did is settled by looking.
+package resource
+
+import (
+	"context"
+
+	"perdure/internal/errs"
+	"perdure/internal/plan"
+)
+
+// Call is one attempt of a step, with everything filled in.
+type Call struct {
+	plan.Call
+	// Key is the same for every attempt of a step, and different for every other step: "run/step", and "run/step/undo" for its undoing.
+	Key string
+	// Mode is that of the run, By who answers for it.
+	Mode plan.Mode
+	By   string
+}
+
+// Driver acts on one kind of resource. Its methods return when ctx ends.
+type Driver interface {
+	// Actions are what it can do, as plans are held against it.
+	Actions() plan.Catalogue
+	// Ensure carries out an action that is not done yet, and looks. The result is what it found. An error of kind unknown says that it may
+	// have had its effect; every other kind that it had none that is not undone or harmless to repeat.
+	Ensure(ctx context.Context, c Call) (map[string]any, error)
+	// Observe says whether the effect of an action is there, and what it gave.
+	Observe(ctx context.Context, c Call) (result map[string]any, done bool, err error)
+	// Facts are what can be said about a target.
+	Facts(ctx context.Context, target string) (map[string]any, error)
+}
+
+// Set is the drivers of a node, by name.
+type Set map[string]Driver
+
+// Find gives the driver of a call.
+func (s Set) Find(name string) (Driver, error) {
+	d, ok := s[name]
+	if !ok {
+		return nil, errs.New(errs.Unavailable, "this node has no driver %s", name)
+	}
+	return d, nil
+}

@@ -1,0 +1,135 @@
+package resource
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/plan"
+	"perdure/internal/unit"
+	"perdure/internal/wire"
+)
+
+// Switcher makes units current at other sites.
+type Switcher interface {
+	// Unit gives the record of the group that carries the unit.
+	Unit(ctx context.Context, id estate.UnitID) (wire.Group, error)
+	Switch(ctx context.Context, person string, id estate.UnitID, request wire.SwitchRequest) (wire.SwitchAnswer, error)
+}
+
+// Units is the driver of units: a switch of a unit as a step.
+type Units struct{ Switcher Switcher }
+
+// Between two looks at a switch that is under way.
+const lookAgain = 100 * time.Millisecond
+
+// Actions gives what the product says of its own driver.
+func (u Units) Actions() plan.Catalogue {
+	var own plan.Catalogue
+	for _, a := range plan.BuiltIn() {
+		if a.Driver == "unit" {
+			own = append(own, a)
+		}
+	}
+	return own
+}
+
+// Ensure makes the unit current at the site, and waits until it is. A switch of the same step that is under way is waited for.
+func (u Units) Ensure(ctx context.Context, c Call) (map[string]any, error) {
+	if c.Action == "state" {
+		return u.Facts(ctx, c.Target)
+	}
+	id, to := estate.UnitID(c.Target), estate.SiteID(text(c.With["to"]))
+	result, done, err := u.Observe(ctx, c)
+	if err != nil || done {
+		return result, err
+	}
+	mode, err := switchMode(c.Mode)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := u.Switcher.Switch(ctx, c.By, id, wire.SwitchRequest{To: to, Mode: mode, Reason: "run " + c.Key, ID: strings.ReplaceAll(c.Key, "/", ".")})
+	if err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, errs.New(errs.Unknown, "the switch of %s to %s was begun and is not over: %w", id, to, context.Cause(ctx))
+		case <-tick.C:
+		}
+		g, err := u.Switcher.Unit(ctx, id)
+		if err != nil {
+			continue // the store may be between two leaders
+		}
+		s := g.Record.Switch
+		if s == nil || answer.Switch == nil || s.ID != answer.Switch.ID {
+			return nil, errs.New(errs.Conflict, "the switch of %s to %s was overtaken by another one", id, to)
+		}
+		if s.Active() {
+			continue
+		}
+		if result, done := told(g, to); done {
+			return result, nil
+		}
+		return nil, errs.New(errs.Conflict, "the switch of %s to %s was undone: %s", id, to, s.Reason)
+	}
+}
+
+// Observe says whether the unit is open at the site.
+func (u Units) Observe(ctx context.Context, c Call) (map[string]any, bool, error) {
+	g, err := u.Switcher.Unit(ctx, estate.UnitID(c.Target))
+	if err != nil {
+		return nil, false, err
+	}
+	result, done := told(g, estate.SiteID(text(c.With["to"])))
+	return result, done, nil
+}
+
+// told is what a switch to the site gives once it is there.
+func told(g wire.Group, to estate.SiteID) (map[string]any, bool) {
+	rec := g.Record
+	if rec.State != unit.Open || rec.OwnerSite() != to || rec.Switch.Active() {
+		return nil, false
+	}
+	result := map[string]any{"site": string(to), "ownership": rec.Ownership.String(), "pauseMillis": float64(0)}
+	if n := len(rec.Past); n > 0 {
+		result["pauseMillis"] = float64(rec.Past[n-1].Pause)
+	}
+	return result, true
+}
+
+// Facts say how a unit stands.
+func (u Units) Facts(ctx context.Context, target string) (map[string]any, error) {
+	g, err := u.Switcher.Unit(ctx, estate.UnitID(strings.TrimPrefix(target, "unit/")))
+	if err != nil {
+		return nil, err
+	}
+	rec := g.Record
+	return map[string]any{
+		"site": string(rec.OwnerSite()), "state": string(rec.State), "ownership": rec.Ownership.String(), "inSync": float64(len(rec.InSync)),
+		"accepting": rec.State == unit.Open, "quarantined": rec.Quarantine,
+	}, nil
+}
+
+func switchMode(m plan.Mode) (unit.Mode, error) {
+	switch m {
+	case plan.Takeover, plan.Move, plan.Change:
+		return unit.Takeover, nil
+	case plan.SwitchBack:
+		return unit.SwitchBack, nil
+	case plan.Emergency:
+		return unit.Emergency, nil
+	case plan.Drill, plan.Failover, plan.Experiment, plan.Verification, plan.Inspection:
+	}
+	return "", errs.New(errs.Refused, "a run in mode %s switches no unit", m)
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}

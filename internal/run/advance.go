@@ -1,0 +1,525 @@
+package run
+
+import (
+	"slices"
+
+	"perdure/internal/errs"
+	"perdure/internal/plan"
+)
+
+// Advance takes the next entry. An error says why it cannot follow what was before (kinds conflict, refused and invalid), and nothing has
+// changed then.
+func (r *Run) Advance(e Entry) error {
+	if e.Seq != r.Seq+1 {
+		return errs.New(errs.Conflict, "run %s is at entry %d, and not at %d", r.ID, r.Seq, e.Seq-1)
+	}
+	if err := r.take(e); err != nil {
+		return err
+	}
+	r.Seq = e.Seq
+	r.wind()
+	return nil
+}
+
+// wind goes from undoing to cleaning up, and leaves behind what will not be done any more.
+func (r *Run) wind() {
+	if r.Phase != Undoing && r.Phase != Cleaning {
+		return
+	}
+	for i := range r.active {
+		if s := &r.Steps[i]; s.Status == Acting || s.Status == Doubtful {
+			return
+		}
+	}
+	if r.Phase == Undoing && len(r.undo) > 0 {
+		return
+	}
+	r.takenBack = r.takenBack || r.Phase == Undoing
+	r.Phase = Cleaning
+	next := true // cleanups are done one after the other, whatever they would wait for
+	for i := range r.Steps {
+		s := &r.Steps[i]
+		switch {
+		case s.Status.Settled():
+		case !r.Program.Nodes[i].Step.Cleanup:
+			s.Status = Dropped
+			r.ready.remove(i)
+			r.active.remove(i)
+		case next:
+			if s.Status == Waiting {
+				s.Status = Ready
+				r.ready.add(i)
+			}
+			next = false
+		default:
+			r.ready.remove(i)
+			if s.Status == Ready {
+				s.Status = Waiting
+			}
+		}
+	}
+}
+
+func (r *Run) take(e Entry) error {
+	switch {
+	case r.Phase == New && e.What != Started:
+		return r.refuse(e, "it has not been started")
+	case r.Phase != New && e.What == Started:
+		return r.refuse(e, "it was started before")
+	case r.Phase == Over:
+		return r.refuse(e, "it is over")
+	}
+	switch e.What {
+	case Started:
+		r.Phase, r.Params, r.StartedBy, r.Started = Running, e.Params, e.By, e.At
+		for i := range r.Steps {
+			if r.Steps[i].waits == 0 {
+				r.freed(i)
+			}
+		}
+		return nil
+	case Took:
+		return r.took(e)
+	case Paused:
+		if r.Paused {
+			return r.refuse(e, "it is paused already")
+		}
+		r.Paused = true
+		return nil
+	case Resumed: // also of a run that is not paused: it is a person's word that it goes on
+		r.Paused = false
+		return nil
+	case Cancelled:
+		return r.cancel(e)
+	case Finished:
+		r.Phase, r.Outcome, r.Finished = Over, e.Outcome, e.At
+		return nil
+	case Entered, Passed, Began, Ended, Opened, Retried, Skipped, TakenOver, Approved, Declined, Completed:
+	default:
+		return errs.New(errs.Invalid, "an entry cannot tell %q", e.What)
+	}
+	i, ok := r.byID[e.Node]
+	if !ok {
+		return errs.New(errs.NotFound, "run %s has no step %s", r.ID, e.Node)
+	}
+	if e.Undo {
+		return r.takeUndo(i, e)
+	}
+	return r.takeStep(i, e)
+}
+
+func (r *Run) refuse(e Entry, format string, args ...any) error {
+	args = append([]any{r.ID, e.What}, args...)
+	return errs.New(errs.Conflict, "run %s cannot take %q: "+format, args...)
+}
+
+func (r *Run) refuseStep(i int, e Entry) error {
+	s := r.Steps[i].Status
+	if s == Waiting {
+		s = "waiting"
+	}
+	return errs.New(errs.Conflict, "step %s of run %s cannot take %q: it is %s", r.Program.Nodes[i].ID, r.ID, e.What, s)
+}
+
+func (r *Run) took(e Entry) error {
+	if e.Term <= r.Term {
+		return r.refuse(e, "a runner of term %d has taken it over before", r.Term)
+	}
+	r.Term = e.Term
+	for i := range r.active {
+		if s := &r.Steps[i]; s.Status == Acting {
+			s.Status = Doubtful
+		}
+		if u := &r.Steps[i].Undo; u.Status == Acting {
+			u.Status = Doubtful
+		}
+	}
+	return nil
+}
+
+func (r *Run) takeStep(i int, e Entry) error {
+	s, n := &r.Steps[i], &r.Program.Nodes[i]
+	switch e.What {
+	case Entered:
+		if s.Status != Ready || n.Step.Subplan == nil {
+			return r.refuseStep(i, e)
+		}
+		s.Status, s.Opened, s.Params = Inside, e.At, e.Params
+		r.ready.remove(i)
+		r.active.add(i)
+		for j := i + 1; j < len(r.Steps); j++ {
+			if r.Program.Nodes[j].Parent == i {
+				r.release(j)
+			} else if !r.within(j, i) {
+				break
+			}
+		}
+	case Passed:
+		if s.Status != Ready {
+			return r.refuseStep(i, e)
+		}
+		s.Reason = e.Text
+		r.settle(i, PassedBy, e)
+	case Opened:
+		if s.Status != Ready {
+			return r.refuseStep(i, e)
+		}
+		s.Status, s.Opened, s.Text = Open, e.At, e.Text
+		r.ready.remove(i)
+		r.active.add(i)
+	case Began:
+		return r.began(i, e)
+	case Ended:
+		return r.ended(i, e)
+	case Retried:
+		if s.Status != Asking {
+			return r.refuseStep(i, e)
+		}
+		s.Status, s.Spent, s.Error, s.Reason = Ready, 0, "", e.Text
+		r.active.remove(i)
+		r.ready.add(i)
+		r.goOn()
+	case Skipped:
+		if s.Status.Settled() || s.Status == Acting || s.Status == Doubtful || s.Status == Inside {
+			return r.refuseStep(i, e)
+		}
+		if e.Text == "" {
+			return errs.New(errs.Invalid, "step %s is left out only with a reason", n.ID)
+		}
+		s.Reason = e.By + ": " + e.Text
+		r.settle(i, LeftOut, e)
+		r.goOn()
+	case TakenOver:
+		if s.Status != Asking && s.Status != Doubtful && s.Status != Pausing {
+			return r.refuseStep(i, e)
+		}
+		if e.Text == "" {
+			return errs.New(errs.Invalid, "step %s is taken over only with a word on what was done", n.ID)
+		}
+		s.Reason, s.Result, s.Outputs = e.By+": "+e.Text, e.Result, e.Outputs
+		r.settle(i, DoneStep, e)
+		r.goOn()
+	case Approved, Declined:
+		return r.vote(i, e)
+	case Completed:
+		if s.Status != Open || n.Step.Manual == nil {
+			return r.refuseStep(i, e)
+		}
+		for _, f := range n.Step.Manual.Fields {
+			v, ok := e.Result[f.Name]
+			if !ok && f.Required {
+				return errs.New(errs.Invalid, "task %s: field %s is missing", n.ID, f.Name)
+			}
+			if ok {
+				if err := f.Accepts(v); err != nil {
+					return errs.New(errs.Invalid, "task %s: field %s: %w", n.ID, f.Name, err)
+				}
+			}
+		}
+		for name := range e.Result {
+			if !slices.ContainsFunc(n.Step.Manual.Fields, func(p plan.Parameter) bool { return p.Name == name }) {
+				return errs.New(errs.Invalid, "task %s has no field %s", n.ID, name)
+			}
+		}
+		s.Result, s.Outputs, s.Reason = e.Result, e.Result, e.Text
+		r.settle(i, DoneStep, e)
+	default:
+		return r.refuseStep(i, e)
+	}
+	return nil
+}
+
+func (r *Run) began(i int, e Entry) error {
+	s := &r.Steps[i]
+	if s.Status != Ready && s.Status != Pausing && s.Status != Doubtful || e.Attempt != s.Attempt+1 {
+		return r.refuseStep(i, e)
+	}
+	for _, l := range e.Locks {
+		if by, held := r.locks[l]; held && by != i {
+			return r.refuse(e, "step %s holds lock %s", r.Program.Nodes[by].ID, l)
+		}
+	}
+	if s.Opened.IsZero() {
+		s.Opened = e.At
+	}
+	s.Status, s.Attempt, s.Call, s.Term, s.Locks = Acting, e.Attempt, e.Call, r.Term, e.Locks
+	for _, l := range e.Locks {
+		r.locks[l] = i
+	}
+	r.ready.remove(i)
+	r.active.add(i)
+	return nil
+}
+
+func (r *Run) ended(i int, e Entry) error {
+	s, n := &r.Steps[i], &r.Program.Nodes[i]
+	switch s.Status {
+	case Acting, Doubtful:
+		if e.Attempt != s.Attempt {
+			return r.refuseStep(i, e)
+		}
+	case Open, Inside: // a wait is over, a subplan is done
+	case Ready: // an expression has no value
+		if e.Outcome != Failed {
+			return r.refuseStep(i, e)
+		}
+	default:
+		return r.refuseStep(i, e)
+	}
+	s.Result, s.Error = e.Result, e.Error
+	switch e.Outcome {
+	case Done:
+		s.Outputs = e.Outputs
+		r.settle(i, DoneStep, e)
+	case Nothing:
+		s.Status = Ready
+		r.active.remove(i)
+		r.ready.add(i)
+	case Unknown:
+		s.Status = Doubtful
+		s.Until = e.At
+	case Failed:
+		s.Spent++
+		if retry := n.Step.Retry; retry != nil && s.Spent <= retry.Times {
+			s.Status, s.Until = Pausing, e.At.Add(pause(retry, s.Spent))
+			return nil
+		}
+		r.failed(i, e)
+	default:
+		return errs.New(errs.Invalid, "an attempt does not end with %q", e.Outcome)
+	}
+	return nil
+}
+
+// failed is what a failure for good means for the run (R4).
+func (r *Run) failed(i int, e Entry) {
+	n := &r.Program.Nodes[i]
+	switch n.Step.OnFailure {
+	case plan.Continue:
+		r.settle(i, FailedOn, e)
+	case plan.Ask:
+		r.Steps[i].Status = Asking
+	case plan.Compensate:
+		r.settle(i, FailedOn, e)
+		r.Phase, r.Reason = Undoing, "step "+n.ID+" failed: "+e.Error
+	default: // stop
+		r.Steps[i].Status = Asking
+		if r.Phase == Running {
+			r.Phase = Stopped
+		}
+	}
+}
+
+// goOn ends a stop once no failed step waits for a decision any more.
+func (r *Run) goOn() {
+	if r.Phase != Stopped {
+		return
+	}
+	for i := range r.active {
+		if r.Steps[i].Status == Asking && r.stops(i) {
+			return
+		}
+	}
+	r.Phase = Running
+}
+
+func (r *Run) stops(i int) bool {
+	f := r.Program.Nodes[i].Step.OnFailure
+	return f == plan.Stop || f == ""
+}
+
+func (r *Run) vote(i int, e Entry) error {
+	s, n := &r.Steps[i], &r.Program.Nodes[i]
+	a := n.Step.Approval
+	if s.Status != Open || a == nil {
+		return r.refuseStep(i, e)
+	}
+	switch {
+	case e.By == r.StartedBy:
+		return errs.Refuse("R6", "%s started the run and cannot decide on %s", e.By, n.ID)
+	case slices.ContainsFunc(s.Votes, func(v Vote) bool { return v.Who == e.By }):
+		return errs.Refuse("R6", "%s has decided on %s before", e.By, n.ID)
+	case !slices.Contains(a.Of, e.For):
+		return errs.Refuse("R6", "%s is not asked for %s", e.For, n.ID)
+	case a.Order == plan.Serial && a.Of[len(s.Votes)] != e.For:
+		return errs.New(errs.Conflict, "%s is asked first for %s", a.Of[len(s.Votes)], n.ID)
+	}
+	s.Votes = append(s.Votes, Vote{Who: e.By, For: e.For, Comment: e.Text, At: e.At, Approved: e.What == Approved})
+	if e.What == Declined {
+		s.declined = true
+		r.settle(i, Rejected, e)
+		return nil
+	}
+	if len(s.Votes) >= a.Need {
+		r.settle(i, DoneStep, e)
+	}
+	return nil
+}
+
+// release counts down what a node waits for.
+func (r *Run) release(i int) {
+	s := &r.Steps[i]
+	s.waits--
+	if s.waits == 0 && !s.Status.Settled() {
+		r.freed(i)
+	}
+}
+
+// freed decides about a node of which everything that it waits for is settled.
+func (r *Run) freed(i int) {
+	s, n := &r.Steps[i], &r.Program.Nodes[i]
+	if !n.Step.Cleanup && (s.void || len(n.After) > 0 && !s.chosen) {
+		r.settle(i, Bypassed, Entry{})
+		return
+	}
+	s.Status = Ready
+	r.ready.add(i)
+}
+
+// settle ends a node, and lets what waits for it go on.
+func (r *Run) settle(i int, status Status, e Entry) {
+	s, n := &r.Steps[i], &r.Program.Nodes[i]
+	s.Status, s.Ended = status, e.At
+	r.ready.remove(i)
+	r.active.remove(i)
+	for _, l := range s.Locks {
+		delete(r.locks, l)
+	}
+	s.Locks = nil
+	if status == DoneStep && n.Step.Undo != nil {
+		r.undo = append(r.undo, i)
+	}
+	if n.Step.Subplan != nil && status != DoneStep {
+		r.bypassInside(i, e)
+	}
+	for _, j := range r.after[i] {
+		r.reach(i, j)
+	}
+	if n.Parent >= 0 {
+		r.Steps[n.Parent].inside--
+	} else {
+		r.left--
+	}
+}
+
+// reach tells a node that one it waits for is settled.
+func (r *Run) reach(i, j int) {
+	s, from := &r.Steps[j], &r.Steps[i]
+	if s.Status.Settled() {
+		return
+	}
+	for _, d := range r.Program.Nodes[j].After {
+		if d.Node != i {
+			continue
+		}
+		switch from.Status {
+		case DoneStep, PassedBy, LeftOut:
+			s.void = s.void || d.Port != ""
+			s.chosen = true
+		case Rejected:
+			s.void = s.void || d.Port != "declined"
+			s.chosen = true
+		case FailedOn:
+			s.void = s.void || d.Port == "declined"
+			s.chosen = true
+		case Bypassed, Dropped: // another branch may lead here
+		case Waiting, Ready, Acting, Doubtful, Pausing, Asking, Open, Inside:
+			panic("run: a node that is not settled was reached")
+		}
+		s.waits--
+	}
+	if s.waits == 0 {
+		r.freed(j)
+	}
+}
+
+// bypassInside settles what lies in a subplan that is not carried out.
+func (r *Run) bypassInside(i int, e Entry) {
+	for j := i + 1; j < len(r.Steps) && r.within(j, i); j++ {
+		if r.Program.Nodes[j].Parent == i && !r.Steps[j].Status.Settled() {
+			r.settle(j, Bypassed, e)
+		}
+	}
+}
+
+// within reports whether a node lies in a subplan.
+func (r *Run) within(j, i int) bool {
+	for p := r.Program.Nodes[j].Parent; p >= 0; p = r.Program.Nodes[p].Parent {
+		if p == i {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Run) cancel(e Entry) error {
+	if r.Phase == Undoing || r.Phase == Cleaning {
+		return r.refuse(e, "it is %s already", r.Phase)
+	}
+	if e.Text == "" {
+		return errs.New(errs.Invalid, "run %s is cancelled only with a reason", r.ID)
+	}
+	r.Phase, r.Reason = Cleaning, e.By+": "+e.Text
+	if e.Undo {
+		r.Phase = Undoing
+	}
+	r.Paused = false
+	return nil
+}
+
+func (r *Run) takeUndo(i int, e Entry) error {
+	u := &r.Steps[i].Undo
+	if r.Phase != Undoing || len(r.undo) == 0 || r.undo[len(r.undo)-1] != i {
+		return r.refuseStep(i, e)
+	}
+	switch e.What {
+	case Began:
+		if u.Status == Acting || u.Status == Asking || e.Attempt != u.Attempt+1 {
+			return r.refuseStep(i, e)
+		}
+		u.Status, u.Attempt, u.Term = Acting, e.Attempt, r.Term
+		r.active.add(i)
+	case Ended:
+		if u.Status != Acting && u.Status != Doubtful || e.Attempt != u.Attempt {
+			return r.refuseStep(i, e)
+		}
+		u.Error = e.Error
+		switch e.Outcome {
+		case Done:
+			u.Status = DoneStep
+			r.undone(i)
+		case Nothing:
+			u.Status = Ready
+		case Unknown:
+			u.Status, u.Until = Doubtful, e.At
+		default:
+			u.Spent++
+			u.Status = Asking
+			if retry := r.Program.Nodes[i].Step.Retry; retry != nil && u.Spent <= retry.Times {
+				u.Status, u.Until = Pausing, e.At.Add(pause(retry, u.Spent))
+			}
+		}
+	case Retried:
+		if u.Status != Asking {
+			return r.refuseStep(i, e)
+		}
+		u.Status, u.Spent = Ready, 0
+	case Skipped, TakenOver:
+		if u.Status != Asking && u.Status != Doubtful {
+			return r.refuseStep(i, e)
+		}
+		if e.Text == "" {
+			return errs.New(errs.Invalid, "the undoing of step %s is left out only with a reason", e.Node)
+		}
+		u.Status, u.Error = LeftOut, e.By+": "+e.Text
+		r.undone(i)
+	default:
+		return r.refuseStep(i, e)
+	}
+	return nil
+}
+
+func (r *Run) undone(i int) {
+	r.active.remove(i)
+	r.undo = r.undo[:len(r.undo)-1]
+}

@@ -1,0 +1,72 @@
+package run
+
+import (
+	"time"
+
+	"perdure/internal/plan"
+)
+
+// Entry is one line of a run's journal.
+type Entry struct {
+	Seq  int       `json:"seq"` // 1, 2, 3 …
+	At   time.Time `json:"at"`
+	By   string    `json:"by"` // a person, or the node that runs it
+	What What      `json:"what"`
+	Node string    `json:"node,omitempty"` // ID of the step
+	// Attempt counts from 1, for each step and for each undoing.
+	Attempt int  `json:"attempt,omitempty"`
+	Undo    bool `json:"undo,omitempty"` // it is about the undoing of the step
+
+	Outcome Outcome        `json:"outcome,omitempty"` // of Ended and Finished
+	Probed  bool           `json:"probed,omitempty"`  // the outcome is what a probe found
+	Result  map[string]any `json:"result,omitempty"`  // what an action gave, or what a person filled in
+	Outputs map[string]any `json:"outputs,omitempty"`
+	Error   string         `json:"error,omitempty"`
+	Call    *plan.Call     `json:"call,omitempty"` // of Began, filled in
+	Text    string         `json:"text,omitempty"` // of Opened: instruction or question, filled in; else a reason or a comment
+	Facts   map[string]any `json:"facts,omitempty"`
+	Params  map[string]any `json:"params,omitempty"` // of Started and Entered
+	Locks   []string       `json:"locks,omitempty"`  // of Began: what the step holds until it has ended
+	For     string         `json:"for,omitempty"`    // of Approved and Declined: the role or participant on whose behalf
+	Term    int64          `json:"term,omitempty"`   // of Took
+}
+
+// What says what an entry tells.
+type What string
+
+// What may be told. The first group is written by the runner, the second by people.
+const (
+	Took     What = "took"     // a runner has taken the run over: intents without a result are unknown
+	Entered  What = "entered"  // a subplan has begun
+	Passed   What = "passed"   // a step was passed over: its condition does not hold, or it is not for this mode
+	Began    What = "began"    // the intent to act
+	Ended    What = "ended"    // the result
+	Opened   What = "opened"   // people were asked, or a wait has begun
+	Finished What = "finished" // the run is over
+
+	Started   What = "started"
+	Paused    What = "paused"
+	Resumed   What = "resumed"
+	Retried   What = "retried"   // a failed step is begun again
+	Skipped   What = "skipped"   // a step is left out, with a reason
+	TakenOver What = "takenOver" // a person has done a step by hand
+	Cancelled What = "cancelled" // the run ends; with Undo what was done is undone
+	Approved  What = "approved"
+	Declined  What = "declined"
+	Completed What = "completed" // a manual task was done
+)
+
+// Outcome is how an attempt, a step or a run came out.
+type Outcome string
+
+// The outcomes.
+const (
+	Done    Outcome = "done"
+	Failed  Outcome = "failed"
+	Nothing Outcome = "nothing" // of a probe: the attempt had no effect, and may be repeated
+	Unknown Outcome = "unknown" // it cannot be said what the attempt did
+
+	Refused Outcome = "declined"  // an approval was declined, and nothing in the plan comes after that
+	Undone  Outcome = "undone"    // what was done was undone
+	Broken  Outcome = "cancelled" // ended by a person, with what was done left as it is
+)

@@ -1,0 +1,223 @@
+package run
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"perdure/internal/errs"
+	"perdure/internal/plan"
+)
+
+// Run is what has become of a program so far. It is not safe for concurrent use.
+type Run struct {
+	ID        string
+	Program   *plan.Program
+	Params    map[string]any
+	StartedBy string
+	Started   time.Time
+	Phase     Phase
+	Paused    bool
+	Outcome   Outcome // once finished
+	Finished  time.Time
+	Seq       int // of the last entry
+	Term      int64
+	Steps     []Step // by the numbers of the program's nodes
+	// Reason is that of the cancellation, or of the failure that is compensated.
+	Reason string
+
+	byID  map[string]int
+	after [][]int // who waits for a node
+	// ready are nodes that may begin, in the order of their numbers once sorted; active are those that have begun and not ended.
+	ready  set
+	active set
+	locks  map[string]int // held, by whom
+	left   int            // nodes of the plan itself that are not settled
+	undo   []int          // done steps with an undoing, in the order in which they ended
+	// takenBack: the run ends by undoing.
+	takenBack bool
+}
+
+// Phase is how far a run is.
+type Phase string
+
+// The phases.
+const (
+	New      Phase = "new"
+	Running  Phase = "running"
+	Stopped  Phase = "stopped" // a step failed for good: nothing more begins until a person decides
+	Undoing  Phase = "undoing" // what was done is undone, last first
+	Cleaning Phase = "cleaning"
+	Over     Phase = "over"
+)
+
+// Step is what has become of a node.
+type Step struct {
+	Status  Status
+	Attempt int
+	// Spent counts the attempts that failed since the last decision of a person.
+	Spent   int
+	Opened  time.Time // first begun, opened or entered
+	Ended   time.Time
+	Until   time.Time // of a pause between attempts: when it is over
+	Term    int64     // in which the running attempt began
+	Call    *plan.Call
+	Text    string
+	Locks   []string
+	Result  map[string]any
+	Outputs map[string]any
+	Error   string
+	Reason  string // why it was skipped or taken over
+	Votes   []Vote
+	Params  map[string]any // of a subplan
+	Undo    Undo
+
+	waits    int  // how many of what it waits for are not settled
+	void     bool // something that it waits for came out another way
+	chosen   bool // something that it waits for was done
+	inside   int  // steps of a subplan that are not settled
+	declined bool
+}
+
+// Undo is what has become of the undoing of a step.
+type Undo struct {
+	Status  Status
+	Attempt int
+	Spent   int
+	Until   time.Time
+	Term    int64
+	Error   string
+}
+
+// Vote is one person's word on an approval.
+type Vote struct {
+	Who, For, Comment string
+	At                time.Time
+	Approved          bool
+}
+
+// Status is how a step stands.
+type Status string
+
+// The statuses. From done on the step is settled.
+const (
+	Waiting  Status = ""
+	Ready    Status = "ready"
+	Acting   Status = "acting"  // an attempt is under way
+	Doubtful Status = "unknown" // an attempt was under way when its runner was lost
+	Pausing  Status = "pausing" // until the next attempt
+	Asking   Status = "asking"  // failed: a person has to decide
+	Open     Status = "open"    // a person is asked, or time passes
+	Inside   Status = "inside"  // a subplan is under way
+
+	DoneStep Status = "done"
+	PassedBy Status = "passed"
+	LeftOut  Status = "skipped"
+	Bypassed Status = "bypassed" // it stands on a branch that was not chosen
+	Rejected Status = "declined"
+	FailedOn Status = "failed" // and the run goes on
+	Dropped  Status = "dropped"
+)
+
+// Settled: nothing more becomes of it.
+func (s Status) Settled() bool {
+	switch s {
+	case DoneStep, PassedBy, LeftOut, Bypassed, Rejected, FailedOn, Dropped:
+		return true
+	case Waiting, Ready, Acting, Doubtful, Pausing, Asking, Open, Inside:
+	}
+	return false
+}
+
+// Begin makes a run of a program; its first entry has to be Started.
+func Begin(id string, p *plan.Program) *Run {
+	r := &Run{ID: id, Program: p, Phase: New, Steps: make([]Step, len(p.Nodes)), byID: make(map[string]int, len(p.Nodes)), after: make([][]int, len(p.Nodes)), locks: map[string]int{}}
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
+		r.byID[n.ID] = i
+		r.Steps[i].waits = len(n.After)
+		for _, d := range n.After {
+			r.after[d.Node] = append(r.after[d.Node], i)
+		}
+		if n.Parent >= 0 {
+			r.Steps[n.Parent].inside++
+			r.Steps[i].waits++ // for the subplan to begin
+		} else {
+			r.left++
+		}
+	}
+	return r
+}
+
+// Replay makes a run from its journal.
+func Replay(id string, p *plan.Program, journal []Entry) (*Run, error) {
+	r := Begin(id, p)
+	for _, e := range journal {
+		if err := r.Advance(e); err != nil {
+			return nil, errs.New(errs.Internal, "the journal of run %s cannot be read at entry %d: %w", id, e.Seq, err)
+		}
+	}
+	return r, nil
+}
+
+// Held are the locks that steps hold now.
+func (r *Run) Held() []string { return slices.Sorted(maps.Keys(r.locks)) }
+
+// UnderWay are the attempts that have begun and of which nothing else is known.
+func (r *Run) UnderWay() []Attempt {
+	var out []Attempt
+	for _, i := range slices.Sorted(maps.Keys(r.active)) {
+		s, n := &r.Steps[i], &r.Program.Nodes[i]
+		if s.Status == Acting {
+			out = append(out, Attempt{Node: n.ID, Attempt: s.Attempt, Call: s.Call})
+		}
+		if s.Undo.Status == Acting {
+			out = append(out, Attempt{Node: n.ID, Attempt: s.Undo.Attempt, Undo: true, Call: n.Step.Undo})
+		}
+	}
+	return out
+}
+
+// Asked are the steps that wait for people: tasks, approvals, and failures on which somebody has to decide.
+func (r *Run) Asked() []string {
+	var out []string
+	for _, i := range slices.Sorted(maps.Keys(r.active)) {
+		n := &r.Program.Nodes[i]
+		if s := &r.Steps[i]; s.Status == Asking || s.Undo.Status == Asking || s.Status == Open && n.Step.Wait == nil {
+			out = append(out, n.ID)
+		}
+	}
+	return out
+}
+
+// Settled is how many steps are settled.
+func (r *Run) Settled() int {
+	n := 0
+	for i := range r.Steps {
+		if r.Steps[i].Status.Settled() {
+			n++
+		}
+	}
+	return n
+}
+
+// Step gives how a step stands.
+func (r *Run) Step(id string) (*Step, bool) {
+	i, ok := r.byID[id]
+	if !ok {
+		return nil, false
+	}
+	return &r.Steps[i], true
+}
+
+// set is a set of nodes that is gone through in the order of their numbers.
+type set map[int]struct{}
+
+func (s *set) add(i int) {
+	if *s == nil {
+		*s = set{}
+	}
+	(*s)[i] = struct{}{}
+}
+
+func (s set) remove(i int) { delete(s, i) }

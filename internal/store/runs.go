@@ -1,0 +1,337 @@
+package store
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"perdure/internal/errs"
+	"perdure/internal/plan"
+	"perdure/internal/run"
+	"perdure/internal/wire"
+)
+
+// Bounds of what one transaction of the store takes.
+const (
+	programPart = 512 << 10
+	// MostEntries and MostBytes bound the entries of one Append.
+	MostEntries = 256
+	mostProgram = 64 << 20 // of the text of a program
+)
+
+// RunnerTTL is how long a run waits for a runner that was lost, at least.
+const RunnerTTL = 4
+
+// CreateRun keeps a new run: its program, and its first entry. A run of the ID that exists is a conflict.
+func (s *Store) CreateRun(ctx context.Context, head wire.Run, program *plan.Program, first run.Entry) (wire.Run, error) {
+	if err := s.o.MayAct(); err != nil {
+		return head, err
+	}
+	if err := checkName("run", head.ID); err != nil {
+		return head, err
+	}
+	own, err := s.Incarnation(ctx, wire.Fresh)
+	if err != nil {
+		return head, err
+	}
+	head.Incarnation = own.Incarnation
+	data, err := json.Marshal(program)
+	if err != nil {
+		return head, errs.New(errs.Internal, "cannot encode the program of run %s: %w", head.ID, err)
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(data); err != nil {
+		return head, errs.New(errs.Internal, "cannot pack the program of run %s: %w", head.ID, err)
+	}
+	if err := z.Close(); err != nil {
+		return head, errs.New(errs.Internal, "cannot pack the program of run %s: %w", head.ID, err)
+	}
+	absent := unchanged(runsPrefix+head.ID, 0)
+	// A large program takes several transactions; the run exists with the last.
+	parts := packed.Bytes()
+	for n := 0; len(parts) > 0; n++ {
+		size := min(len(parts), programPart)
+		part := clientv3.OpPut(fmt.Sprintf("%s%s%s/%04d", Root, programsPrefix, head.ID, n), string(parts[:size]))
+		parts = parts[size:]
+		if _, ok, err := s.commit(ctx, "keep the program of run "+head.ID, []clientv3.Cmp{absent}, []clientv3.Op{part}); err != nil || !ok {
+			return head, s.runExists(head.ID, err)
+		}
+	}
+	writes, err := s.journalWrites(&head, []run.Entry{first})
+	if err != nil {
+		return head, err
+	}
+	event, err := s.event(0, wire.Event{Who: first.By, What: "run.started", Subject: head.ID}, head)
+	if err != nil {
+		return head, err
+	}
+	revision, ok, err := s.commit(ctx, "start run "+head.ID, []clientv3.Cmp{absent}, append(writes, event))
+	if err != nil || !ok {
+		return head, s.runExists(head.ID, err)
+	}
+	head.Revision = revision
+	return head, nil
+}
+
+func (s *Store) runExists(id string, err error) error {
+	if err != nil {
+		return err
+	}
+	return errs.New(errs.Conflict, "there is a run %s already", id)
+}
+
+func (s *Store) journalWrites(head *wire.Run, entries []run.Entry) ([]clientv3.Op, error) {
+	head.Seq = entries[len(entries)-1].Seq
+	kept := *head
+	kept.Revision = 0
+	headOp, err := put(runsPrefix+head.ID, kept)
+	if err != nil {
+		return nil, err
+	}
+	journal, err := put(fmt.Sprintf("%s%s/%010d", journalsPrefix, head.ID, entries[0].Seq), entries)
+	if err != nil {
+		return nil, err
+	}
+	return []clientv3.Op{headOp, journal}, nil
+}
+
+// Run reads a run at a glance.
+func (s *Store) Run(ctx context.Context, id string, r wire.Read) (wire.Run, error) {
+	if err := checkName("run", id); err != nil {
+		return wire.Run{}, err
+	}
+	e, _, err := s.get(ctx, runsPrefix+id, r)
+	if err != nil {
+		return wire.Run{}, err
+	}
+	if e.modified == 0 {
+		return wire.Run{}, errs.New(errs.NotFound, "there is no run %q; `perdure run list` lists them", id)
+	}
+	return runOf(e)
+}
+
+func runOf(e entry) (wire.Run, error) {
+	head, err := decode[wire.Run](e)
+	head.Revision = e.modified
+	return head, err
+}
+
+// Runs lists all runs, in the order of their IDs.
+func (s *Store) Runs(ctx context.Context, r wire.Read) ([]wire.Run, error) {
+	entries, _, err := s.list(ctx, runsPrefix, r)
+	if err != nil {
+		return nil, err
+	}
+	runs := make([]wire.Run, 0, len(entries))
+	for _, e := range entries {
+		head, err := runOf(e)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, head)
+	}
+	return runs, nil
+}
+
+// Program reads what a run is pinned to.
+func (s *Store) Program(ctx context.Context, id string) (*plan.Program, error) {
+	entries, _, err := s.list(ctx, programsPrefix+id+"/", wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	var packed bytes.Buffer
+	for _, e := range entries {
+		packed.Write(e.value)
+	}
+	z, err := gzip.NewReader(&packed)
+	if err != nil {
+		return nil, errs.New(errs.Internal, "the program of run %s cannot be unpacked: %w", id, err)
+	}
+	var p plan.Program
+	if err := json.NewDecoder(io.LimitReader(z, mostProgram)).Decode(&p); err != nil {
+		return nil, errs.New(errs.Internal, "the program of run %s cannot be read: %w", id, err)
+	}
+	return &p, nil
+}
+
+// Journal reads the entries of a run after a number.
+func (s *Store) Journal(ctx context.Context, id string, after int) ([]run.Entry, error) {
+	if err := checkName("run", id); err != nil {
+		return nil, err
+	}
+	var out []run.Entry
+	prefix := journalsPrefix + id + "/"
+	// The key of a batch is its first entry, so what is wanted may begin within an earlier batch: those are small, and are read from the start
+	// of the batch that was there when the reader last looked.
+	entries, _, err := s.list(ctx, prefix, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		batch, err := decode[[]run.Entry](e)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range batch {
+			if one.Seq > after {
+				out = append(out, one)
+			}
+		}
+	}
+	return out, nil
+}
+
+// Claim is the right of one node to carry out a run, until its lease is over.
+type Claim struct {
+	Run string
+	// Term grows with every claim of the run.
+	Term int64
+	key  string
+}
+
+// ClaimRun takes the right to carry out a run, bound to a lease of the node. ok is false where another node has it.
+func (s *Store) ClaimRun(ctx context.Context, id string, lease int64) (c Claim, ok bool, err error) {
+	if err := s.o.MayAct(); err != nil {
+		return c, false, err
+	}
+	key := runnersPrefix + id
+	write, err := put(key, wire.RunnerOf{Node: s.o.Node}, clientv3.WithLease(clientv3.LeaseID(lease)))
+	if err != nil {
+		return c, false, err
+	}
+	revision, ok, err := s.commit(ctx, "take over run "+id, []clientv3.Cmp{unchanged(key, 0)}, []clientv3.Op{write})
+	if err != nil || !ok {
+		return c, false, err
+	}
+	return Claim{Run: id, Term: revision, key: key}, true, nil
+}
+
+// ReleaseRun gives the right back.
+func (s *Store) ReleaseRun(ctx context.Context, c Claim) error {
+	_, _, err := s.commit(ctx, "release run "+c.Run, []clientv3.Cmp{unchanged(c.key, c.Term)}, []clientv3.Op{clientv3.OpDelete(Root + c.key)})
+	return err
+}
+
+// Busy is what an Append met where a lock is held by a step of another run.
+type Busy struct{ Locks []string }
+
+func (b Busy) Error() string { return "held by other runs: " + strings.Join(b.Locks, ", ") }
+
+// Append adds entries to the journal of a run on the condition that it is still at head.Revision, and, for a runner, that its claim holds. New
+// locks are taken and others released by the same transaction. Errors: Conflict (somebody else appended, or the claim is lost: read again),
+// Busy, Unavailable (nothing happened) and Unknown.
+func (s *Store) Append(ctx context.Context, claim *Claim, head wire.Run, entries []run.Entry, take, release []string) (wire.Run, error) {
+	if err := s.o.MayAct(); err != nil {
+		return head, err
+	}
+	conditions := []clientv3.Cmp{unchanged(runsPrefix+head.ID, head.Revision)}
+	if claim != nil {
+		conditions = append(conditions, unchanged(claim.key, claim.Term))
+	}
+	var busy Busy
+	writes, err := s.journalWrites(&head, entries)
+	if err != nil {
+		return head, err
+	}
+	for _, l := range take {
+		key := locksPrefix + url.PathEscape(l)
+		have, _, err := s.get(ctx, key, wire.Fresh)
+		switch {
+		case err != nil:
+			return head, err
+		case have.modified != 0 && string(have.value) != strconv.Quote(head.ID):
+			busy.Locks = append(busy.Locks, l)
+			continue
+		}
+		conditions = append(conditions, unchanged(key, have.modified))
+		write, err := put(key, head.ID)
+		if err != nil {
+			return head, err
+		}
+		writes = append(writes, write)
+	}
+	if len(busy.Locks) > 0 {
+		return head, busy
+	}
+	for _, l := range release {
+		writes = append(writes, clientv3.OpDelete(Root+locksPrefix+url.PathEscape(l)))
+	}
+	if claim == nil { // what people say stands in the audit log too
+		last := entries[len(entries)-1]
+		event, err := s.event(head.Revision, wire.Event{Who: last.By, What: "run." + string(last.What), Subject: head.ID}, last)
+		if err != nil {
+			return head, err
+		}
+		writes = append(writes, event)
+	}
+	revision, ok, err := s.commit(ctx, "append to the journal of run "+head.ID, conditions, writes)
+	if err != nil {
+		return head, err
+	}
+	if !ok {
+		return head, errs.New(errs.Conflict, "the journal of run %s has gone on meanwhile, or another node carries it out", head.ID)
+	}
+	head.Revision = revision
+	return head, nil
+}
+
+// sayTries is how often a person's word is judged anew after the run has gone on.
+const sayTries = 16
+
+// Say appends what a person said to a run, judged on its newest state. A run that stands still since a recovery of the store goes on with
+// Resumed: that is a person's word in this incarnation (I10).
+func (s *Store) Say(ctx context.Context, id string, e run.Entry) (wire.Run, error) {
+	ctx, cancel := s.limit(ctx)
+	defer cancel()
+	program, err := s.Program(ctx, id)
+	if err != nil {
+		return wire.Run{}, err
+	}
+	for range sayTries {
+		head, err := s.Run(ctx, id, wire.Fresh)
+		if err != nil {
+			return head, err
+		}
+		own, err := s.Incarnation(ctx, wire.Fresh)
+		if err != nil {
+			return head, err
+		}
+		journal, err := s.Journal(ctx, id, 0)
+		if err != nil {
+			return head, err
+		}
+		r, err := run.Replay(id, program, journal)
+		if err != nil {
+			return head, err
+		}
+		if r.Seq != head.Seq {
+			continue // it went on while it was read
+		}
+		e.Seq, e.At = r.Seq+1, s.o.Now().UTC().Truncate(time.Microsecond)
+		held := r.Held()
+		if err := r.Advance(e); err != nil {
+			return head, err
+		}
+		after := r.Held()
+		release := slices.DeleteFunc(held, func(l string) bool { return slices.Contains(after, l) })
+		if e.What == run.Resumed {
+			head.Incarnation = own.Incarnation
+		}
+		head, err = s.Append(ctx, nil, head.At(r), []run.Entry{e}, nil, release)
+		if errs.KindOf(err) != errs.Conflict {
+			return head, err
+		}
+	}
+	return wire.Run{}, errs.New(errs.Conflict, "run %s keeps going on; say it again", id)
+}

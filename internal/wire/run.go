@@ -1,0 +1,94 @@
+package wire
+
+import (
+	"perdure/internal/estate"
+	"perdure/internal/plan"
+	"perdure/internal/run"
+)
+
+// Run is a run at a glance: what the list of runs shows, and what a change of its journal is conditional on.
+type Run struct {
+	ID        string    `json:"id"`
+	Plan      string    `json:"plan"`
+	Title     string    `json:"title,omitempty"`
+	Mode      plan.Mode `json:"mode"`
+	StartedBy string    `json:"startedBy"`
+	// StartedAt and FinishedAt are Unix milliseconds.
+	StartedAt  int64       `json:"startedAt"`
+	FinishedAt int64       `json:"finishedAt,omitempty"`
+	Phase      run.Phase   `json:"phase"`
+	Paused     bool        `json:"paused,omitempty"`
+	Outcome    run.Outcome `json:"outcome,omitempty"`
+	Reason     string      `json:"reason,omitempty"`
+	Steps      int         `json:"steps"`
+	Settled    int         `json:"settled"`
+	// Asked are steps that wait for people.
+	Asked []string `json:"asked,omitempty"`
+	// Seq is the number of the last entry of the journal.
+	Seq int `json:"seq"`
+	// Incarnation is that of the store in which a person last said that the run goes on: in another one nothing of it acts (I10).
+	Incarnation estate.Incarnation `json:"incarnation"`
+	// Revision is set when it is read from the store.
+	Revision int64 `json:"revision,omitempty"`
+}
+
+// At is the run at a glance as it stands now.
+func (h Run) At(r *run.Run) Run {
+	h.Phase, h.Paused, h.Outcome, h.Reason = r.Phase, r.Paused, r.Outcome, r.Reason
+	h.Steps, h.Settled, h.Asked = len(r.Steps), r.Settled(), r.Asked()
+	if r.Phase == run.Over {
+		h.FinishedAt = r.Finished.UnixMilli()
+	}
+	return h
+}
+
+// RunnerOf says which node carries out a run.
+type RunnerOf struct {
+	Node string `json:"node"`
+}
+
+// StartRun asks for a run of a plan of the applied manifest.
+type StartRun struct {
+	Plan   string         `json:"plan"`
+	Mode   plan.Mode      `json:"mode"`
+	Params map[string]any `json:"params,omitempty"`
+	Reason string         `json:"reason,omitempty"`
+	// ID makes a repeated request the same request; the node chooses one where it is empty.
+	ID string `json:"id,omitempty"`
+}
+
+// RunWord is what a person says to a run.
+type RunWord struct {
+	What run.What `json:"what"` // paused, resumed, retried, skipped, takenOver, cancelled, approved, declined or completed
+	Step string   `json:"step,omitempty"`
+	Undo bool     `json:"undo,omitempty"`
+	Text string   `json:"text,omitempty"`
+	// For is the role or participant that an approval is given for.
+	For string `json:"for,omitempty"`
+	// Result is what was filled in.
+	Result map[string]any `json:"result,omitempty"`
+}
+
+// RunState is a run with how every step stands.
+type RunState struct {
+	Run   Run       `json:"run"`
+	Steps []RunStep `json:"steps"`
+}
+
+// RunStep is how one step stands.
+type RunStep struct {
+	ID       string         `json:"id"`
+	Title    string         `json:"title,omitempty"`
+	Kind     plan.StepKind  `json:"kind"`
+	Status   run.Status     `json:"status"`
+	After    []string       `json:"after,omitempty"`
+	Attempts int            `json:"attempts,omitempty"`
+	BeganAt  int64          `json:"beganAt,omitempty"`
+	EndedAt  int64          `json:"endedAt,omitempty"`
+	Text     string         `json:"text,omitempty"` // what people are asked
+	Error    string         `json:"error,omitempty"`
+	Reason   string         `json:"reason,omitempty"`
+	Outputs  map[string]any `json:"outputs,omitempty"`
+	Votes    []run.Vote     `json:"votes,omitempty"`
+	Undo     run.Status     `json:"undo,omitempty"`
+}
