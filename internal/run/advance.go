@@ -21,16 +21,20 @@ func (r *Run) Advance(e Entry) error {
 	return nil
 }
 
-// wind goes from undoing to cleaning up, and leaves behind what will not be done any more.
+// wind goes from undoing to cleaning up. It begins once nothing acts any more, and nothing is in doubt: what an attempt did that nobody
+// knows of could not be undone.
 func (r *Run) wind() {
-	if r.Phase != Undoing && r.Phase != Cleaning {
+	if !r.winding() {
 		return
 	}
-	for i := range r.active {
-		if s := &r.Steps[i]; s.Status == Acting || s.Status == Doubtful {
+	r.still = false
+	for i := range r.active.all() {
+		if s := &r.Steps[i]; s.Status == Acting || s.Status == Doubtful || s.Status == Asking && s.unsure {
 			return
 		}
 	}
+	r.still = true
+	r.sweep()
 	if r.Phase == Undoing && len(r.undo) > 0 {
 		return
 	}
@@ -41,10 +45,9 @@ func (r *Run) wind() {
 		s := &r.Steps[i]
 		switch {
 		case s.Status.Settled():
-		case !r.Program.Nodes[i].Step.Cleanup:
-			s.Status = Dropped
-			r.ready.remove(i)
-			r.active.remove(i)
+		case s.Status == Inside && s.inside > 0: // its steps are
+		case next && s.Status == Waiting && s.leave:
+			r.settle(i, LeftOut, Entry{})
 		case next:
 			if s.Status == Waiting {
 				s.Status = Ready
@@ -58,6 +61,47 @@ func (r *Run) wind() {
 			}
 		}
 	}
+}
+
+// sweep leaves behind what will not be done any more, with the locks that it holds.
+func (r *Run) sweep() {
+	if r.swept {
+		return
+	}
+	r.swept = true
+	for i := range r.Steps {
+		s, parent := &r.Steps[i], r.Program.Nodes[i].Parent
+		// A subplan that never began has left nothing to be put back.
+		late := parent >= 0 && !r.clean[parent] && !r.Steps[parent].entered
+		if s.Status.Settled() || r.clean[i] && !late {
+			continue
+		}
+		s.Status = Dropped
+		r.ready.remove(i)
+		r.active.remove(i)
+		r.unlock(i)
+	}
+}
+
+func (r *Run) winding() bool { return r.Phase == Undoing || r.Phase == Cleaning }
+
+func (r *Run) lock(i int, names []string) {
+	for _, l := range names {
+		r.locks[l] = i
+	}
+}
+
+// unlock: a step keeps its locks between attempts, and while a person is asked what becomes of it.
+func (r *Run) unlock(i int) {
+	s := &r.Steps[i]
+	for _, names := range [][]string{s.Locks, s.Undo.Locks} {
+		for _, l := range names {
+			if by, held := r.locks[l]; held && by == i {
+				delete(r.locks, l)
+			}
+		}
+	}
+	s.Locks, s.Undo.Locks = nil, nil
 }
 
 func (r *Run) take(e Entry) error {
@@ -126,7 +170,7 @@ func (r *Run) took(e Entry) error {
 		return r.refuse(e, "a runner of term %d has taken it over before", r.Term)
 	}
 	r.Term = e.Term
-	for i := range r.active {
+	for i := range r.active.all() {
 		if s := &r.Steps[i]; s.Status == Acting {
 			s.Status = Doubtful
 		}
@@ -144,7 +188,7 @@ func (r *Run) takeStep(i int, e Entry) error {
 		if s.Status != Ready || n.Step.Subplan == nil {
 			return r.refuseStep(i, e)
 		}
-		s.Status, s.Opened, s.Params = Inside, e.At, e.Params
+		s.Status, s.Opened, s.Params, s.entered = Inside, e.At, e.Params, true
 		r.ready.remove(i)
 		r.active.add(i)
 		for j := i + 1; j < len(r.Steps); j++ {
@@ -172,10 +216,10 @@ func (r *Run) takeStep(i int, e Entry) error {
 	case Ended:
 		return r.ended(i, e)
 	case Retried:
-		if s.Status != Asking {
+		if s.Status != Asking || r.winding() && !r.clean[i] {
 			return r.refuseStep(i, e)
 		}
-		s.Status, s.Spent, s.Error, s.Reason = Ready, 0, "", e.Text
+		s.Status, s.Spent, s.Error, s.Reason, s.unsure = Ready, 0, "", e.Text, false
 		r.active.remove(i)
 		r.ready.add(i)
 		r.goOn()
@@ -186,7 +230,14 @@ func (r *Run) takeStep(i int, e Entry) error {
 		if e.Text == "" {
 			return errs.New(errs.Invalid, "step %s is left out only with a reason", n.ID)
 		}
+		if err := r.ownApproval(n, e); err != nil {
+			return err
+		}
 		s.Reason = e.By + ": " + e.Text
+		if s.Status == Waiting { // what comes after it still comes after what it waits for
+			s.leave = true
+			return nil
+		}
 		r.settle(i, LeftOut, e)
 		r.goOn()
 	case TakenOver:
@@ -196,7 +247,13 @@ func (r *Run) takeStep(i int, e Entry) error {
 		if e.Text == "" {
 			return errs.New(errs.Invalid, "step %s is taken over only with a word on what was done", n.ID)
 		}
+		if err := r.ownApproval(n, e); err != nil {
+			return err
+		}
 		s.Reason, s.Result, s.Outputs = e.By+": "+e.Text, e.Result, e.Outputs
+		if s.Outputs == nil {
+			s.Outputs = e.Result // as of a task: what the person filled in
+		}
 		r.settle(i, DoneStep, e)
 		r.goOn()
 	case Approved, Declined:
@@ -243,9 +300,8 @@ func (r *Run) began(i int, e Entry) error {
 		s.Opened = e.At
 	}
 	s.Status, s.Attempt, s.Call, s.Term, s.Locks = Acting, e.Attempt, e.Call, r.Term, e.Locks
-	for _, l := range e.Locks {
-		r.locks[l] = i
-	}
+	s.unsure = false
+	r.lock(i, e.Locks)
 	r.ready.remove(i)
 	r.active.add(i)
 	return nil
@@ -266,8 +322,19 @@ func (r *Run) ended(i int, e Entry) error {
 	default:
 		return r.refuseStep(i, e)
 	}
-	s.Result, s.Error = e.Result, e.Error
-	switch e.Outcome {
+	attempted := s.Status == Acting || s.Status == Doubtful
+	outcome := e.Outcome
+	switch {
+	case outcome != Done && outcome != Failed && (!attempted || outcome != Nothing && outcome != Unknown):
+		return errs.New(errs.Invalid, "step %s does not end with %q", n.ID, outcome)
+	case outcome == Unknown && n.Looks, outcome == Nothing && s.unsure: // it did nothing, and did not succeed
+		outcome = Failed
+	}
+	if e.Error != "" || e.Outcome != Nothing {
+		s.Error = e.Error
+	}
+	s.Result, s.unsure = e.Result, false
+	switch outcome {
 	case Done:
 		s.Outputs = e.Outputs
 		r.settle(i, DoneStep, e)
@@ -276,17 +343,39 @@ func (r *Run) ended(i int, e Entry) error {
 		r.active.remove(i)
 		r.ready.add(i)
 	case Unknown:
-		s.Status = Doubtful
-		s.Until = e.At
-	case Failed:
-		s.Spent++
-		if retry := n.Step.Retry; retry != nil && s.Spent <= retry.Times {
-			s.Status, s.Until = Pausing, e.At.Add(pause(retry, s.Spent))
+		s.unsure = true
+		if e.Probed { // nothing may be begun again, nor go on, before somebody has looked
+			r.ask(i)
 			return nil
 		}
-		r.failed(i, e)
+		s.Status, s.Until = Doubtful, e.At
 	default:
-		return errs.New(errs.Invalid, "an attempt does not end with %q", e.Outcome)
+		r.ready.remove(i)
+		r.active.add(i)
+		if attempted {
+			s.Spent++
+			if retry := n.Step.Retry; retry != nil && s.Spent <= retry.Times {
+				s.Status, s.Until = Pausing, e.At.Add(pause(retry, s.Spent))
+				return nil
+			}
+		}
+		r.failed(i, e)
+	}
+	return nil
+}
+
+// ask has a person decide what becomes of a step. Where its plan does not say otherwise nothing else begins meanwhile.
+func (r *Run) ask(i int) {
+	r.Steps[i].Status = Asking
+	if r.Phase == Running && r.stops(i) {
+		r.Phase = Stopped
+	}
+}
+
+// ownApproval refuses what would let who started the run do without the word of others (R6).
+func (r *Run) ownApproval(n *plan.Node, e Entry) error {
+	if n.Step.Approval != nil && e.By == r.StartedBy {
+		return errs.Refuse("R6", "%s started the run and cannot decide on %s", e.By, n.ID)
 	}
 	return nil
 }
@@ -294,19 +383,14 @@ func (r *Run) ended(i int, e Entry) error {
 // failed is what a failure for good means for the run (R4).
 func (r *Run) failed(i int, e Entry) {
 	n := &r.Program.Nodes[i]
-	switch n.Step.OnFailure {
-	case plan.Continue:
+	switch f := n.Step.OnFailure; {
+	case f == plan.Continue, f == plan.Compensate && r.winding() && !r.clean[i]: // how the run ends has been decided
 		r.settle(i, FailedOn, e)
-	case plan.Ask:
-		r.Steps[i].Status = Asking
-	case plan.Compensate:
+	case f == plan.Compensate && !r.winding():
 		r.settle(i, FailedOn, e)
-		r.Phase, r.Reason = Undoing, "step "+n.ID+" failed: "+e.Error
-	default: // stop
-		r.Steps[i].Status = Asking
-		if r.Phase == Running {
-			r.Phase = Stopped
-		}
+		r.Phase, r.Reason = Undoing, "step "+n.ID+" failed: "+r.Steps[i].Error
+	default:
+		r.ask(i)
 	}
 }
 
@@ -315,7 +399,7 @@ func (r *Run) goOn() {
 	if r.Phase != Stopped {
 		return
 	}
-	for i := range r.active {
+	for i := range r.active.all() {
 		if r.Steps[i].Status == Asking && r.stops(i) {
 			return
 		}
@@ -341,6 +425,8 @@ func (r *Run) vote(i int, e Entry) error {
 		return errs.Refuse("R6", "%s has decided on %s before", e.By, n.ID)
 	case !slices.Contains(a.Of, e.For):
 		return errs.Refuse("R6", "%s is not asked for %s", e.For, n.ID)
+	case a.Order == plan.Serial && len(s.Votes) >= len(a.Of):
+		return errs.New(errs.Conflict, "everybody who is asked for %s has decided", n.ID)
 	case a.Order == plan.Serial && a.Of[len(s.Votes)] != e.For:
 		return errs.New(errs.Conflict, "%s is asked first for %s", a.Of[len(s.Votes)], n.ID)
 	}
@@ -372,6 +458,10 @@ func (r *Run) freed(i int) {
 		r.settle(i, Bypassed, Entry{})
 		return
 	}
+	if s.leave {
+		r.settle(i, LeftOut, Entry{})
+		return
+	}
 	s.Status = Ready
 	r.ready.add(i)
 }
@@ -379,13 +469,10 @@ func (r *Run) freed(i int) {
 // settle ends a node, and lets what waits for it go on.
 func (r *Run) settle(i int, status Status, e Entry) {
 	s, n := &r.Steps[i], &r.Program.Nodes[i]
-	s.Status, s.Ended = status, e.At
+	s.Status, s.Ended, s.unsure = status, e.At, false
 	r.ready.remove(i)
 	r.active.remove(i)
-	for _, l := range s.Locks {
-		delete(r.locks, l)
-	}
-	s.Locks = nil
+	r.unlock(i)
 	if status == DoneStep && n.Step.Undo != nil {
 		r.undo = append(r.undo, i)
 	}
@@ -469,7 +556,7 @@ func (r *Run) cancel(e Entry) error {
 
 func (r *Run) takeUndo(i int, e Entry) error {
 	u := &r.Steps[i].Undo
-	if r.Phase != Undoing || len(r.undo) == 0 || r.undo[len(r.undo)-1] != i {
+	if r.Phase != Undoing || r.toUndo() != i {
 		return r.refuseStep(i, e)
 	}
 	switch e.What {
@@ -477,21 +564,34 @@ func (r *Run) takeUndo(i int, e Entry) error {
 		if u.Status == Acting || u.Status == Asking || e.Attempt != u.Attempt+1 {
 			return r.refuseStep(i, e)
 		}
-		u.Status, u.Attempt, u.Term = Acting, e.Attempt, r.Term
+		for _, l := range e.Locks {
+			if by, held := r.locks[l]; held && by != i {
+				return r.refuse(e, "step %s holds lock %s", r.Program.Nodes[by].ID, l)
+			}
+		}
+		u.Status, u.Attempt, u.Term, u.Call, u.Locks, u.unsure = Acting, e.Attempt, r.Term, e.Call, e.Locks, false
+		r.lock(i, e.Locks)
 		r.active.add(i)
+		r.back = i
 	case Ended:
 		if u.Status != Acting && u.Status != Doubtful || e.Attempt != u.Attempt {
 			return r.refuseStep(i, e)
 		}
-		u.Error = e.Error
-		switch e.Outcome {
-		case Done:
+		if e.Error != "" || e.Outcome != Nothing {
+			u.Error = e.Error
+		}
+		unsure := u.unsure
+		u.unsure = false
+		switch {
+		case e.Outcome == Done:
 			u.Status = DoneStep
 			r.undone(i)
-		case Nothing:
+		case e.Outcome == Nothing && !unsure:
 			u.Status = Ready
-		case Unknown:
-			u.Status, u.Until = Doubtful, e.At
+		case e.Outcome == Unknown && e.Probed:
+			u.Status = Asking
+		case e.Outcome == Unknown:
+			u.Status, u.Until, u.unsure = Doubtful, e.At, true
 		default:
 			u.Spent++
 			u.Status = Asking
@@ -519,7 +619,17 @@ func (r *Run) takeUndo(i int, e Entry) error {
 	return nil
 }
 
+// toUndo is the step whose undoing has begun, else the one that was done last; -1: none.
+func (r *Run) toUndo() int {
+	if r.back >= 0 || len(r.undo) == 0 {
+		return r.back
+	}
+	return r.undo[len(r.undo)-1]
+}
+
 func (r *Run) undone(i int) {
 	r.active.remove(i)
-	r.undo = r.undo[:len(r.undo)-1]
+	r.unlock(i)
+	r.undo = slices.DeleteFunc(r.undo, func(j int) bool { return j == i })
+	r.back = -1
 }

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -41,6 +40,9 @@ type Facts map[string]map[string]any
 // Between two looks of a wait for a condition, and between two probes that told nothing.
 const lookAgain = time.Second
 
+// MostEntries bounds the entries of one decision; what is left out is the next one's.
+const MostEntries = 128
+
 // Decide says what is next. At most room actions are begun.
 func (r *Run) Decide(now time.Time, facts Facts, room int) Next {
 	d := decider{r: r, now: now, facts: facts, room: room, locks: map[string]bool{}}
@@ -49,20 +51,23 @@ func (r *Run) Decide(now time.Time, facts Facts, room int) Next {
 		return Next{}
 	case Undoing, Cleaning, Running, Stopped:
 	}
-	for i := range r.active {
+	for i := range r.active.all() {
 		if r.Steps[i].Status == Acting || r.Steps[i].Undo.Status == Acting {
 			d.room--
 		}
 	}
-	for _, i := range slices.Sorted(maps.Keys(r.active)) {
+	for i := range r.active.all() {
+		if len(d.next.Entries) >= MostEntries {
+			break
+		}
 		d.underWay(i)
 	}
-	if r.Phase == Undoing {
+	if r.Phase == Undoing && r.still {
 		d.undo()
 	}
-	if (r.Phase == Running || r.Phase == Cleaning) && !r.Paused {
-		for _, i := range slices.Sorted(maps.Keys(r.ready)) {
-			if d.room <= 0 {
+	if (r.Phase == Running || r.Phase == Cleaning && r.still) && !r.Paused {
+		for i := range r.ready.all() {
+			if d.room <= 0 || len(d.next.Entries) >= MostEntries {
 				break
 			}
 			d.begin(i)
@@ -98,7 +103,7 @@ func (d *decider) wake(at time.Time) {
 func (d *decider) underWay(i int) {
 	r := d.r
 	s, n := &r.Steps[i], &r.Program.Nodes[i]
-	winding := r.Phase == Undoing || r.Phase == Cleaning && !n.Step.Cleanup
+	winding := r.Phase == Undoing || r.Phase == Cleaning && !r.clean[i]
 	switch s.Status {
 	case Doubtful:
 		switch {
@@ -199,6 +204,9 @@ func (d *decider) begin(i int) {
 		d.say(i, Entry{What: Passed, Text: "not done in mode " + string(r.Program.Mode)})
 		return
 	}
+	if _, free := d.free(i); !free {
+		return
+	}
 	var facts map[string]any
 	if step.When != "" {
 		holds, found, known, err := d.holds(i, step.When)
@@ -278,49 +286,50 @@ func fillCall(c *plan.Call, scope plan.Scope) (*plan.Call, error) {
 	return &filled, nil
 }
 
-// attempt begins the next attempt of a step, unless something that it needs is held.
-func (d *decider) attempt(i int, call *plan.Call) {
-	if d.room <= 0 {
-		return
-	}
+// free gives the locks of a step, unless one of them is held by another step.
+func (d *decider) free(i int) (locks []string, free bool) {
 	r := d.r
 	s, n := &r.Steps[i], &r.Program.Nodes[i]
-	locks := s.Locks
-	if locks == nil {
+	if !s.named { // what it comes after is settled: they stay the same
 		scope := r.scope(i)
 		for _, l := range n.Step.Locks {
 			name, err := plan.FillText(l, scope)
 			if err != nil {
-				d.say(i, Entry{What: Ended, Outcome: Failed, Error: err.Error()})
-				return
+				d.say(i, Entry{What: Ended, Attempt: s.Attempt, Outcome: Failed, Error: err.Error()})
+				return nil, false
 			}
-			locks = append(locks, name)
+			s.wants = append(s.wants, name)
+		}
+		s.named = true
+	}
+	for _, l := range s.wants {
+		if by, held := r.locks[l]; held && by != i || d.locks[l] {
+			return nil, false
 		}
 	}
-	for _, l := range locks {
-		if by, held := r.locks[l]; held && by != i || d.locks[l] {
-			return
-		}
+	return s.wants, true
+}
+
+// attempt begins the next attempt of a step, unless something that it needs is held.
+func (d *decider) attempt(i int, call *plan.Call) {
+	locks, free := d.free(i)
+	if d.room <= 0 || !free {
+		return
 	}
 	for _, l := range locks {
 		d.locks[l] = true
 	}
 	d.room--
-	d.say(i, Entry{What: Began, Attempt: s.Attempt + 1, Call: call, Locks: locks})
+	d.say(i, Entry{What: Began, Attempt: d.r.Steps[i].Attempt + 1, Call: call, Locks: locks})
 }
 
-// undo takes back the step that was done last, once nothing acts any more.
+// undo takes back the step that was done last. It holds the step's locks meanwhile.
 func (d *decider) undo() {
 	r := d.r
-	for i := range r.active {
-		if s := &r.Steps[i]; s.Status == Acting || s.Status == Doubtful {
-			return
-		}
-	}
-	if len(r.undo) == 0 {
+	i := r.toUndo()
+	if i < 0 {
 		return
 	}
-	i := r.undo[len(r.undo)-1]
 	u, n := &r.Steps[i].Undo, &r.Program.Nodes[i]
 	switch u.Status {
 	case Acting, Asking:
@@ -330,7 +339,7 @@ func (d *decider) undo() {
 			d.wake(u.Until.Add(lookAgain))
 			return
 		}
-		d.next.Probes = append(d.next.Probes, Attempt{Node: n.ID, Attempt: u.Attempt, Undo: true, Call: n.Step.Undo})
+		d.next.Probes = append(d.next.Probes, Attempt{Node: n.ID, Attempt: u.Attempt, Undo: true, Call: u.Call})
 		return
 	case Pausing:
 		if d.now.Before(u.Until) {
@@ -339,11 +348,15 @@ func (d *decider) undo() {
 		}
 	case Waiting, Ready, Open, Inside, DoneStep, PassedBy, LeftOut, Bypassed, Rejected, FailedOn, Dropped:
 	}
+	locks, free := d.free(i)
+	if r.Paused || !free {
+		return
+	}
 	call, err := fillCall(n.Step.Undo, r.doneScope(i))
 	if err != nil {
 		call = n.Step.Undo // the driver refuses it, and a person decides
 	}
-	d.say(i, Entry{What: Began, Undo: true, Attempt: u.Attempt + 1, Call: call})
+	d.say(i, Entry{What: Began, Undo: true, Attempt: u.Attempt + 1, Call: call, Locks: locks})
 }
 
 // Judge makes the end of an attempt of what its driver said: what was expected has to hold, and outputs have to have a value.
@@ -388,7 +401,7 @@ func (r *Run) finished() bool {
 	case Running:
 		return r.left == 0
 	case Cleaning:
-		return len(r.active) == 0 && len(r.ready) == 0
+		return r.still && r.active.n == 0 && r.ready.n == 0
 	case New, Stopped, Undoing, Over:
 	}
 	return false

@@ -1,7 +1,9 @@
 package run
 
 import (
+	"iter"
 	"maps"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -34,8 +36,13 @@ type Run struct {
 	locks  map[string]int // held, by whom
 	left   int            // nodes of the plan itself that are not settled
 	undo   []int          // done steps with an undoing, in the order in which they ended
+	// back is the step whose undoing has begun and is not over, -1: none.
+	back int
 	// takenBack: the run ends by undoing.
 	takenBack bool
+	// still: the run winds up, and nothing acts any more or may have acted; swept: what will not be done any more has been left behind.
+	still, swept bool
+	clean        []bool // the step is a cleanup, or part of one
 }
 
 // Phase is how far a run is.
@@ -76,6 +83,11 @@ type Step struct {
 	void     bool // something that it waits for came out another way
 	chosen   bool // something that it waits for was done
 	inside   int  // steps of a subplan that are not settled
+	entered  bool // a subplan was begun
+	leave    bool // it is left out once it is its turn
+	unsure   bool // its driver, or a probe, could not say what the last attempt did
+	named    bool // wants are the names of its locks
+	wants    []string
 	declined bool
 }
 
@@ -87,6 +99,10 @@ type Undo struct {
 	Until   time.Time
 	Term    int64
 	Error   string
+	Call    *plan.Call
+	Locks   []string
+
+	unsure bool
 }
 
 // Vote is one person's word on an approval.
@@ -131,10 +147,11 @@ func (s Status) Settled() bool {
 
 // Begin makes a run of a program; its first entry has to be Started.
 func Begin(id string, p *plan.Program) *Run {
-	r := &Run{ID: id, Program: p, Phase: New, Steps: make([]Step, len(p.Nodes)), byID: make(map[string]int, len(p.Nodes)), after: make([][]int, len(p.Nodes)), locks: map[string]int{}}
+	r := &Run{ID: id, Program: p, Phase: New, Steps: make([]Step, len(p.Nodes)), byID: make(map[string]int, len(p.Nodes)), after: make([][]int, len(p.Nodes)), locks: map[string]int{}, back: -1, clean: make([]bool, len(p.Nodes))}
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		r.byID[n.ID] = i
+		r.clean[i] = n.Step.Cleanup || n.Parent >= 0 && r.clean[n.Parent]
 		r.Steps[i].waits = len(n.After)
 		for _, d := range n.After {
 			r.after[d.Node] = append(r.after[d.Node], i)
@@ -166,13 +183,13 @@ func (r *Run) Held() []string { return slices.Sorted(maps.Keys(r.locks)) }
 // UnderWay are the attempts that have begun and of which nothing else is known.
 func (r *Run) UnderWay() []Attempt {
 	var out []Attempt
-	for _, i := range slices.Sorted(maps.Keys(r.active)) {
+	for i := range r.active.all() {
 		s, n := &r.Steps[i], &r.Program.Nodes[i]
 		if s.Status == Acting {
 			out = append(out, Attempt{Node: n.ID, Attempt: s.Attempt, Call: s.Call})
 		}
 		if s.Undo.Status == Acting {
-			out = append(out, Attempt{Node: n.ID, Attempt: s.Undo.Attempt, Undo: true, Call: n.Step.Undo})
+			out = append(out, Attempt{Node: n.ID, Attempt: s.Undo.Attempt, Undo: true, Call: s.Undo.Call})
 		}
 	}
 	return out
@@ -181,7 +198,7 @@ func (r *Run) UnderWay() []Attempt {
 // Asked are the steps that wait for people: tasks, approvals, and failures on which somebody has to decide.
 func (r *Run) Asked() []string {
 	var out []string
-	for _, i := range slices.Sorted(maps.Keys(r.active)) {
+	for i := range r.active.all() {
 		n := &r.Program.Nodes[i]
 		if s := &r.Steps[i]; s.Status == Asking || s.Undo.Status == Asking || s.Status == Open && n.Step.Wait == nil {
 			out = append(out, n.ID)
@@ -201,6 +218,15 @@ func (r *Run) Settled() int {
 	return n
 }
 
+// Node gives a step as the program has it.
+func (r *Run) Node(id string) (*plan.Node, bool) {
+	i, ok := r.byID[id]
+	if !ok {
+		return nil, false
+	}
+	return &r.Program.Nodes[i], true
+}
+
 // Step gives how a step stands.
 func (r *Run) Step(id string) (*Step, bool) {
 	i, ok := r.byID[id]
@@ -210,14 +236,37 @@ func (r *Run) Step(id string) (*Step, bool) {
 	return &r.Steps[i], true
 }
 
-// set is a set of nodes that is gone through in the order of their numbers.
-type set map[int]struct{}
-
-func (s *set) add(i int) {
-	if *s == nil {
-		*s = set{}
-	}
-	(*s)[i] = struct{}{}
+// set is a set of nodes that is gone through in the order of their numbers; a large program asks for that at every decision.
+type set struct {
+	words []uint64
+	n     int
 }
 
-func (s set) remove(i int) { delete(s, i) }
+func (s *set) add(i int) {
+	for len(s.words) <= i/64 {
+		s.words = append(s.words, 0)
+	}
+	if s.words[i/64]&(1<<(i%64)) == 0 {
+		s.words[i/64] |= 1 << (i % 64)
+		s.n++
+	}
+}
+
+func (s *set) remove(i int) {
+	if i/64 < len(s.words) && s.words[i/64]&(1<<(i%64)) != 0 {
+		s.words[i/64] &^= 1 << (i % 64)
+		s.n--
+	}
+}
+
+func (s *set) all() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for w, word := range s.words {
+			for ; word != 0; word &= word - 1 {
+				if !yield(w*64 + bits.TrailingZeros64(word)) {
+					return
+				}
+			}
+		}
+	}
+}
