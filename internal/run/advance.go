@@ -77,6 +77,7 @@ func (r *Run) sweep() {
 			continue
 		}
 		s.Status = Dropped
+		r.settled++
 		r.ready.remove(i)
 		r.active.remove(i)
 		r.unlock(i)
@@ -470,6 +471,7 @@ func (r *Run) freed(i int) {
 func (r *Run) settle(i int, status Status, e Entry) {
 	s, n := &r.Steps[i], &r.Program.Nodes[i]
 	s.Status, s.Ended, s.unsure = status, e.At, false
+	r.settled++
 	r.ready.remove(i)
 	r.active.remove(i)
 	r.unlock(i)

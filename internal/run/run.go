@@ -31,11 +31,12 @@ type Run struct {
 	byID  map[string]int
 	after [][]int // who waits for a node
 	// ready are nodes that may begin, in the order of their numbers once sorted; active are those that have begun and not ended.
-	ready  set
-	active set
-	locks  map[string]int // held, by whom
-	left   int            // nodes of the plan itself that are not settled
-	undo   []int          // done steps with an undoing, in the order in which they ended
+	ready   set
+	active  set
+	locks   map[string]int // held, by whom
+	settled int
+	left    int   // nodes of the plan itself that are not settled
+	undo    []int // done steps with an undoing, in the order in which they ended
 	// back is the step whose undoing has begun and is not over, -1: none.
 	back int
 	// takenBack: the run ends by undoing.
@@ -208,15 +209,7 @@ func (r *Run) Asked() []string {
 }
 
 // Settled is how many steps are settled.
-func (r *Run) Settled() int {
-	n := 0
-	for i := range r.Steps {
-		if r.Steps[i].Status.Settled() {
-			n++
-		}
-	}
-	return n
-}
+func (r *Run) Settled() int { return r.settled }
 
 // Node gives a step as the program has it.
 func (r *Run) Node(id string) (*plan.Node, bool) {

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,7 +36,9 @@ type conductor struct {
 	probing map[attempt]bool
 	doubted map[attempt]time.Time
 	facts   run.Facts
-	blocked time.Time // a lock was held by another run: until when nothing that needs one is tried
+	looked  map[string]time.Time // when the facts of a step came
+	missedN int                  // appends in a row that were refused
+	blocked time.Time            // a lock was held by another run: until when nothing that needs one is tried
 }
 
 type attempt struct {
@@ -51,6 +54,7 @@ type end struct {
 	failure error
 	probed  bool
 	done    bool // of a probe
+	nothing bool // it was never begun
 }
 
 // came is what work beside the conductor brings back.
@@ -67,7 +71,7 @@ func (x *Runner) conduct(ctx context.Context, claim Claim, f *followed) {
 	head := f.now()
 	c := &conductor{
 		x: x, claim: claim, head: head, log: x.log.With("run", head.ID, "plan", head.Plan),
-		came: make(chan came), acting: map[attempt]bool{}, looking: map[string]bool{}, probing: map[attempt]bool{}, doubted: map[attempt]time.Time{}, facts: run.Facts{},
+		came: make(chan came), acting: map[attempt]bool{}, looking: map[string]bool{}, probing: map[attempt]bool{}, doubted: map[attempt]time.Time{}, facts: run.Facts{}, looked: map[string]time.Time{},
 	}
 	defer c.work.Wait()
 	defer cancel()
@@ -90,6 +94,7 @@ func (x *Runner) conduct(ctx context.Context, claim Claim, f *followed) {
 		}
 		if c.run.Phase == run.Over {
 			c.log.Info("run is over", "outcome", c.run.Outcome)
+			f.learn(c.head)
 			return
 		}
 		wake, again := c.step(ctx)
@@ -127,12 +132,16 @@ func (c *conductor) load(ctx context.Context) error {
 		return nil
 	}
 	if r.Term < c.claim.Term() {
-		return c.append(ctx, []run.Entry{{What: run.Took, Term: c.claim.Term()}})
+		if err := c.append(ctx, []run.Entry{{What: run.Took, Term: c.claim.Term()}}); err != nil {
+			c.run = nil // it was advanced: the journal says how it stands
+			return err
+		}
+		return nil
 	}
-	// An intent may have got into the journal although the store did not say so: then nobody acts on it.
+	// An intent may have got into the journal although the store did not say so: nobody acts on it, and nobody else could have begun it.
 	for _, a := range r.UnderWay() {
 		if key := (attempt{a.Node, a.Attempt, a.Undo}); !c.acting[key] && !slices.ContainsFunc(c.ends, func(e end) bool { return e.of.Node == a.Node && e.of.Undo == a.Undo }) {
-			c.ends = append(c.ends, end{of: a, failure: errs.New(errs.Unknown, "it is not known whether the attempt was begun")})
+			c.ends = append(c.ends, end{of: a, nothing: true})
 		}
 	}
 	return nil
@@ -144,8 +153,13 @@ func (c *conductor) step(ctx context.Context) (wake time.Time, again bool) {
 		return time.Time{}, c.settle(ctx)
 	}
 	now := time.Now()
+	for node, at := range c.looked {
+		if now.Sub(at) >= factsLast {
+			delete(c.looked, node)
+			delete(c.facts, node)
+		}
+	}
 	next := c.run.Decide(now, c.facts, c.x.opts.Room)
-	c.facts = run.Facts{}
 	wake = next.Wake
 	entries := next.Entries
 	if now.Before(c.blocked) {
@@ -154,7 +168,7 @@ func (c *conductor) step(ctx context.Context) (wake time.Time, again bool) {
 			wake = c.blocked
 		}
 	}
-	entries = entries[:min(len(entries), mostEntries)]
+	entries = fitting(entries)
 	if len(entries) > 0 {
 		if err := c.append(ctx, entries); err != nil {
 			return wake, c.missed(ctx, err)
@@ -167,7 +181,9 @@ func (c *conductor) step(ctx context.Context) (wake time.Time, again bool) {
 		return wake, true
 	}
 	for _, l := range next.Looks {
-		c.look(ctx, l)
+		if len(c.looking) < c.x.opts.Room {
+			c.look(ctx, l)
+		}
 	}
 	for _, a := range next.Probes {
 		c.probe(ctx, a)
@@ -175,15 +191,39 @@ func (c *conductor) step(ctx context.Context) (wake time.Time, again bool) {
 	return wake, false
 }
 
-// mostEntries bounds one append.
-const mostEntries = 128
+// Bounds of one append: the store takes no more at once, and what one step gave has to fit as well.
+const (
+	mostBytes = 512 << 10
+	mostGiven = 256 << 10
+)
+
+// fitting cuts off what does not fit into one append.
+func fitting(entries []run.Entry) []run.Entry {
+	size := 0
+	for i, e := range entries {
+		size += sizeOf(e)
+		if i > 0 && size > mostBytes || i == run.MostEntries {
+			return entries[:i]
+		}
+	}
+	return entries
+}
+
+func sizeOf(v any) int {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return mostBytes + 1
+	}
+	return len(data)
+}
 
 // missed decides what an append that failed means.
 func (c *conductor) missed(ctx context.Context, err error) (again bool) {
 	if locks, busy := c.x.store.BusyLocks(err); busy {
 		c.log.Info("waiting for a lock that another run holds", "locks", locks)
 		c.blocked = time.Now().Add(locksEvery)
-	} else if ctx.Err() == nil && errs.KindOf(err) != errs.Conflict {
+	} else if c.missedN++; ctx.Err() == nil && (c.missedN > 1 || errs.KindOf(err) != errs.Conflict) {
+		// A first conflict is a person's word; one more may be a claim that is lost and does not know it yet.
 		c.log.Warn("cannot append to the journal of a run", "err", err)
 		pause(ctx, againAfter, nil)
 	}
@@ -209,17 +249,21 @@ func (c *conductor) append(ctx context.Context, entries []run.Entry) error {
 	if err != nil {
 		return err
 	}
-	c.head = head
+	c.head, c.missedN = head, 0
 	return nil
 }
-
 
 // settle writes down what came of attempts. What the run does not wait for any more is left out.
 func (c *conductor) settle(ctx context.Context) (again bool) {
 	var entries []run.Entry
-	for _, e := range c.ends[:min(len(c.ends), mostEntries)] {
-		if c.awaits(e.of) {
-			entries = append(entries, c.judge(e))
+	n, size := 0, 0
+	for ; n < min(len(c.ends), run.MostEntries); n++ {
+		if e := c.ends[n]; c.awaits(e.of) {
+			entry := c.judge(e)
+			if size += sizeOf(entry); size > mostBytes && len(entries) > 0 {
+				break
+			}
+			entries = append(entries, entry)
 		}
 	}
 	if len(entries) > 0 {
@@ -227,7 +271,7 @@ func (c *conductor) settle(ctx context.Context) (again bool) {
 			return c.missed(ctx, err) // and is tried again with the run as it stands then
 		}
 	}
-	c.ends = c.ends[min(len(c.ends), mostEntries):]
+	c.ends = slices.Delete(c.ends, 0, n)
 	return true
 }
 
@@ -247,15 +291,20 @@ func (c *conductor) awaits(a run.Attempt) bool {
 func (c *conductor) judge(e end) run.Entry {
 	entry := run.Entry{What: run.Ended, Node: e.of.Node, Attempt: e.of.Attempt, Undo: e.of.Undo, Probed: e.probed}
 	switch {
-	case e.probed && e.failure == nil && !e.done:
+	case e.nothing, e.probed && e.failure == nil && !e.done:
 		entry.Outcome = run.Nothing
 		return entry
-	case !e.probed && unknown(e.failure):
+	case unknown(e.failure):
 		entry.Outcome, entry.Error = run.Unknown, e.failure.Error()
 		return entry
 	}
 	entry = c.run.Judge(e.of, e.result, e.failure)
 	entry.Probed = e.probed
+	if n := sizeOf(entry); n > mostGiven {
+		short := run.Entry{What: entry.What, Node: entry.Node, Attempt: entry.Attempt, Undo: entry.Undo, Probed: entry.Probed, Outcome: run.Failed}
+		short.Error = fmt.Sprintf("what it gave is not kept: %d bytes, at most %d are", n, mostGiven)
+		return short
+	}
 	return entry
 }
 
@@ -285,8 +334,8 @@ func (c *conductor) call(a run.Attempt) (resource.Call, time.Duration) {
 		key += "/undo"
 	}
 	timeout := leastDoubt
-	if i := slices.IndexFunc(c.prog.Nodes, func(n plan.Node) bool { return n.ID == a.Node }); i >= 0 && c.prog.Nodes[i].Timeout > 0 {
-		timeout = c.prog.Nodes[i].Timeout
+	if n, ok := c.run.Node(a.Node); ok && n.Timeout > 0 {
+		timeout = n.Timeout
 	}
 	return resource.Call{Call: *a.Call, Key: key, Mode: c.prog.Mode, By: c.head.StartedBy}, timeout
 }
@@ -356,11 +405,12 @@ func (c *conductor) probe(ctx context.Context, a run.Attempt) {
 	c.probing[key] = true
 	c.log.Info("looking what an attempt did", "step", a.Node, "attempt", a.Attempt, "undo", a.Undo)
 	c.beside(ctx, leastDoubt, func(ctx context.Context) came {
+		var result map[string]any
+		var done bool
 		d, err := c.x.drivers.Find(call.Driver)
-		if err != nil {
-			return came{end: &end{of: a, failure: err, probed: true}}
+		if err == nil {
+			result, done, err = d.Observe(ctx, call)
 		}
-		result, done, err := d.Observe(ctx, call)
 		if err != nil && time.Since(since) < max(leastDoubt, timeout) {
 			pause(ctx, probeEvery, nil)
 			return came{end: &end{of: a, probed: true}, err: err}
@@ -411,7 +461,7 @@ func (c *conductor) hear(got came) {
 		c.log.Warn("cannot look", "step", got.node, "err", got.err)
 	case got.end == nil:
 		delete(c.looking, got.node)
-		c.facts[got.node] = got.facts
+		c.facts[got.node], c.looked[got.node] = got.facts, time.Now()
 	default:
 		key := attempt{got.end.of.Node, got.end.of.Attempt, got.end.of.Undo}
 		delete(c.probing, key)

@@ -60,11 +60,12 @@ const defaultRoom = 64
 
 // Times of a runner.
 const (
-	claimEvery  = 500 * time.Millisecond // while another node has the run
-	againAfter  = 200 * time.Millisecond // after an error of the store
-	locksEvery  = 500 * time.Millisecond // while another run has a lock
-	probeEvery  = time.Second
-	leastDoubt  = 30 * time.Second // for how long an attempt is probed at least before a person is asked
+	claimEvery = 500 * time.Millisecond // while another node has the run
+	againAfter = 200 * time.Millisecond // after an error of the store
+	locksEvery = 500 * time.Millisecond // while another run has a lock
+	probeEvery = time.Second
+	factsLast  = time.Second      // facts are looked for anew after that
+	leastDoubt = 30 * time.Second // for how long an attempt is probed at least before a person is asked
 )
 
 // Runner carries out the runs of one node.
@@ -97,11 +98,19 @@ func New(store Store, drivers resource.Set, o Options) *Runner {
 func (x *Runner) Run(ctx context.Context) error {
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error {
-		return x.store.WatchRuns(ctx, func(head wire.Run) {
-			if f := x.learn(head); f != nil {
-				work.Go(func() error { x.follow(ctx, f); return nil })
+		// The store may be away for a while: that ends no node.
+		for ctx.Err() == nil {
+			err := x.store.WatchRuns(ctx, func(head wire.Run) {
+				if f := x.learn(head); f != nil {
+					work.Go(func() error { x.follow(ctx, f); return nil })
+				}
+			})
+			if ctx.Err() == nil {
+				x.log.Warn("cannot watch the runs", "err", err)
+				pause(ctx, claimEvery, nil)
 			}
-		})
+		}
+		return nil
 	})
 	if err := work.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -122,17 +131,24 @@ func (x *Runner) learn(head wire.Run) *followed {
 	if f == nil {
 		return nil
 	}
+	f.learn(head)
+	if isNew {
+		return f
+	}
+	return nil
+}
+
+// learn takes over what is newer.
+func (f *followed) learn(head wire.Run) {
 	f.mu.Lock()
-	f.head = head
+	if head.Revision >= f.head.Revision {
+		f.head = head
+	}
 	f.mu.Unlock()
 	select {
 	case f.wake <- struct{}{}:
 	default:
 	}
-	if isNew {
-		return f
-	}
-	return nil
 }
 
 func (f *followed) now() wire.Run {
