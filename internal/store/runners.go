@@ -87,7 +87,7 @@ func (q Runners) Claim(ctx context.Context, id string) (*Held, error) {
 	}
 	bounded, cancel := q.s.limit(ctx)
 	defer cancel()
-	lease, err := q.s.c.Grant(bounded, RunnerTTL)
+	lease, err := q.s.c.Grant(bounded, q.s.o.RunnerTTL)
 	if err != nil {
 		return nil, writeError("take over run "+id, err)
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,13 +26,20 @@ import (
 // Bounds of what one transaction of the store takes.
 const (
 	programPart = 512 << 10
-	// MostEntries and MostBytes bound the entries of one Append.
+	// MostEntries bounds the entries of one Append.
 	MostEntries = 256
 	mostProgram = 64 << 20 // of the text of a program
 )
 
-// RunnerTTL is how long a run waits for a runner that was lost, at least.
-const RunnerTTL = 4
+// runnerTTL is how long a run waits for a runner that was lost, at least, where the options do not say otherwise; in seconds.
+const runnerTTL = 4
+
+// programAt says where the parts of a run's program lie. Everyone who tries to create the run keeps parts of their own, and the one who
+// succeeds says which count: nobody overwrites what a run is pinned to (R5).
+type programAt struct {
+	Of    string `json:"of"`
+	Parts int    `json:"parts"`
+}
 
 // CreateRun keeps a new run: its program, and its first entry. A run of the ID that exists is a conflict.
 func (s *Store) CreateRun(ctx context.Context, head wire.Run, program *plan.Program, first run.Entry) (wire.Run, error) {
@@ -49,6 +58,8 @@ func (s *Store) CreateRun(ctx context.Context, head wire.Run, program *plan.Prog
 	if err != nil {
 		return head, errs.New(errs.Internal, "cannot encode the program of run %s: %w", head.ID, err)
 	}
+	sum := sha256.Sum256(data)
+	head.Program = hex.EncodeToString(sum[:])
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
 	if _, err := z.Write(data); err != nil {
@@ -59,10 +70,10 @@ func (s *Store) CreateRun(ctx context.Context, head wire.Run, program *plan.Prog
 	}
 	absent := unchanged(runsPrefix+head.ID, 0)
 	// A large program takes several transactions; the run exists with the last.
-	parts := packed.Bytes()
-	for n := 0; len(parts) > 0; n++ {
+	parts, at := packed.Bytes(), programAt{Of: randomHex(8)}
+	for ; len(parts) > 0; at.Parts++ {
 		size := min(len(parts), programPart)
-		part := clientv3.OpPut(fmt.Sprintf("%s%s%s/%04d", Root, programsPrefix, head.ID, n), string(parts[:size]))
+		part := clientv3.OpPut(fmt.Sprintf("%s%s%s/%s/%04d", Root, programsPrefix, head.ID, at.Of, at.Parts), string(parts[:size]))
 		parts = parts[size:]
 		if _, ok, err := s.commit(ctx, "keep the program of run "+head.ID, []clientv3.Cmp{absent}, []clientv3.Op{part}); err != nil || !ok {
 			return head, s.runExists(head.ID, err)
@@ -72,11 +83,19 @@ func (s *Store) CreateRun(ctx context.Context, head wire.Run, program *plan.Prog
 	if err != nil {
 		return head, err
 	}
-	event, err := s.event(0, wire.Event{Who: first.By, What: "run.started", Subject: head.ID}, head)
+	event, err := s.event(0, wire.Event{Who: "person:" + first.By, What: "run.started", Subject: head.ID}, head)
 	if err != nil {
 		return head, err
 	}
-	revision, ok, err := s.commit(ctx, "start run "+head.ID, []clientv3.Cmp{absent}, append(writes, event))
+	pinned, err := put(programsPrefix+head.ID, at)
+	if err != nil {
+		return head, err
+	}
+	// What others who tried have left goes with it.
+	all := Root + programsPrefix + head.ID + "/"
+	these := all + at.Of + "/"
+	writes = append(writes, event, pinned, clientv3.OpDelete(all, clientv3.WithRange(these)), clientv3.OpDelete(clientv3.GetPrefixRangeEnd(these), clientv3.WithRange(clientv3.GetPrefixRangeEnd(all))))
+	revision, ok, err := s.commit(ctx, "start run "+head.ID, []clientv3.Cmp{absent}, writes)
 	if err != nil || !ok {
 		return head, s.runExists(head.ID, err)
 	}
@@ -146,9 +165,39 @@ func (s *Store) Runs(ctx context.Context, r wire.Read) ([]wire.Run, error) {
 
 // Program reads what a run is pinned to.
 func (s *Store) Program(ctx context.Context, id string) (*plan.Program, error) {
-	entries, _, err := s.list(ctx, programsPrefix+id+"/", wire.Fresh)
+	text, err := s.ProgramText(ctx, id)
 	if err != nil {
 		return nil, err
+	}
+	var p plan.Program
+	if err := json.Unmarshal(text, &p); err != nil {
+		return nil, errs.New(errs.Internal, "the program of run %s cannot be read: %w", id, err)
+	}
+	return &p, nil
+}
+
+// ProgramText is the program of a run as it was kept.
+func (s *Store) ProgramText(ctx context.Context, id string) ([]byte, error) {
+	if err := checkName("run", id); err != nil {
+		return nil, err
+	}
+	pinned, _, err := s.get(ctx, programsPrefix+id, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	if pinned.modified == 0 {
+		return nil, errs.New(errs.NotFound, "there is no run %q; `perdure run list` lists them", id)
+	}
+	at, err := decode[programAt](pinned)
+	if err != nil {
+		return nil, err
+	}
+	entries, _, err := s.list(ctx, programsPrefix+id+"/"+at.Of+"/", wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) != at.Parts {
+		return nil, errs.New(errs.Internal, "the program of run %s has %d parts, and %d are there", id, at.Parts, len(entries))
 	}
 	var packed bytes.Buffer
 	for _, e := range entries {
@@ -158,11 +207,11 @@ func (s *Store) Program(ctx context.Context, id string) (*plan.Program, error) {
 	if err != nil {
 		return nil, errs.New(errs.Internal, "the program of run %s cannot be unpacked: %w", id, err)
 	}
-	var p plan.Program
-	if err := json.NewDecoder(io.LimitReader(z, mostProgram)).Decode(&p); err != nil {
-		return nil, errs.New(errs.Internal, "the program of run %s cannot be read: %w", id, err)
+	text, err := io.ReadAll(io.LimitReader(z, mostProgram+1))
+	if err != nil || len(text) > mostProgram {
+		return nil, errs.New(errs.Internal, "the program of run %s cannot be unpacked: %w", id, err)
 	}
-	return &p, nil
+	return text, nil
 }
 
 // Journal reads the entries of a run after a number.
@@ -172,9 +221,9 @@ func (s *Store) Journal(ctx context.Context, id string, after int) ([]run.Entry,
 	}
 	var out []run.Entry
 	prefix := journalsPrefix + id + "/"
-	// The key of a batch is its first entry, so what is wanted may begin within an earlier batch: those are small, and are read from the start
-	// of the batch that was there when the reader last looked.
-	entries, _, err := s.list(ctx, prefix, wire.Fresh)
+	// The key of a batch is its first entry, so what is wanted may begin within a batch that begins at most so much earlier.
+	from := prefix + fmt.Sprintf("%010d", max(0, after+2-MostEntries))
+	entries, _, err := s.listFrom(ctx, prefix, from, wire.Fresh)
 	if err != nil {
 		return nil, err
 	}
@@ -198,6 +247,8 @@ type Claim struct {
 	// Term grows with every claim of the run.
 	Term int64
 	key  string
+	// incarnation is the revision of the store's: in another one the claim is worth nothing (I10).
+	incarnation int64
 }
 
 // ClaimRun takes the right to carry out a run, bound to a lease of the node. ok is false where another node has it.
@@ -210,11 +261,34 @@ func (s *Store) ClaimRun(ctx context.Context, id string, lease int64) (c Claim, 
 	if err != nil {
 		return c, false, err
 	}
-	revision, ok, err := s.commit(ctx, "take over run "+id, []clientv3.Cmp{unchanged(key, 0)}, []clientv3.Op{write})
+	head, err := s.Run(ctx, id, wire.Fresh)
+	if err != nil {
+		return c, false, err
+	}
+	present, _, err := s.get(ctx, incarnationKey, wire.Fresh)
+	if err != nil {
+		return c, false, err
+	}
+	own, err := incarnationOf(present)
+	if err != nil {
+		return c, false, err
+	}
+	if own.Incarnation != head.Incarnation {
+		return c, false, errs.Refuse("I10", "run %s is of an earlier incarnation of the store: a person has to say that it goes on", id)
+	}
+	conditions := []clientv3.Cmp{unchanged(key, 0), unchanged(incarnationKey, present.modified)}
+	revision, ok, err := s.commit(ctx, "take over run "+id, conditions, []clientv3.Op{write})
 	if err != nil || !ok {
 		return c, false, err
 	}
-	return Claim{Run: id, Term: revision, key: key}, true, nil
+	return Claim{Run: id, Term: revision, key: key, incarnation: present.modified}, true, nil
+}
+
+func incarnationOf(e entry) (wire.Incarnation, error) {
+	if e.modified == 0 {
+		return wire.Incarnation{}, nil
+	}
+	return decode[wire.Incarnation](e)
 }
 
 // ReleaseRun gives the right back.
@@ -235,9 +309,15 @@ func (s *Store) Append(ctx context.Context, claim *Claim, head wire.Run, entries
 	if err := s.o.MayAct(); err != nil {
 		return head, err
 	}
+	switch {
+	case len(entries) == 0 || len(entries) > MostEntries:
+		return head, errs.New(errs.Internal, "%d entries cannot be appended to the journal of run %s at once, at most %d can", len(entries), head.ID, MostEntries)
+	case entries[0].Seq != head.Seq+1:
+		return head, errs.New(errs.Internal, "entry %d does not follow entry %d of run %s", entries[0].Seq, head.Seq, head.ID)
+	}
 	conditions := []clientv3.Cmp{unchanged(runsPrefix+head.ID, head.Revision)}
 	if claim != nil {
-		conditions = append(conditions, unchanged(claim.key, claim.Term))
+		conditions = append(conditions, unchanged(claim.key, claim.Term), unchanged(incarnationKey, claim.incarnation))
 	}
 	var busy Busy
 	writes, err := s.journalWrites(&head, entries)
@@ -269,7 +349,7 @@ func (s *Store) Append(ctx context.Context, claim *Claim, head wire.Run, entries
 	}
 	if claim == nil { // what people say stands in the audit log too
 		last := entries[len(entries)-1]
-		event, err := s.event(head.Revision, wire.Event{Who: last.By, What: "run." + string(last.What), Subject: head.ID}, last)
+		event, err := s.event(head.Revision, wire.Event{Who: "person:" + last.By, What: "run." + string(last.What), Subject: head.ID}, last)
 		if err != nil {
 			return head, err
 		}

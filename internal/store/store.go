@@ -42,6 +42,10 @@ const (
 	journalsPrefix    = "journals/"
 	runnersPrefix     = "runners/"
 	locksPrefix       = "locks/"
+	logHeadKey        = "log/head"
+	logBatchesPrefix  = "log/batches/"
+	checkpointKey     = "log/checkpoint"
+	logKeysPrefix     = "log/keys/"
 )
 
 // Options configure a Store.
@@ -52,6 +56,8 @@ type Options struct {
 	Timeout time.Duration
 	// MayAct is asked before ownership changes (I10); nil always allows.
 	MayAct func() error
+	// RunnerTTL is for how many seconds at least a run waits for a runner that was lost (default 4).
+	RunnerTTL int64
 	// HasLeader lets calls that need the quorum fail at once where there is none; nil lets them run into their deadline.
 	HasLeader func(ctx context.Context) bool
 	// Now gives the wall clock, for display only (default time.Now).
@@ -69,6 +75,9 @@ type Store struct {
 func New(c *clientv3.Client, o Options) *Store {
 	if o.Timeout == 0 {
 		o.Timeout = 2 * time.Second
+	}
+	if o.RunnerTTL == 0 {
+		o.RunnerTTL = runnerTTL
 	}
 	if o.MayAct == nil {
 		o.MayAct = func() error { return nil }
@@ -131,6 +140,11 @@ func (s *Store) get(ctx context.Context, key string, r wire.Read) (entry, int64,
 
 // list reads all keys with the prefix, in the order of their names.
 func (s *Store) list(ctx context.Context, prefix string, r wire.Read, more ...clientv3.OpOption) ([]entry, int64, error) {
+	return s.listFrom(ctx, prefix, prefix, r, more...)
+}
+
+// listFrom is list from a key on.
+func (s *Store) listFrom(ctx context.Context, prefix, from string, r wire.Read, more ...clientv3.OpOption) ([]entry, int64, error) {
 	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	if r != wire.Local {
@@ -138,8 +152,8 @@ func (s *Store) list(ctx context.Context, prefix string, r wire.Read, more ...cl
 			return nil, 0, err
 		}
 	}
-	more = append(append(more, clientv3.WithPrefix()), options(r)...)
-	resp, err := s.c.Get(ctx, Root+prefix, more...)
+	more = append(append(more, clientv3.WithRange(clientv3.GetPrefixRangeEnd(Root+prefix))), options(r)...)
+	resp, err := s.c.Get(ctx, Root+from, more...)
 	if err != nil {
 		return nil, 0, readError("list "+prefix, err)
 	}
