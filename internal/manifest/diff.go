@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -78,7 +79,8 @@ func (c Changes) String() string {
 	return b.String()
 }
 
-// Diff says what would change from one set to the other. Order never counts as a change where things have names.
+// Diff says what would change from one set to the other. Order never counts as a change where things have names, but for
+// the steps of a plan and the people that it asks.
 func Diff(from, to Set) Changes {
 	d := differ{}
 	before, after := from.documents(), to.documents()
@@ -153,6 +155,17 @@ func (d *differ) compareItems(document, path string, s *shape.Shape, from, to *y
 			at = shape.Join(path, name)
 		}
 		d.compare(document, at, s.Item, old[name], now[name])
+	}
+	if !s.Ordered {
+		return
+	}
+	// What is new or gone was told; here it is about the order of what stays.
+	_, oldNames = named(s, from)
+	_, nowNames = named(s, to)
+	oldNames = slices.DeleteFunc(oldNames, func(n string) bool { return now[n] == nil })
+	nowNames = slices.DeleteFunc(nowNames, func(n string) bool { return old[n] == nil })
+	if !slices.Equal(oldNames, nowNames) {
+		d.changes = append(d.changes, Change{Op: Alter, Document: document, Field: path + " (order)", Old: strings.Join(oldNames, ", "), New: strings.Join(nowNames, ", ")})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"perdure/internal/estate"
+	"perdure/internal/plan"
 	"perdure/internal/shape"
 )
 
@@ -27,7 +28,14 @@ func doubt(set *Set, docs documents) shape.Problems {
 				s.Hold.MaxRequests, s.Limits.Concurrent)
 		}
 	}
+	c.doubtPlans()
 	return c.problems.Sorted()
+}
+
+func (c *checker) doubtPlans() {
+	plan.Doubt(c.set.Plans, plan.BuiltIn(), func(i int, field, allowed, reason string) {
+		c.tell(c.docs.plans[i], field, allowed, "%s", reason)
+	})
 }
 
 func (c *checker) doubtPair(s *Site, d *document, other *Site) {

@@ -391,8 +391,8 @@ func TestOrderOfFilesAndDocumentsNeverMatters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	docs := bytes.Split(files[1].Text, []byte("\n---\n"))
-	backwards := []manifest.File{{Name: "z.yaml", Text: docs[2]}, {Name: "y.yaml", Text: docs[0]}, {Name: "x.yaml", Text: docs[1]}, files[0]}
+	docs := bytes.Split(files[2].Text, []byte("\n---\n"))
+	backwards := []manifest.File{{Name: "z.yaml", Text: docs[2]}, {Name: "y.yaml", Text: docs[0]}, {Name: "x.yaml", Text: docs[1]}, files[1], files[0]}
 	again, err := manifest.Parse(backwards...)
 	if err != nil {
 		t.Fatal(err)

@@ -70,6 +70,14 @@ func Doubts(files ...File) shape.Problems {
 	return doubt(&set, docs)
 }
 
+// DoubtsOfPlans are those that plans give by themselves. It expects files that ParsePlans accepts.
+func DoubtsOfPlans(files ...File) shape.Problems {
+	set, docs, _ := readDocuments(files)
+	c := newChecker(&Set{Plans: set.Plans}, documents{plans: docs.plans, partial: true})
+	c.doubtPlans()
+	return c.problems.Sorted()
+}
+
 // Check holds a set that does not come from text against the rules between documents. Its problems have no file and no line.
 func Check(set Set) error {
 	c := newChecker(&set, documents{})
@@ -225,6 +233,7 @@ func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *d
 		case "Plan":
 			var p plan.Plan
 			err = tree.Decode(&p)
+			p.Complete()
 			set.Plans, docs.plans = append(set.Plans, p), append(docs.plans, d)
 		}
 		if err != nil {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 	"strings"
@@ -16,7 +17,9 @@ type Tell func(plan int, field, allowed, reason string)
 func Check(plans []Plan, catalogue Catalogue, tell Tell) {
 	c := checker{plans: plans, catalogue: catalogue, byName: map[string]int{}}
 	for i := range plans {
-		c.byName[plans[i].Name] = i
+		if plans[i].Name != "" { // where it is broken it was told
+			c.byName[plans[i].Name] = i
+		}
 	}
 	for i := range plans {
 		c.plan, c.tell = &plans[i], func(field, allowed, format string, args ...any) {
@@ -178,7 +181,7 @@ func (c *checker) checkStep(at string, i int) {
 			c.tell(at+".approval.need", fmt.Sprintf("at most %d", len(s.Approval.Of)), "%d people are needed, and %d are asked one after the other", s.Approval.Need, len(s.Approval.Of))
 		}
 	case SubplanStep:
-		c.checkSubplan(at, s.Subplan)
+		c.checkSubplan(at, s)
 	case WaitStep:
 		if s.Wait.Until != "" && s.Timeout == 0 {
 			c.tell(at+".timeout", "a length of time", "a wait for a condition has to end: it needs a timeout")
@@ -200,10 +203,22 @@ func (c *checker) checkStep(at string, i int) {
 		c.tell(at+".retry", "", "a step of kind %s is not repeated", kind)
 	}
 	if s.OnFailure == Compensate && kind != ActStep && kind != CheckStep {
-		c.tell(at+".onFailure", "stop, ask, continue", "compensate is for steps of kind act and check")
+		c.tell(at+".onFailure", map[bool]string{true: "stop, ask", false: "stop, ask, continue"}[kind == ApprovalStep], "compensate is for steps of kind act and check")
 	}
-	if s.Outputs != nil && kind != ActStep && kind != CheckStep && kind != ManualStep {
+	if s.Outputs != nil && kind == ManualStep {
+		c.tell(at+".outputs", "", "what is filled in is what later steps may use, by the names of fields")
+	} else if s.Outputs != nil && kind != ActStep && kind != CheckStep {
 		c.tell(at+".outputs", "", "a step of kind %s has no result", kind)
+	}
+	// What nobody looks at is not taken in: a lock that does not lock is worse than none.
+	if len(s.Locks) > 0 && kind != ActStep && kind != CheckStep && kind != NotifyStep {
+		c.tell(at+".locks", "", "a step of kind %s holds no locks: they are for steps of kind act, check and notify", kind)
+	}
+	if s.Timeout != 0 && (kind == SubplanStep || kind == WaitStep && s.Wait.Until == "") {
+		c.tell(at+".timeout", "", "it bounds nothing here: %s", map[StepKind]string{SubplanStep: "the steps of the plan have their own", WaitStep: "the wait ends by itself"}[kind])
+	}
+	if s.OnFailure == Continue && kind == ApprovalStep {
+		c.tell(at+".onFailure", "stop, ask", "what waits for an approval does not go on without it")
 	}
 }
 
@@ -226,8 +241,12 @@ func (c *checker) checkAfter(at string, i int) {
 		case port == portFailed && c.steps[j].OnFailure != Continue:
 			c.tell(field, "", "the run goes on after a failure of %s only with onFailure: continue", id)
 		}
-		if slices.Contains((*s.After)[:n], word) {
-			c.tell(field, "", "%s stands twice", word)
+		for _, other := range (*s.After)[:n] {
+			if same, _ := splitPort(other); other == word {
+				c.tell(field, "", "%s stands twice", word)
+			} else if same == id {
+				c.tell(field, "", "it waits for %s already: no step ends both ways", other)
+			}
 		}
 	}
 }
@@ -280,14 +299,19 @@ func (c *checker) checkWith(at string, given map[string]any, parameters []Parame
 	}
 }
 
-func (c *checker) checkSubplan(at string, r *Reference) {
+func (c *checker) checkSubplan(at string, s *Step) {
+	r := s.Subplan
 	i, ok := c.byName[r.Plan]
 	if !ok {
 		c.tell(at+".subplan.plan", strings.Join(names(c.byName), ", "), "there is no plan %s", r.Plan)
 		return
 	}
 	sub := &c.plans[i]
-	for _, m := range c.plan.Modes {
+	modes := c.plan.Modes
+	if len(s.Modes) > 0 {
+		modes = s.Modes
+	}
+	for _, m := range modes {
 		if !slices.Contains(sub.Modes, m) {
 			c.tell(at+".subplan.plan", "", "plan %s is not for mode %s", sub.Name, m)
 		}
@@ -354,13 +378,14 @@ func (c *checker) checkReferences() {
 		s := &c.steps[i]
 		expect := func(field, text string, roots ...string) { c.checkExpression(at+field, text, ahead[i], roots) }
 		text := func(field, text string) {
-			for _, e := range placeholders(text) {
-				c.checkExpression(at+field, e, ahead[i], []string{paramsName, stepsName, runName})
-			}
+			c.checkText(at+field, text, ahead[i], []string{paramsName, stepsName, runName})
 		}
 		condition := func(field, cond string) {
+			if cond == "" {
+				return
+			}
 			text(field, cond)
-			expect(field, placeholder.ReplaceAllString(cond, "x"), paramsName, stepsName, factsName, runName)
+			c.checkCompiled(at+field, compileCondition, cond, ahead[i], []string{paramsName, stepsName, factsName, runName})
 		}
 		condition(".when", s.When)
 		for n, lock := range s.Locks {
@@ -369,13 +394,23 @@ func (c *checker) checkReferences() {
 		for _, call := range []struct {
 			field string
 			call  *Call
-		}{{".act", s.Act}, {".check", s.Check}, {".undo", s.Undo}, {".precheck", s.Precheck}} {
+		}{{".act", s.Act}, {".check", s.Check}, {".precheck", s.Precheck}} {
 			if call.call == nil {
 				continue
 			}
 			text(call.field+".target", call.call.Target)
 			eachText(call.field+".with", call.call.With, text)
 			expect(call.field+".expect", call.call.Expect, paramsName, stepsName, resultName, runName)
+		}
+		if s.Undo != nil { // it sees what the step gave
+			own := slices.Clone(ahead[i])
+			own.set(i)
+			undo := func(field, text string) {
+				c.checkText(at+field, text, own, []string{paramsName, stepsName, resultName, runName})
+			}
+			undo(".undo.target", s.Undo.Target)
+			eachText(".undo.with", s.Undo.With, undo)
+			c.checkExpression(at+".undo.expect", s.Undo.Expect, own, []string{paramsName, stepsName, resultName, runName})
 		}
 		switch s.Kind() {
 		case ManualStep:
@@ -446,11 +481,24 @@ func (b bits) add(o bits) {
 	}
 }
 
-func (c *checker) checkExpression(field, text string, ahead bits, roots []string) {
-	if text == "" {
-		return
+// checkText checks what stands in ${…}.
+func (c *checker) checkText(field, text string, ahead bits, roots []string) {
+	for _, e := range placeholders(text) {
+		c.checkCompiled(field, compileExpression, e, ahead, roots)
 	}
-	e, err := compileExpression(text)
+	if strings.Contains(placeholder.ReplaceAllString(text, ""), "${") {
+		c.tell(field, "", "${ stands without its }")
+	}
+}
+
+func (c *checker) checkExpression(field, text string, ahead bits, roots []string) {
+	if text != "" {
+		c.checkCompiled(field, compileExpression, text, ahead, roots)
+	}
+}
+
+func (c *checker) checkCompiled(field string, compile func(string) (*compiled, error), text string, ahead bits, roots []string) {
+	e, err := compile(text)
 	if err != nil {
 		c.tell(field, "", "the expression cannot be read: %v", err)
 		return
@@ -459,6 +507,9 @@ func (c *checker) checkExpression(field, text string, ahead bits, roots []string
 		switch {
 		case !slices.Contains(roots, r.root):
 			c.tell(field, strings.Join(roots, ", "), "%s is not known here", r.root)
+		case r.whole && (r.root == stepsName || r.root == factsName):
+			c.tell(field, "", "which of %s is meant has to be written out, as in %s", r.root, map[string]string{stepsName: "steps.before", factsName: `facts["unit/u1"]`}[r.root])
+		case r.whole:
 		case r.root == paramsName && !slices.ContainsFunc(c.plan.Parameters, func(p Parameter) bool { return p.Name == r.name }):
 			c.tell(field, "", "the plan has no parameter %s", r.name)
 		case r.root == stepsName:
@@ -477,9 +528,10 @@ func (c *checker) checkExpression(field, text string, ahead bits, roots []string
 // runFields are what an expression may ask of the run.
 var runFields = []string{"id", "mode", "plan", "startedBy"}
 
-// checkNesting tells of plans that are part of themselves.
+// checkNesting tells of plans that are part of themselves, or too large with what is part of them.
 func (c *checker) checkNesting(tell Tell) {
 	state := make([]int, len(c.plans))
+	size := make([]int, len(c.plans)) // steps, with those of subplans
 	var path []string
 	var visit func(i int)
 	visit = func(i int) {
@@ -496,16 +548,21 @@ func (c *checker) checkNesting(tell Tell) {
 			if !ok {
 				continue
 			}
-			switch state[j] {
-			case 0:
+			if state[j] == 0 {
 				visit(j)
-			case 1:
+			}
+			size[i] = min(size[i]+size[j], mostNodes+1)
+			if state[j] == 1 {
 				from := slices.Index(path, c.plans[j].Name)
 				tell(i, fmt.Sprintf("steps[%d].subplan.plan", n), "", "plans are part of themselves: "+strings.Join(append(slices.Clone(path[from:]), c.plans[j].Name), " contains "))
 			}
 		}
 		path = path[:len(path)-1]
 		state[i] = 2
+		size[i] = min(size[i]+len(c.plans[i].Steps), mostNodes+1)
+		if size[i] > mostNodes {
+			tell(i, "steps", fmt.Sprintf("at most %d", mostNodes), "there are too many steps, with those of the plans that are part of it")
+		}
 	}
 	for i := range c.plans {
 		if state[i] == 0 {
@@ -536,15 +593,18 @@ func (c *checker) breaks(row Contract) []breach {
 			continue
 		}
 		cleans = cleans || s.Cleanup
-		for field, call := range map[string]*Call{"act": s.Act, "check": s.Check} {
-			if call == nil {
+		for _, part := range []struct {
+			field string
+			call  *Call
+		}{{"act", s.Act}, {"check", s.Check}, {"undo", s.Undo}, {"precheck", s.Precheck}} {
+			if part.call == nil {
 				continue
 			}
-			a := c.catalogue.Find(call.Driver, call.Action)
+			a := c.catalogue.Find(part.call.Driver, part.call.Action)
 			if a == nil {
 				continue
 			}
-			at := fmt.Sprintf("steps[%d].%s", i, field)
+			at := fmt.Sprintf("steps[%d].%s", i, part.field)
 			if why := row.breaks(a); why != "" {
 				out = append(out, breach{at, fmt.Sprintf("%s of driver %s %s: a run in mode %s may not", a.Name, a.Driver, why, row.Mode)})
 			}
@@ -567,9 +627,7 @@ func (p *Parameter) Accepts(v any) error {
 			return fmt.Errorf("%v is not text", v)
 		}
 	case Number:
-		switch v.(type) {
-		case int, int64, float64:
-		default:
+		if _, ok := number(v); !ok {
 			return fmt.Errorf("%v is not a number", v)
 		}
 	case Boolean:
@@ -590,6 +648,21 @@ func (p *Parameter) Accepts(v any) error {
 		}
 	}
 	return nil
+}
+
+// number gives a number as JSON gives it back. What is infinite has no place there.
+func number(v any) (float64, bool) {
+	switch v := v.(type) {
+	case int:
+		return float64(v), true
+	case int64:
+		return float64(v), true
+	case uint64:
+		return float64(v), true
+	case float64:
+		return v, !math.IsNaN(v) && !math.IsInf(v, 0)
+	}
+	return 0, false
 }
 
 func (p *Parameter) allowed() string {

@@ -54,11 +54,14 @@ func (p *Program) Mermaid() string {
 	return b.String()
 }
 
-// quoted is the label of a node. Mermaid ends a label at a quotation mark.
+// entities write what Mermaid would read as its own: the end of a label, a tag, an entity, the beginning of Markdown.
+var entities = strings.NewReplacer(`"`, "#quot;", "#", "#35;", "<", "#lt;", ">", "#gt;", "`", "#96;")
+
+// quoted is the label of a node.
 func quoted(n *Node) string {
 	label := n.Local
 	if n.Step.Title != "" {
 		label = n.Step.Title
 	}
-	return `"` + strings.ReplaceAll(label, `"`, "'") + `"`
+	return `"` + entities.Replace(label) + `"`
 }

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,36 +26,37 @@ func (p *Program) Bound(i int) time.Duration {
 	return bound
 }
 
-// Longest is the worst case of the whole program, where no person is waited for, and the critical path: the IDs of the steps whose bounds
-// add up to it, in order.
+// Longest is the worst case of the whole program, where people take the time of their steps' timeouts or none, and the critical path: the
+// IDs of the steps whose bounds add up to it, in order.
 func (p *Program) Longest() (time.Duration, []string) {
-	end := make([]time.Duration, len(p.Nodes))
-	from := make([]int, len(p.Nodes)) // what a node began after
-	last := make([]int, len(p.Nodes)) // what a subplan ended with; else the node itself
-	for i := range p.Nodes {
-		n := &p.Nodes[i]
-		begin, before := time.Duration(0), -1
-		if n.Parent >= 0 {
-			before = n.Parent
-			begin = p.begin(n.Parent, end, from)
-		}
-		for _, d := range n.After {
-			if end[d.Node] >= begin {
-				begin, before = end[d.Node], d.Node
-			}
-		}
-		from[i], last[i] = before, i
-		if len(n.Step.Modes) > 0 && !slices.Contains(n.Step.Modes, p.Mode) {
-			end[i] = begin
-		} else {
-			end[i] = begin + p.Bound(i)
-		}
-		for child, parent := i, n.Parent; parent >= 0 && end[child] > end[parent]; child, parent = parent, p.Nodes[parent].Parent {
-			end[parent], last[parent] = end[child], child
-		}
-	}
+	var (
+		begin = make([]time.Duration, len(p.Nodes))
+		end   = make([]time.Duration, len(p.Nodes))
+		why   = make([]int, len(p.Nodes))  // what a node began after, -1: nothing
+		last  = make([]int, len(p.Nodes))  // what a subplan ended with; else the node itself
+		out   = make([]bool, len(p.Nodes)) // not of this mode, or in a subplan that is not
+	)
 	longest, at := time.Duration(0), -1
 	for i := range p.Nodes {
+		n := &p.Nodes[i]
+		why[i], last[i] = -1, i
+		if n.Parent >= 0 {
+			begin[i], why[i], out[i] = begin[n.Parent], why[n.Parent], out[n.Parent]
+		}
+		for _, d := range n.After {
+			if end[d.Node] >= begin[i] {
+				begin[i], why[i] = end[d.Node], d.Node
+			}
+		}
+		out[i] = out[i] || len(n.Step.Modes) > 0 && !slices.Contains(n.Step.Modes, p.Mode)
+		end[i] = begin[i]
+		if !out[i] {
+			end[i] = plus(begin[i], p.Bound(i))
+		}
+		// What comes after a subplan stands behind all of its steps.
+		for child, parent := i, n.Parent; parent >= 0 && end[child] >= end[parent]; child, parent = parent, p.Nodes[parent].Parent {
+			end[parent], last[parent] = end[child], child
+		}
 		if end[i] > longest {
 			longest, at = end[i], i
 		}
@@ -63,36 +66,56 @@ func (p *Program) Longest() (time.Duration, []string) {
 		for last[at] != at { // what it ended with is on the path, the subplan itself is not
 			at = last[at]
 		}
-		if p.Nodes[at].Step.Subplan == nil {
+		if p.Nodes[at].Step.Subplan == nil && !out[at] {
 			path = append(path, p.Nodes[at].ID)
 		}
-		next := from[at]
-		for next >= 0 && within(p, at, next) { // it was the first step of the subplan
-			next = from[next]
-		}
-		at = next
+		at = why[at]
 	}
 	slices.Reverse(path)
 	return longest, path
 }
 
-// begin is when a subplan begins.
-func (p *Program) begin(i int, end []time.Duration, from []int) time.Duration {
-	if from[i] < 0 {
-		return 0
+func plus(a, b time.Duration) time.Duration {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
 	}
-	if within(p, i, from[i]) {
-		return p.begin(from[i], end, from)
-	}
-	return end[from[i]]
+	return a + b
 }
 
-// within reports whether a node lies in the subplan of another one.
-func within(p *Program, i, in int) bool {
-	for j := p.Nodes[i].Parent; j >= 0; j = p.Nodes[j].Parent {
-		if j == in {
-			return true
+// Doubt tells of what keeps no plan from being taken in and no emergency from being started, and is said aloud beforehand: a worst case
+// that is longer than the objective, and what breaks the contract of a mode that is not strict. The plans have passed Check.
+func Doubt(plans []Plan, catalogue Catalogue, tell Tell) {
+	for i := range plans {
+		p := &plans[i]
+		for _, mode := range p.Modes {
+			program, err := Compile(plans, catalogue, p.Name, mode)
+			if err != nil {
+				continue
+			}
+			if late, longest, path := program.Late(); late {
+				tell(i, "rto", "", "in mode "+string(mode)+" it may take "+longest.String()+" without people, longer than the objective "+p.RTO.String()+"; the longest way: "+shortened(path))
+			}
+			if row := ContractOf(mode); !row.Strict {
+				c := checker{plan: p, catalogue: catalogue, steps: p.merged()}
+				for _, b := range c.breaks(row) {
+					tell(i, b.field, "", b.reason)
+				}
+			}
 		}
 	}
-	return false
+}
+
+// Late reports whether the worst case is longer than the objective.
+func (p *Program) Late() (late bool, longest time.Duration, path []string) {
+	longest, path = p.Longest()
+	return p.RTO > 0 && longest > p.RTO, longest, path
+}
+
+// shortened is a path for one line.
+func shortened(path []string) string {
+	const most = 12
+	if len(path) > most {
+		path = append(append(slices.Clone(path[:most-1]), "…"), path[len(path)-1])
+	}
+	return strings.Join(path, ", ")
 }

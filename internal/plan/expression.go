@@ -1,18 +1,21 @@
 package plan
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
-	"reflect"
+	"math"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/ext"
 )
 
@@ -21,8 +24,8 @@ const (
 	paramsName = "params" // the parameters of the plan
 	stepsName  = "steps"  // by id: outcome, outputs, error, attempts
 	factsName  = "facts"  // what drivers found, by target: only in when and until
-	resultName = "result" // what the action gave: only in expect and outputs
-	runName    = "run"    // id, mode, startedBy
+	resultName = "result" // what the action gave: only in expect, outputs and undo
+	runName    = "run"    // id, mode, plan, startedBy
 )
 
 // mostCost bounds what one evaluation may do.
@@ -31,12 +34,16 @@ const mostCost = 100_000
 // compiled is a compiled expression.
 type compiled struct {
 	text    string
+	tree    ast.Expr
 	program cel.Program
 	refs    []reference
 }
 
-// reference is a name that an expression looks at: steps.x is {steps, x}.
-type reference struct{ root, name string }
+// reference is a name that an expression looks at: steps.x is {steps, x}. Whole: it looks at all of them, or at one that it computes.
+type reference struct {
+	root, name string
+	whole      bool
+}
 
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	anything := cel.MapType(cel.StringType, cel.DynType)
@@ -58,21 +65,50 @@ func compileExpression(text string) (*compiled, error) {
 		first := issues.Errors()[0]
 		return nil, fmt.Errorf("column %d: %s", first.Location.Column()+1, first.Message)
 	}
-	program, err := env.Program(tree, cel.CostLimit(mostCost))
+	program, err := env.Program(tree, cel.CostLimit(mostCost), cel.CostTracking(costs{}))
 	if err != nil {
 		return nil, err
 	}
-	e := &compiled{text: text, program: program}
-	collect(tree.NativeRep().Expr(), &e.refs)
+	e := &compiled{text: text, tree: tree.NativeRep().Expr(), program: program}
+	collect(e.tree, &e.refs)
 	return e, nil
+}
+
+// costs makes a list that is put together cost its length. The library makes it without copying, for next to nothing, and counts what
+// goes through it only afterwards: thirty doublings in one expression were a list that nobody sees the end of.
+type costs struct{}
+
+// CallCost gives the cost of a call; nil: that of the library.
+func (costs) CallCost(_, _ string, _ []ref.Val, result ref.Val) *uint64 {
+	list, ok := result.(traits.Lister)
+	if !ok {
+		return nil
+	}
+	size, ok := list.Size().(types.Int)
+	if !ok {
+		return nil
+	}
+	cost := uint64(max(size, 1))
+	return &cost
 }
 
 // collect notes every steps.x, params.x and so on.
 func collect(e ast.Expr, refs *[]reference) {
-	ast.PostOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
+	named := map[int64]bool{} // roots of which it is said what they are asked for
+	note := func(r reference) {
+		if !slices.Contains(*refs, r) {
+			*refs = append(*refs, r)
+		}
+	}
+	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
 		var root ast.Expr
 		name := ""
 		switch e.Kind() {
+		case ast.IdentKind:
+			if r := e.AsIdent(); !named[e.ID()] && slices.Contains([]string{paramsName, stepsName, factsName, resultName, runName}, r) {
+				note(reference{root: r, whole: true})
+			}
+			return
 		case ast.SelectKind:
 			root, name = e.AsSelect().Operand(), e.AsSelect().FieldName()
 		case ast.CallKind:
@@ -89,9 +125,8 @@ func collect(e ast.Expr, refs *[]reference) {
 			return
 		}
 		if root.Kind() == ast.IdentKind {
-			if r := (reference{root.AsIdent(), name}); !slices.Contains(*refs, r) {
-				*refs = append(*refs, r)
-			}
+			named[root.ID()] = true
+			note(reference{root: root.AsIdent(), name: name})
 		}
 	}))
 }
@@ -149,31 +184,91 @@ func (e *compiled) holds(s Scope) (bool, error) {
 	return b, nil
 }
 
-// plainValue makes of a value of an expression one that JSON gives back the same.
+// mostSize bounds what an expression gives: characters, and one for each value.
+const mostSize = 100_000
+
+// largestWhole is up to where JSON keeps whole numbers as they are.
+const largestWhole = 1 << 53
+
+// plainValue makes of a value of an expression one that JSON gives back the same. A list may be far longer than what it cost to make it.
 func plainValue(v ref.Val) (any, error) {
+	p := plainer{left: mostSize}
+	return p.plain(v)
+}
+
+type plainer struct{ left int }
+
+func (p *plainer) plain(v ref.Val) (any, error) {
+	if err := p.spend(1); err != nil {
+		return nil, err
+	}
 	switch v := v.(type) {
 	case types.Bool:
 		return bool(v), nil
 	case types.String:
-		return string(v), nil
+		return string(v), p.spend(len(v))
 	case types.Int:
+		if v > largestWhole || v < -largestWhole {
+			return nil, fmt.Errorf("it gives %d, which cannot be kept exactly: make it text with string()", v)
+		}
 		return float64(v), nil
 	case types.Uint:
+		if v > largestWhole {
+			return nil, fmt.Errorf("it gives %d, which cannot be kept exactly: make it text with string()", v)
+		}
 		return float64(v), nil
 	case types.Double:
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return nil, fmt.Errorf("it gives %v, which is not a number that can be kept", v)
+		}
 		return float64(v), nil
 	case types.Null:
 		return nil, nil
-	}
-	native, err := v.ConvertToNative(reflect.TypeFor[map[string]any]())
-	if err == nil {
-		return native, nil
-	}
-	native, err = v.ConvertToNative(reflect.TypeFor[[]any]())
-	if err == nil {
-		return native, nil
+	case traits.Mapper:
+		return p.table(v)
+	case traits.Lister:
+		return p.list(v)
 	}
 	return nil, fmt.Errorf("it gives a %s, which cannot be kept", v.Type().TypeName())
+}
+
+func (p *plainer) spend(n int) error {
+	if p.left -= n; p.left < 0 {
+		return fmt.Errorf("it gives more than %d characters and values", mostSize)
+	}
+	return nil
+}
+
+func (p *plainer) list(v traits.Lister) (any, error) {
+	out := []any{}
+	for it := v.Iterator(); it.HasNext() == types.True; {
+		item, err := p.plain(it.Next())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, item)
+	}
+	return out, nil
+}
+
+func (p *plainer) table(v traits.Mapper) (any, error) {
+	out := map[string]any{}
+	for it := v.Iterator(); it.HasNext() == types.True; {
+		key := it.Next()
+		name, ok := key.(types.String)
+		if !ok {
+			return nil, fmt.Errorf("it gives a map with a %s as key, which cannot be kept", key.Type().TypeName())
+		}
+		if err := p.spend(len(name)); err != nil {
+			return nil, err
+		}
+		item, err := p.plain(v.Get(key))
+		if err != nil {
+			return nil, err
+		}
+		out[string(name)] = item
+	}
+	return out, nil
 }
 
 var placeholder = regexp.MustCompile(`\$\{([^}]*)\}`)
@@ -256,7 +351,7 @@ func Targets(text string, s Scope) ([]string, error) {
 	}
 	var out []string
 	for _, r := range e.refs {
-		if r.root == factsName {
+		if r.root == factsName && !r.whole {
 			out = append(out, r.name)
 		}
 	}
@@ -279,6 +374,8 @@ func Evaluate(expressions map[string]string, s Scope) (map[string]any, error) {
 	return out, nil
 }
 
+// condition puts values into a condition. They stand in texts only (compileCondition sees to that), and every character that might end a
+// text or begin something else in it is escaped: a value is never part of the expression.
 func condition(text string, s Scope) (*compiled, error) {
 	var failed error
 	filled := placeholder.ReplaceAllStringFunc(text, func(m string) string {
@@ -286,13 +383,54 @@ func condition(text string, s Scope) (*compiled, error) {
 		if err != nil {
 			failed = err
 		}
-		quoted := strconv.Quote(words(v)) // a value ends no literal
-		return quoted[1 : len(quoted)-1]
+		var b strings.Builder
+		for _, c := range words(v) {
+			if c < unicode.MaxASCII && (unicode.IsLetter(c) || unicode.IsDigit(c)) {
+				b.WriteRune(c)
+			} else {
+				fmt.Fprintf(&b, `\U%08x`, c)
+			}
+		}
+		return b.String()
 	})
 	if failed != nil {
 		return nil, failed
 	}
 	return compileExpression(filled)
+}
+
+// mark stands for a value while a condition is checked: written as an escape it is itself only within a text that knows escapes.
+const mark = '\uE000'
+
+// compileCondition reads a condition with ${…} in it.
+func compileCondition(text string) (*compiled, error) {
+	wanted := 0
+	marked := placeholder.ReplaceAllStringFunc(text, func(string) string {
+		wanted++
+		return `\uE000`
+	})
+	e, err := compileExpression(marked)
+	if wanted == 0 {
+		return e, err
+	}
+	found := 0
+	if err == nil {
+		ast.PreOrderVisit(e.tree, ast.NewExprVisitor(func(e ast.Expr) {
+			if e.Kind() != ast.LiteralKind {
+				return
+			}
+			if text, ok := e.AsLiteral().Value().(string); ok {
+				found += strings.Count(text, string(mark))
+			}
+		}))
+	}
+	if found == wanted {
+		return e, nil
+	}
+	if _, plain := compileExpression(placeholder.ReplaceAllString(text, "params.any")); err != nil && plain != nil {
+		return nil, plain // it is wrong without what stands in the places too
+	}
+	return nil, errors.New(`${…} stands for a part of a text here, as in facts["unit/${params.unit}"]; elsewhere write the expression without ${}`)
 }
 
 func evaluate(text string, s Scope) (any, error) {
@@ -303,6 +441,7 @@ func evaluate(text string, s Scope) (any, error) {
 	return e.value(s)
 }
 
+// words is a value within a text.
 func words(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -312,6 +451,10 @@ func words(v any) string {
 	case float64:
 		if v == float64(int64(v)) {
 			return fmt.Sprint(int64(v))
+		}
+	case []any, map[string]any:
+		if text, err := json.Marshal(v); err == nil {
+			return string(text)
 		}
 	}
 	return fmt.Sprint(v)

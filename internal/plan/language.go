@@ -31,7 +31,7 @@ func Shape(head []shape.Field) shape.Shape {
 		shape.Field{Name: "rto", Doc: "Recovery time objective that the plan has to meet.", Shape: shape.DurationBetween(time.Second, longest)},
 		shape.Field{Name: "parameters", Doc: "Values that are given when a run starts.", Shape: shape.AList("parameters", 0, 256, parameter(), shape.By("name"))},
 		shape.Field{Name: "templates", Doc: "Steps to begin with, by name: a step that uses one has what it does not say itself.", Shape: shape.TableOf("templates by name", stepPattern, template)},
-		shape.Field{Name: "steps", Doc: "What is done. A step waits for the one before it, unless it says for which.", Shape: shape.AList("at least one step", 1, mostSteps, shape.AnObject(step), shape.By("id")), Required: true},
+		shape.Field{Name: "steps", Doc: "What is done. A step waits for the one before it, unless it says for which.", Shape: ordered(shape.AList("at least one step", 1, mostSteps, shape.AnObject(step), shape.By("id"))), Required: true},
 		shape.Field{Name: "outputs", Doc: "What a run gives to the plan it is part of: expressions over steps and params.", Shape: expressions()},
 	))
 }
@@ -63,7 +63,7 @@ func stepFields() []shape.Field {
 			{Name: "fields", Doc: "What the person fills in.", Shape: shape.AList("fields", 0, 64, parameter(), shape.By("name"))},
 		})},
 		{Name: "approval", Doc: "A decision of people; whoever started the run has no part in it.", Shape: shape.AnObject([]shape.Field{
-			{Name: "of", Doc: "Roles or participants who are asked.", Shape: shape.AList("roles or names of participants", 1, 32, shape.Formed(stepPattern, "a role or the name of a participant", 64), nil), Required: true},
+			{Name: "of", Doc: "Roles or participants who are asked.", Shape: ordered(shape.AList("roles or names of participants", 1, 32, shape.Formed(stepPattern, "a role or the name of a participant", 64), nil)), Required: true},
 			{Name: "need", Doc: "How many different people have to approve.", Shape: shape.Number(1, 32), Fallback: "1"},
 			{Name: "order", Doc: "parallel, or serial in the order of the list.", Shape: shape.OneOf(Parallel, Serial), Fallback: "parallel"},
 			{Name: "text", Doc: "What is decided.", Shape: shape.Lines(4096)},
@@ -121,6 +121,11 @@ func values() shape.Shape {
 
 func lockName() shape.Shape {
 	return shape.Formed(`^[A-Za-z0-9._:/${}-]+$`, "the name of a lock such as unit/u1", 128)
+}
+
+func ordered(s shape.Shape) shape.Shape {
+	s.Ordered = true
+	return s
 }
 
 func oneOf(fields ...shape.Field) shape.Shape {

@@ -43,6 +43,55 @@ type Plan struct {
 	Outputs map[string]string `yaml:"outputs,omitempty" json:"outputs,omitempty"`
 }
 
+// Complete makes values what JSON gives back: every number is a float64.
+func (p *Plan) Complete() {
+	all := func(list []Parameter) {
+		for i := range list {
+			list[i].Default = asJSON(list[i].Default)
+		}
+	}
+	step := func(s *Step) {
+		for _, c := range []*Call{s.Act, s.Check, s.Undo, s.Precheck} {
+			if c != nil {
+				asJSON(c.With)
+			}
+		}
+		if s.Manual != nil {
+			all(s.Manual.Fields)
+		}
+		if s.Subplan != nil {
+			asJSON(s.Subplan.With)
+		}
+	}
+	all(p.Parameters)
+	for i := range p.Steps {
+		step(&p.Steps[i])
+	}
+	for name, s := range p.Templates {
+		step(&s)
+		p.Templates[name] = s
+	}
+}
+
+// asJSON is a value as it comes back from JSON. Maps and lists are changed in place.
+func asJSON(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name := range v {
+			v[name] = asJSON(v[name])
+		}
+	case []any:
+		for i := range v {
+			v[i] = asJSON(v[i])
+		}
+	default:
+		if f, ok := number(v); ok {
+			return f
+		}
+	}
+	return v
+}
+
 // Parameter is a value that is given when a run starts.
 type Parameter struct {
 	Name string        `yaml:"name" json:"name"`

@@ -79,12 +79,9 @@ func (c *compiler) add(p *Plan, scope string, parent int, nesting []string) ([]i
 		return nil, errs.New(errs.Invalid, "plan %s is part of itself", p.Name)
 	}
 	nesting = append(slices.Clone(nesting), p.Name)
-	k := checker{plan: p, index: map[string]int{}, steps: make([]Step, len(p.Steps))}
-	for i, s := range p.Steps {
-		if s.Use != "" {
-			s = s.with(p.Templates[s.Use])
-		}
-		k.index[s.ID], k.steps[i] = i, s
+	k := checker{plan: p, index: map[string]int{}, steps: p.merged()}
+	for i := range k.steps {
+		k.index[k.steps[i].ID] = i
 	}
 	number := make([]int, len(k.steps)) // of each step's node
 	for _, i := range k.order() {
@@ -118,6 +115,20 @@ func (c *compiler) add(p *Plan, scope string, parent int, nesting []string) ([]i
 	return number, nil
 }
 
+// merged are the steps with their templates.
+func (p *Plan) merged() []Step {
+	steps := slices.Clone(p.Steps)
+	for i := range steps {
+		if use := steps[i].Use; use != "" {
+			steps[i] = steps[i].with(p.Templates[use])
+		}
+	}
+	return steps
+}
+
+// notifyTimeout is that of a note where its step has none.
+const notifyTimeout = 30 * time.Second
+
 // complete fills in what follows from the actions and from the mode.
 func (c *compiler) complete(n *Node, s *Step) error {
 	n.Timeout = time.Duration(s.Timeout)
@@ -126,6 +137,9 @@ func (c *compiler) complete(n *Node, s *Step) error {
 		call = s.Check
 	}
 	if call == nil {
+		if s.Notify != nil && n.Timeout == 0 {
+			n.Timeout = notifyTimeout
+		}
 		return nil
 	}
 	a := c.catalogue.Find(call.Driver, call.Action)
@@ -197,7 +211,7 @@ func bind(parameters []Parameter, given map[string]any, what string) (map[string
 		if err := parameters[i].Accepts(given[name]); err != nil {
 			return nil, errs.New(errs.Invalid, "parameter %s of %s: %w (allowed: %s)", name, what, err, parameters[i].allowed())
 		}
-		out[name] = given[name]
+		out[name] = asJSON(given[name])
 	}
 	for _, p := range parameters {
 		if _, ok := out[p.Name]; ok {
@@ -206,7 +220,7 @@ func bind(parameters []Parameter, given map[string]any, what string) (map[string
 		if p.Required {
 			return nil, errs.New(errs.Invalid, "parameter %s of %s is missing (allowed: %s)", p.Name, what, p.allowed())
 		}
-		out[p.Name] = p.Default
+		out[p.Name] = asJSON(p.Default)
 		if p.Default == nil {
 			out[p.Name] = p.Type.zero()
 		}

@@ -42,6 +42,8 @@ type Shape struct {
 	Words []string       // a text is one of these
 	// Judge finds what a form cannot say; its problems are not structural.
 	Judge func(value string) error
+	// Ordered: the order of a list's items is part of what it says, although they can be told apart.
+	Ordered bool
 	// Secret: what stands there is never repeated.
 	Secret bool
 }

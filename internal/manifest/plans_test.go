@@ -1,0 +1,88 @@
+package manifest_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"perdure/internal/errs"
+	"perdure/internal/manifest"
+	"perdure/internal/plan"
+	"perdure/internal/shape"
+)
+
+func TestWrongPlansAreToldWithPlaceReasonAndWhatIsAllowed(t *testing.T) {
+	scripts(t, "plans-wrong*.txt", func(t *testing.T, a *txtar.Archive) string {
+		plans, err := manifest.ParsePlans(files(a, "")...)
+		if err == nil || plans != nil || errs.KindOf(err) != errs.Invalid {
+			t.Fatalf("%v, %v", plans, err)
+		}
+		var problems shape.Problems
+		if !errors.As(err, &problems) || len(problems) == 0 {
+			t.Fatalf("the error does not unwrap to problems: %v", err)
+		}
+		for _, p := range problems {
+			if p.File == "" || p.Line == 0 || p.Reason == "" {
+				t.Errorf("problem without a place or reason: %+v", p)
+			}
+		}
+		return err.Error() + "\n"
+	})
+}
+
+func TestPlansAreReadWithoutTheEstateThatTheyAreFor(t *testing.T) {
+	text, err := os.ReadFile("../../examples/estate/plans.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plans, err := manifest.ParsePlans(manifest.File{Name: "plans.yaml", Text: text}, manifest.File{Name: "other.yaml", Text: []byte("kind: Site\n")})
+	if err != nil || len(plans) != 1 {
+		t.Fatalf("%v, %v", plans, err)
+	}
+	if _, err := manifest.Parse(manifest.File{Name: "plans.yaml", Text: text}); err == nil || !strings.Contains(err.Error(), "there is no system corebank") {
+		t.Errorf("a set without the plan's system: %v", err)
+	}
+}
+
+func FuzzParsePlansNeverPanicsAndWhatItTakesCanBeExported(f *testing.F) {
+	for _, name := range []string{"testdata/plans-wrong.txt", "testdata/diff-plans.txt", "testdata/doubt-plans.txt"} {
+		a, err := txtar.ParseFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range a.Files {
+			f.Add(file.Data)
+		}
+	}
+	text, err := os.ReadFile("../../examples/estate/plans.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if len(text) > 1<<14 {
+			t.Skip()
+		}
+		file := manifest.File{Name: "p.yaml", Text: text}
+		plans, err := manifest.ParsePlans(file)
+		if err != nil {
+			return
+		}
+		manifest.DoubtsOfPlans(file)
+		for _, p := range plans {
+			for _, m := range p.Modes {
+				program, err := plan.Compile(plans, plan.BuiltIn(), p.Name, m)
+				if err != nil {
+					t.Fatalf("plan %s was taken in and has no program for %s: %v", p.Name, m, err)
+				}
+				program.Mermaid()
+			}
+		}
+		if set, err := manifest.Parse(file); err == nil {
+			roundTrip(t, set)
+		}
+	})
+}
