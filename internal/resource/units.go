@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,15 +43,18 @@ func (u Units) Ensure(ctx context.Context, c Call) (map[string]any, error) {
 		return u.Facts(ctx, c.Target)
 	}
 	id, to := estate.UnitID(c.Target), estate.SiteID(text(c.With["to"]))
-	result, done, err := u.Observe(ctx, c)
-	if err != nil || done {
-		return result, err
+	before, err := u.Switcher.Unit(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if result, done := told(before, to); done {
+		return result, nil
 	}
 	mode, err := switchMode(c.Mode)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := u.Switcher.Switch(ctx, c.By, id, wire.SwitchRequest{To: to, Mode: mode, Reason: "run " + c.Key, ID: strings.ReplaceAll(c.Key, "/", ".")})
+	answer, err := u.Switcher.Switch(ctx, c.By, id, wire.SwitchRequest{To: to, Mode: mode, Reason: "run " + c.Key, ID: switchID(c.Key, before.Record.Switch)})
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +82,27 @@ func (u Units) Ensure(ctx context.Context, c Call) (map[string]any, error) {
 		}
 		return nil, errs.New(errs.Conflict, "the switch of %s to %s was undone: %s", id, to, s.Reason)
 	}
+}
+
+// switchID is the same for all attempts of a step while their switch is under way. After one that was undone the next attempt asks for
+// another switch: a request of the same ID would be given the old answer for ever.
+func switchID(key string, last *unit.Switch) string {
+	first := strings.ReplaceAll(key, "/", ".")
+	if last == nil {
+		return first
+	}
+	again, isOurs := strings.CutPrefix(last.ID, first)
+	number, isNumber := strings.CutPrefix(again, ":")
+	n, err := strconv.Atoi(number)
+	switch {
+	case !isOurs || again != "" && (!isNumber || err != nil):
+		return first
+	case last.Active():
+		return last.ID
+	case again == "":
+		n = 1
+	}
+	return first + ":" + strconv.Itoa(n+1)
 }
 
 // Observe says whether the unit is open at the site.

@@ -1,0 +1,77 @@
+package resource_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/plan"
+	"perdure/internal/resource"
+	"perdure/internal/unit"
+	"perdure/internal/wire"
+)
+
+// switcher carries out switches as the controller does: a request of an ID that the record shows is the same request again.
+type switcher struct {
+	record unit.Record
+	ids    []string // of switches that were begun
+	fail   int      // how many are undone
+}
+
+func (s *switcher) Unit(context.Context, estate.UnitID) (wire.Group, error) {
+	return wire.Group{Record: s.record}, nil
+}
+
+func (s *switcher) Switch(_ context.Context, _ string, _ estate.UnitID, r wire.SwitchRequest) (wire.SwitchAnswer, error) {
+	if have := s.record.Switch; have != nil && have.ID == r.ID {
+		return wire.SwitchAnswer{Switch: have}, nil
+	}
+	if s.record.Switch.Active() {
+		return wire.SwitchAnswer{}, errs.New(errs.Refused, "another switch is under way")
+	}
+	s.ids = append(s.ids, r.ID)
+	sw := unit.Switch{ID: r.ID, Phase: unit.Closing}
+	s.record.Switch = &sw
+	time.AfterFunc(5*time.Second, func() {
+		over := sw
+		over.Phase = unit.Failed
+		if len(s.ids) > s.fail {
+			over.Phase = unit.Done
+			s.record.Owner.Member = "u1-b"
+		}
+		s.record.Switch = &over
+	})
+	return wire.SwitchAnswer{Switch: &sw}, nil
+}
+
+func TestSwitchThatWasUndoneIsBegunAnewByTheNextAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &switcher{fail: 2, record: unit.Record{
+			State: unit.Open, Owner: estate.Life{Member: "u1-a"}, Members: []unit.Member{{ID: "u1-a", Site: "a"}, {ID: "u1-b", Site: "b"}},
+		}}
+		call := resource.Call{Call: plan.Call{Driver: "unit", Action: "switch", Target: "u1", With: map[string]any{"to": "b"}}, Key: "r1/go", Mode: plan.Takeover, By: "ann"}
+		u := resource.Units{Switcher: s}
+		for range s.fail {
+			if _, err := u.Ensure(t.Context(), call); errs.KindOf(err) != errs.Conflict {
+				t.Fatalf("a switch that was undone: %v", err)
+			}
+		}
+		// An attempt that is cut off is gone on with by the next one.
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		_, err := u.Ensure(short, call)
+		cancel()
+		if errs.KindOf(err) != errs.Unknown {
+			t.Fatalf("a switch that is under way: %v", err)
+		}
+		result, err := u.Ensure(t.Context(), call)
+		if err != nil || result["site"] != "b" {
+			t.Fatalf("%v, %v", result, err)
+		}
+		if len(s.ids) != 3 || s.ids[0] != "r1.go" || s.ids[1] == s.ids[0] || s.ids[2] == s.ids[1] {
+			t.Errorf("switches: %v", s.ids)
+		}
+	})
+}
