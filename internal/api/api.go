@@ -47,6 +47,8 @@ type Store interface {
 	RevokeToken(ctx context.Context, who, id string) error
 
 	RunStore
+	// LogKeys lists the keys that nodes sign the evidence log with.
+	LogKeys(ctx context.Context) ([]wire.LogKey, error)
 
 	Incarnation(ctx context.Context, r wire.Read) (wire.Incarnation, error)
 	Watch(ctx context.Context, from wire.Position, prefixes []string, handle func(wire.Update) error) error
@@ -94,13 +96,14 @@ type Silences interface {
 	Silence(group estate.GroupID) (wire.Silence, error)
 }
 
-// Deps are the parts the API is in front of. Manifests, Plans, Switcher and Silences may be nil: their routes then answer 503.
+// Deps are the parts the API is in front of. Manifests, Plans, Evidence, Switcher and Silences may be nil: their routes then answer 503.
 type Deps struct {
 	Store     Store
 	Member    Member
 	Standing  Standing
 	Manifests Manifests
 	Plans     Plans
+	Evidence  Evidence
 	Switcher  Switcher
 	Silences  Silences
 	// Gather gives the metrics of /metrics, Register takes the API's own; both may be nil.

@@ -24,6 +24,7 @@ import (
 	"perdure/internal/estate"
 	"perdure/internal/etcdnode"
 	"perdure/internal/manifest"
+	"perdure/internal/notary"
 	"perdure/internal/pki"
 	"perdure/internal/resource"
 	"perdure/internal/runner"
@@ -88,6 +89,10 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	control := controller.New(st.Quorum(), peers, receipts{client: machines, gateways: c.Gateways}, controller.Options{
 		Node: c.Name, Timing: unit.DefaultTiming(), Client: machines, MayAct: standing.MayAct, Logger: p.log,
 	})
+	notes, err := notary.New(st, notary.Options{Node: c.Name, Dir: c.DataDir, IsLeader: member.IsLeader, MayAct: standing.MayAct, Logger: p.log})
+	if err != nil {
+		return err
+	}
 	serverTLS, err := p.files.ServerTLS(false)
 	if err != nil {
 		return err
@@ -95,7 +100,7 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	server, err := api.New(api.Deps{
-		Store: st, Member: member, Standing: standing, Manifests: manifests{}, Plans: manifests{}, Switcher: switcher{Controller: control, store: st}, Silences: control,
+		Store: st, Member: member, Standing: standing, Manifests: manifests{}, Plans: manifests{}, Evidence: notes, Switcher: switcher{Controller: control, store: st}, Silences: control,
 		Gather: metrics, Register: metrics, Logger: p.log,
 	}, api.Options{Node: c.Name, Version: Version, Listen: c.Listen, TLS: serverTLS})
 	if err != nil {
@@ -120,6 +125,7 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	group.Go(func() error { return standing.Run(ctx) })
 	act(member.Promote)
 	act(control.Run)
+	act(notes.Run)
 	act(runner.New(runs{st.Runners()}, resource.Set{"unit": resource.Units{Switcher: control}, "notify": resource.Notes{Log: p.log}}, runner.Options{Node: c.Name, Logger: p.log}).Run)
 	act(func(ctx context.Context) error { return c.bootstrap(ctx, st, p.log) })
 	group.Go(func() error {

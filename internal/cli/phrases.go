@@ -173,6 +173,9 @@ const (
 	colBy
 	colAsked
 	runSays
+	packWritten
+	packGood
+	packFacts
 
 	phraseCount // how many there are
 )
@@ -320,26 +323,29 @@ var phrases = [phraseCount]text{
 	nowhereWord:     {"nowhere", "无处生效"},
 	findingsLine:    {"%s: findings of its installation: %d, %s (perdure status --json)", "%s：安装检查发现项 %d 个：%s（perdure status --json）"},
 	quarantineLine:  {"QUARANTINE: accounts of %s are blocked until they are judged: perdure quarantine verify", "待核查限制：%s 的账户在核查之前不可用：perdure quarantine verify"},
-	planGood: {"%s: good for mode %s: %d steps, at most %s without people", "%s：可用于模式 %s：%d 个步骤，不计人工最长 %s"},
-	planHead: {"in mode %s: %d steps, at most %s without people; the longest way is marked", "模式 %s：%d 个步骤，不计人工最长 %s；关键路径已标出"},
-	colStep: {"step", "步骤"},
-	colKind: {"kind", "类型"},
-	colAfter: {"after", "前置步骤"},
-	colLongest: {"at most", "最长"},
-	noPlans: {"there are no plans; put documents of kind Plan into the manifest", "没有预案；请在清单中加入 Plan 文档"},
-	colPlan: {"plan", "预案"},
-	colModes: {"modes", "模式"},
-	colSteps: {"steps", "步骤数"},
-	colTitle: {"title", "名称"},
-	askStart: {"Start a run of %s in mode %s?", "以模式 %[2]s 执行预案 %[1]s？"},
-	runStarted: {"run %s has begun; see perdure run watch %[1]s", "执行 %s 已开始；查看：perdure run watch %[1]s"},
-	noRuns: {"there are no runs", "没有执行记录"},
-	colRun: {"run", "执行"},
-	colMode: {"mode", "模式"},
-	colStarted: {"started", "开始时间"},
-	colBy: {"by", "发起人"},
-	colAsked: {"waits for people at", "等待人工"},
-	runSays: {"run %s: %s, %d of %d steps settled", "执行 %s：%s，%d/%d 个步骤已完成"},
+	planGood:        {"%s: good for mode %s: %d steps, at most %s without people", "%s：可用于模式 %s：%d 个步骤，不计人工最长 %s"},
+	planHead:        {"in mode %s: %d steps, at most %s without people; the longest way is marked", "模式 %s：%d 个步骤，不计人工最长 %s；关键路径已标出"},
+	colStep:         {"step", "步骤"},
+	colKind:         {"kind", "类型"},
+	colAfter:        {"after", "前置步骤"},
+	colLongest:      {"at most", "最长"},
+	noPlans:         {"there are no plans; put documents of kind Plan into the manifest", "没有预案；请在清单中加入 Plan 文档"},
+	colPlan:         {"plan", "预案"},
+	colModes:        {"modes", "模式"},
+	colSteps:        {"steps", "步骤数"},
+	colTitle:        {"title", "名称"},
+	askStart:        {"Start a run of %s in mode %s?", "以模式 %[2]s 执行预案 %[1]s？"},
+	runStarted:      {"run %s has begun; see perdure run watch %[1]s", "执行 %s 已开始；查看：perdure run watch %[1]s"},
+	noRuns:          {"there are no runs", "没有执行记录"},
+	colRun:          {"run", "执行"},
+	colMode:         {"mode", "模式"},
+	colStarted:      {"started", "开始时间"},
+	colBy:           {"by", "发起人"},
+	colAsked:        {"waits for people at", "等待人工"},
+	runSays:         {"run %s: %s, %d of %d steps settled", "执行 %s：%s，%d/%d 个步骤已完成"},
+	packWritten:     {"%s: %s bytes; verify it with perdure evidence verify", "%s：%s 字节；核验：perdure evidence verify"},
+	packGood:        {"good: every byte of the evidence of run %s is what was signed", "核验通过：执行 %s 的证据与签名时逐字节一致"},
+	packFacts:       {"entries: %d; files: %s; log %s of %d entries, signed by %s", "条目 %d；文件 %s；日志 %s 共 %d 条，签名 %s"},
 }
 
 // words are the words of the protocol that people read in Chinese.

@@ -62,9 +62,14 @@ func (c *Client) Reclaim(ctx context.Context) (wire.StoreStatus, error) {
 
 // Snapshot writes the store of the first node that answers to w. A copy that broke off is an error and no snapshot.
 func (c *Client) Snapshot(ctx context.Context, w io.Writer) (int64, error) {
+	return c.download(ctx, call{method: http.MethodGet, path: "/api/v1/snapshot"}, "snapshot", w)
+}
+
+// download writes what a node streams, of the first node that has it.
+func (c *Client) download(ctx context.Context, what call, name string, w io.Writer) (int64, error) {
 	var last error
 	for _, e := range c.order() {
-		resp, err := c.send(ctx, e, call{method: http.MethodGet, path: "/api/v1/snapshot"}, nil)
+		resp, err := c.send(ctx, e, what, nil)
 		if err != nil {
 			e.did(false)
 			last = errs.New(errs.Unavailable, "node %s does not answer: %w", e.url, err)
@@ -81,7 +86,7 @@ func (c *Client) Snapshot(ctx context.Context, w io.Writer) (int64, error) {
 		}
 		n, err := io.Copy(w, resp.Body)
 		if err != nil {
-			return n, errs.New(errs.Unavailable, "the snapshot of node %s broke off after %d bytes: %w", e.url, n, err)
+			return n, errs.New(errs.Unavailable, "the %s of node %s broke off after %d bytes: %w", name, e.url, n, err)
 		}
 		return n, nil
 	}

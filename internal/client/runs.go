@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -37,4 +38,14 @@ func (c *Client) SayToRun(ctx context.Context, id string, word wire.RunWord) (wi
 	var v wire.Run
 	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/runs/" + esc(id) + "/words", in: word, out: &v, once: true, changes: true})
 	return v, err
+}
+
+// EvidencePack writes the pack of a run.
+func (c *Client) EvidencePack(ctx context.Context, id string, w io.Writer) (int64, error) {
+	return c.download(ctx, call{method: http.MethodPost, path: "/api/v1/runs/" + esc(id) + "/pack"}, "pack", w)
+}
+
+// EvidenceKeys are the public keys that nodes sign the evidence log with.
+func (c *Client) EvidenceKeys(ctx context.Context) ([]wire.LogKey, error) {
+	return get[[]wire.LogKey](ctx, c, "/api/v1/evidence/keys", nil)
 }

@@ -28,6 +28,8 @@ type Run struct {
 	Seq int `json:"seq"`
 	// Incarnation is that of the store in which a person last said that the run goes on: in another one nothing of it acts (I10).
 	Incarnation estate.Incarnation `json:"incarnation"`
+	// Program is the SHA-256 of the program that the run is pinned to, in hex.
+	Program string `json:"program,omitempty"`
 	// Revision is set when it is read from the store.
 	Revision int64 `json:"revision,omitempty"`
 }

@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/note"
+
+	"perdure/internal/errs"
+	"perdure/internal/evidence"
+)
+
+func (s *session) evidenceCommand() *cobra.Command {
+	c := &cobra.Command{Use: "evidence", Short: "Make packs of evidence, and verify them without any server", Args: cobra.ArbitraryArgs, RunE: parent}
+	c.AddCommand(s.evidencePackCommand(), s.evidenceVerifyCommand(), s.evidenceKeysCommand())
+	return c
+}
+
+func (s *session) evidencePackCommand() *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use: "pack RUN --out FILE", Short: "Write the evidence of a run into one file: its journal, its program, and what proves them",
+		Example: "  perdure evidence pack takeover-0412 --out takeover-0412.pack",
+		Args:    exactly("RUN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return usagef("--out FILE is missing")
+			}
+			c, err := s.estate()
+			if err != nil {
+				return err
+			}
+			file, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			if errors.Is(err, os.ErrExist) {
+				return errs.New(errs.Conflict, "%s exists; give another name, or remove it", out)
+			}
+			if err != nil {
+				return errs.New(errs.Invalid, "cannot write %s: %w", out, err)
+			}
+			n, err := c.EvidencePack(cmd.Context(), args[0], file)
+			if closing := file.Close(); err == nil && closing != nil {
+				err = errs.New(errs.Invalid, "cannot write %s: %w", out, closing)
+			}
+			if err != nil {
+				_ = os.Remove(out)
+				return err
+			}
+			if s.json {
+				return s.emit(map[string]any{"run": args[0], "file": out, "bytes": n})
+			}
+			fmt.Fprintln(s.Out, s.say(packWritten, out, s.count(n)))
+			return nil
+		},
+	}
+	c.Flags().StringVarP(&out, "out", "o", "", "file to write")
+	return c
+}
+
+func (s *session) evidenceKeysCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "keys", Short: "Write the public keys that nodes sign with: the file that an auditor keeps for verify --keys", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := s.estate()
+			if err != nil {
+				return err
+			}
+			keys, err := c.EvidenceKeys(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.emit(keys)
+			}
+			for _, k := range keys {
+				fmt.Fprintln(s.Out, k.Key)
+			}
+			return nil
+		},
+	}
+}
+
+func (s *session) evidenceVerifyCommand() *cobra.Command {
+	var keys string
+	c := &cobra.Command{
+		Use: "verify FILE|- --keys FILE", Short: "Verify a pack of evidence; needs no server",
+		Long: `Verify a pack of evidence with the public keys alone. Every byte of the pack counts: what was changed, taken out, added or put
+elsewhere is told with the section and the bytes it is in. The keys are those that "perdure evidence keys" wrote when you trusted
+the estate: keys that come with a pack would prove nothing.`,
+		Example: "  perdure evidence verify takeover-0412.pack --keys bank.keys",
+		Args:    exactly("FILE"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if keys == "" {
+				return usagef(`--keys FILE is missing: write it with "perdure evidence keys"`)
+			}
+			known, err := readKeys(keys)
+			if err != nil {
+				return err
+			}
+			in := io.Reader(s.In)
+			if args[0] != "-" {
+				file, err := os.Open(args[0])
+				if err != nil {
+					return errs.New(errs.NotFound, "cannot read %s: %w", args[0], err)
+				}
+				defer file.Close()
+				in = file
+			}
+			v, err := evidence.Verify(in, known)
+			if err != nil {
+				return errs.New(errs.Invalid, "cannot read %s: %w", args[0], err)
+			}
+			if s.json {
+				if err := s.emit(v); err != nil {
+					return err
+				}
+			} else {
+				s.showVerdict(v)
+			}
+			if !v.Good() {
+				return errs.New(errs.Refused, "%s proves nothing: faults found: %d", args[0], len(v.Faults))
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&keys, "keys", "", "file with the public keys that you trust, one a line")
+	return c
+}
+
+func readKeys(path string) (note.Verifiers, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, errs.New(errs.NotFound, "cannot read the keys: %w", err)
+	}
+	var list []note.Verifier
+	for n, line := range strings.Split(string(text), "\n") {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		v, err := note.NewVerifier(line)
+		if err != nil {
+			return nil, errs.New(errs.Invalid, "%s:%d: this is not a public key such as node-a+1a2b3c4d+AbCd…: %w", path, n+1, err)
+		}
+		list = append(list, v)
+	}
+	if len(list) == 0 {
+		return nil, errs.New(errs.Invalid, "%s has no key in it", path)
+	}
+	return note.VerifierList(list...), nil
+}
+
+func (s *session) showVerdict(v evidence.Verdict) {
+	for _, f := range v.Faults {
+		fmt.Fprintf(s.Out, "%s %s\n", s.paint(red, "✗"), f)
+	}
+	if v.Good() {
+		fmt.Fprintln(s.Out, s.paint(green, s.say(packGood, dash(v.Run))))
+		fmt.Fprintln(s.Out, "  "+s.say(packFacts, v.Leaves, dash(strings.Join(v.Files, ", ")), v.Origin, v.Size, strings.Join(v.Signers, ", ")))
+	}
+}

@@ -1,0 +1,461 @@
+// Package notary keeps the evidence log: it puts everything that counts as proof into one order, signs what the log has become, and makes
+// packs of it.
+//
+// Every node has a notary. The one at the store's leader lets the log grow; any node can check the whole log, and does, before it signs or packs.
+package notary
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/evidence"
+	"perdure/internal/wire"
+)
+
+// Store is what a notary needs of the control store.
+type Store interface {
+	GrowLog(ctx context.Context) (wire.LogHead, bool, error)
+	LogRefs(ctx context.Context, from int64) ([]wire.LogRef, error)
+	LogLeaf(ctx context.Context, ref wire.LogRef) ([]byte, error)
+	LogCheckpoint(ctx context.Context) (wire.LogCheckpoint, error)
+	PutLogCheckpoint(ctx context.Context, c wire.LogCheckpoint) error
+	PutLogKey(ctx context.Context, k wire.LogKey) error
+	LogKeys(ctx context.Context) ([]wire.LogKey, error)
+	Incarnation(ctx context.Context, r wire.Read) (wire.Incarnation, error)
+	Note(ctx context.Context, who, what, subject string, detail any) error
+	Run(ctx context.Context, id string, r wire.Read) (wire.Run, error)
+	ProgramText(ctx context.Context, id string) ([]byte, error)
+}
+
+// Options configure a notary.
+type Options struct {
+	Node string
+	// Dir keeps the node's signing key.
+	Dir string
+	// IsLeader says whether this node lets the log grow; nil: always.
+	IsLeader func() bool
+	MayAct   func() error
+	Logger   *slog.Logger
+}
+
+// Times of a notary.
+const (
+	growEvery   = 500 * time.Millisecond
+	packWithin  = 15 * time.Second
+	lookForSize = 100 * time.Millisecond
+)
+
+// keyFile is the name of the file with the node's signing key.
+const keyFile = "evidence.key"
+
+// Notary is the notary of one node.
+type Notary struct {
+	store  Store
+	o      Options
+	log    *slog.Logger
+	signer note.Signer
+	public string
+
+	mu     sync.Mutex
+	tree   tree
+	origin string
+}
+
+// tree is the log as this node has read it: hashes, and which leaves belong to which run.
+type tree struct {
+	size   int64
+	hashes []tlog.Hash
+	runs   map[string][]int64
+	refs   []wire.LogRef
+}
+
+// ReadHashes gives stored hashes by their indexes.
+func (t *tree) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, x := range indexes {
+		if x >= int64(len(t.hashes)) {
+			return nil, errs.New(errs.Internal, "the evidence log has no hash %d", x)
+		}
+		out[i] = t.hashes[x]
+	}
+	return out, nil
+}
+
+// New makes a notary, and the node's signing key where there is none.
+func New(store Store, o Options) (*Notary, error) {
+	signer, public, err := keyOf(o.Dir, o.Node)
+	if err != nil {
+		return nil, err
+	}
+	if o.IsLeader == nil {
+		o.IsLeader = func() bool { return true }
+	}
+	return &Notary{store: store, o: o, log: o.Logger.With("node", o.Node), signer: signer, public: public, tree: tree{runs: map[string][]int64{}}}, nil
+}
+
+// keyOf reads the signing key of the node, or makes it.
+func keyOf(dir, node string) (note.Signer, string, error) {
+	path := filepath.Join(dir, keyFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		private, public, err := note.GenerateKey(rand.Reader, "node-"+node)
+		if err != nil {
+			return nil, "", errs.New(errs.Internal, "cannot make a signing key: %w", err)
+		}
+		text = []byte(private + "\n" + public + "\n")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return nil, "", errs.New(errs.Unavailable, "cannot keep the signing key of evidence: %w", err)
+		}
+	} else if err != nil {
+		return nil, "", errs.New(errs.Unavailable, "cannot read the signing key of evidence: %w", err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if len(lines) != 2 {
+		return nil, "", errs.New(errs.Invalid, "%s is not a signing key of evidence: it has two lines, the private and the public key", path)
+	}
+	signer, err := note.NewSigner(lines[0])
+	if err != nil {
+		return nil, "", errs.New(errs.Invalid, "%s is not a signing key of evidence", path) // the cause may show the key
+	}
+	if _, err := note.NewVerifier(lines[1]); err != nil {
+		return nil, "", errs.New(errs.Invalid, "%s: its second line is not a public key: %w", path, err)
+	}
+	return signer, lines[1], nil
+}
+
+// Run keeps the log until ctx ends.
+func (n *Notary) Run(ctx context.Context) error {
+	tick := time.NewTicker(growEvery)
+	defer tick.Stop()
+	published := false
+	for {
+		if !published {
+			published = n.store.PutLogKey(ctx, wire.LogKey{Node: n.o.Node, Key: n.public}) == nil
+		}
+		if published && n.o.IsLeader() && n.o.MayAct() == nil {
+			if err := n.grow(ctx); err != nil && ctx.Err() == nil {
+				n.log.Debug("the evidence log does not grow", "err", err)
+				if errs.KindOf(err) == errs.Internal {
+					n.log.Error("the evidence log is not as it was", "err", err)
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// grow adds what there is, and signs what the log has become.
+func (n *Notary) grow(ctx context.Context) error {
+	for {
+		head, grown, err := n.store.GrowLog(ctx)
+		if err != nil {
+			return err
+		}
+		if grown {
+			continue
+		}
+		c, err := n.store.LogCheckpoint(ctx)
+		if err != nil || c.Size >= head.Size {
+			return err
+		}
+		return n.sign(ctx)
+	}
+}
+
+// sign makes a checkpoint of everything that is in the log, once the newest one was found to be part of it.
+func (n *Notary) sign(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.read(ctx); err != nil {
+		return err
+	}
+	if err := n.contains(ctx); err != nil {
+		return err
+	}
+	text, err := n.checkpoint(n.tree.size)
+	if err != nil {
+		return err
+	}
+	signed, err := text.Sign(n.signer)
+	if err != nil {
+		return errs.New(errs.Internal, "cannot sign the evidence log: %w", err)
+	}
+	return n.store.PutLogCheckpoint(ctx, wire.LogCheckpoint{Size: n.tree.size, Note: string(signed)})
+}
+
+func (n *Notary) checkpoint(size int64) (evidence.Checkpoint, error) {
+	root, err := tlog.TreeHash(size, &n.tree)
+	if err != nil {
+		return evidence.Checkpoint{}, errs.New(errs.Internal, "the evidence log has no root: %w", err)
+	}
+	return evidence.Checkpoint{Origin: n.origin, Tree: tlog.Tree{N: size, Hash: root}}, nil
+}
+
+// contains finds the newest checkpoint in the log as it is: nothing was taken out or changed.
+func (n *Notary) contains(ctx context.Context) error {
+	c, err := n.store.LogCheckpoint(ctx)
+	if err != nil || c.Size == 0 {
+		return err
+	}
+	known, err := n.known(ctx)
+	if err != nil {
+		return err
+	}
+	opened, err := note.Open([]byte(c.Note), known)
+	if err != nil {
+		return errs.New(errs.Internal, "the newest checkpoint of the evidence log is not signed by a node: %w", err)
+	}
+	was, err := evidence.ParseCheckpoint(opened.Text)
+	if err != nil {
+		return errs.New(errs.Internal, "the newest checkpoint of the evidence log cannot be read: %w", err)
+	}
+	if was.Origin != n.origin {
+		return nil // the store was recovered since: its log begins another history, and says so in its origin
+	}
+	if was.Tree.N > n.tree.size {
+		return errs.New(errs.Internal, "the evidence log has %d leaves, and had %d when it was signed", n.tree.size, was.Tree.N)
+	}
+	now, err := n.checkpoint(was.Tree.N)
+	if err != nil {
+		return err
+	}
+	if now.Tree != was.Tree {
+		return errs.New(errs.Internal, "the first %d leaves of the evidence log are not those that were signed", was.Tree.N)
+	}
+	return nil
+}
+
+// known are the keys of the nodes.
+func (n *Notary) known(ctx context.Context) (note.Verifiers, error) {
+	keys, err := n.store.LogKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []note.Verifier
+	for _, k := range keys {
+		v, err := note.NewVerifier(k.Key)
+		if err != nil {
+			return nil, errs.New(errs.Internal, "the evidence key of node %s cannot be read: %w", k.Node, err)
+		}
+		list = append(list, v)
+	}
+	return note.VerifierList(list...), nil
+}
+
+// read takes over what is new in the log. After a recovery of the store it begins anew.
+func (n *Notary) read(ctx context.Context) error {
+	own, err := n.store.Incarnation(ctx, wire.Local)
+	if err != nil {
+		return err
+	}
+	if origin := originOf(own.Incarnation); origin != n.origin {
+		n.origin, n.tree = origin, tree{runs: map[string][]int64{}}
+	}
+	for {
+		refs, err := n.store.LogRefs(ctx, n.tree.size)
+		if err != nil || len(refs) == 0 {
+			return err
+		}
+		for _, ref := range refs {
+			data, err := n.store.LogLeaf(ctx, ref)
+			if err != nil {
+				return err
+			}
+			hashes, err := tlog.StoredHashes(n.tree.size, data, &n.tree)
+			if err != nil {
+				return errs.New(errs.Internal, "the evidence log cannot be hashed: %w", err)
+			}
+			if run := runOf(ref.Key, data); run != "" {
+				n.tree.runs[run] = append(n.tree.runs[run], n.tree.size)
+			}
+			n.tree.hashes, n.tree.refs = append(n.tree.hashes, hashes...), append(n.tree.refs, ref)
+			n.tree.size++
+		}
+	}
+}
+
+func originOf(i estate.Incarnation) string { return fmt.Sprintf("perdure/%d.%s", i.Counter, i.ID) }
+
+// runOf is the run that a leaf is about.
+func runOf(key string, data []byte) string {
+	if rest, ok := strings.CutPrefix(key, "journals/"); ok {
+		id, _, _ := strings.Cut(rest, "/")
+		return id
+	}
+	var r evidence.Record
+	var e wire.Event
+	if json.Unmarshal(data, &r) == nil && json.Unmarshal(r.Value, &e) == nil && strings.HasPrefix(e.What, "run.") {
+		return e.Subject
+	}
+	return ""
+}
+
+// Pack makes the pack of a run: every leaf about it, its program, and the files given. That it was made is itself a leaf, by which what belongs to it is signed.
+func (n *Notary) Pack(ctx context.Context, who, run string, files map[string][]byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, packWithin, errs.New(errs.Unavailable, "the evidence log did not take the pack in time: try again"))
+	defer cancel()
+	head, err := n.store.Run(ctx, run, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	program, err := n.store.ProgramText(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string][]byte{"program.json": program}
+	maps.Copy(all, files)
+	leaves, err := n.leavesOf(ctx, head)
+	if err != nil {
+		return nil, err
+	}
+	contents := evidence.Contents{Run: run, Leaves: leaves, Files: map[string]string{}}
+	p := evidence.Pack{}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		sum := sha256.Sum256(all[name])
+		contents.Files[name] = hex.EncodeToString(sum[:])
+		p.Files = append(p.Files, evidence.File{Name: name, Data: all[name]})
+	}
+	mark := hexOf(contents)
+	if err := n.store.Note(ctx, who, evidence.ContentsOfPack, run, contents); err != nil {
+		return nil, err
+	}
+	return n.assemble(ctx, p, contents, mark)
+}
+
+func hexOf(c evidence.Contents) string {
+	data, err := json.Marshal(c)
+	if err != nil {
+		panic("notary: contents that cannot be written: " + err.Error())
+	}
+	return string(data)
+}
+
+// leavesOf waits until the whole journal of a run is in the log.
+func (n *Notary) leavesOf(ctx context.Context, head wire.Run) ([]int64, error) {
+	for {
+		n.mu.Lock()
+		err := n.read(ctx)
+		leaves := slices.Clone(n.tree.runs[head.ID])
+		refs := n.tree.refs
+		n.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range leaves {
+			if refs[i].Revision >= head.Revision { // the head is written with every entry
+				return leaves, nil
+			}
+		}
+		if err := sleep(ctx, lookForSize); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// assemble waits until the contents are in the log and signed.
+func (n *Notary) assemble(ctx context.Context, p evidence.Pack, contents evidence.Contents, mark string) ([]byte, error) {
+	last := int64(-1)
+	for {
+		c, err := n.store.LogCheckpoint(ctx)
+		if err != nil {
+			return nil, err
+		}
+		n.mu.Lock()
+		if err = n.read(ctx); err == nil && last < 0 {
+			last, err = n.find(ctx, mark)
+		}
+		if err == nil && last >= 0 && c.Size > last {
+			p, err = n.take(ctx, p, append(slices.Clone(contents.Leaves), last), c)
+			n.mu.Unlock()
+			if err != nil {
+				return nil, err
+			}
+			var out bytes.Buffer
+			if err := p.Write(&out); err != nil {
+				return nil, errs.New(errs.Internal, "cannot write the pack: %w", err)
+			}
+			return out.Bytes(), nil
+		}
+		n.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if err := sleep(ctx, lookForSize); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// find looks for the leaf with the contents, among the newest.
+func (n *Notary) find(ctx context.Context, mark string) (int64, error) {
+	const newest = 1000
+	for i := n.tree.size - 1; i >= max(0, n.tree.size-newest); i-- {
+		if !strings.HasPrefix(n.tree.refs[i].Key, "events/") {
+			continue
+		}
+		data, err := n.store.LogLeaf(ctx, n.tree.refs[i])
+		if err != nil {
+			return -1, err
+		}
+		if bytes.Contains(data, []byte(mark)) {
+			return i, nil
+		}
+	}
+	return -1, nil
+}
+
+// take puts leaves, tree and checkpoint into the pack.
+func (n *Notary) take(ctx context.Context, p evidence.Pack, indexes []int64, c wire.LogCheckpoint) (evidence.Pack, error) {
+	if c.Size > n.tree.size {
+		return p, errs.New(errs.Unavailable, "the evidence log goes on while it is read: try again")
+	}
+	for _, i := range indexes {
+		data, err := n.store.LogLeaf(ctx, n.tree.refs[i])
+		if err != nil {
+			return p, err
+		}
+		p.Leaves = append(p.Leaves, evidence.Leaf{Index: i, Data: data})
+	}
+	part := tree{size: c.Size, hashes: n.tree.hashes[:tlog.StoredHashCount(c.Size)]}
+	hashes, err := evidence.Prove(c.Size, indexes, &part)
+	if err != nil {
+		return p, errs.New(errs.Internal, "the evidence log cannot be proved: %w", err)
+	}
+	p.Tree, p.Checkpoint = hashes, []byte(c.Note)
+	return p, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
