@@ -108,6 +108,7 @@ matrix: need build
 	$(LAB) faults --matrix $(if $(ONLY),--only "$(ONLY)")
 	$(if $(ONLY),,scripts/stories)
 	$(if $(ONLY),,$(LAB) faults --kills $(KILLS))
+	$(if $(ONLY),,PERDURE_CRASH_ALL=1 $(GO) test -count=1 -timeout 30m -run WhereverAProcessIsKilled ./internal/runner)
 	$(if $(ONLY),,$(LAB) faults --seeded all --control)
 
 stories: need build

@@ -5,6 +5,17 @@
 // to be appended, and what has to be looked at before more can be said. Neither knows a clock or a driver, and Advance evaluates no
 // expression: what was decided stands in the journal, so that it reads the same for ever.
 //
+// A step holds its locks from its first attempt until it is settled: also between attempts, and while a person is asked what becomes of
+// it, since nobody knows in what state it has left what it locked. Its undoing holds them again. What a run leaves behind when it winds up
+// gives its locks back.
+//
+// An attempt is in doubt when its runner was lost, or when its driver says that it may have had its effect. The probe settles that: done; or
+// nothing, which repeats the attempt of a lost runner and is a failure of one that was carried out to its end. Where no probe can tell, a
+// person is asked whatever the plan says about failures, and a run that winds up waits for the answer. What only looks is never in doubt.
+//
+// A step that is skipped before its turn is left out when its turn comes, so that what comes after it keeps its place. Only others than who
+// started the run may leave out an approval (R6).
+//
 // What must hold:
 //
 //	R1  An action begins only after its intent is in the journal, and its result is there before anything that waits for it begins.

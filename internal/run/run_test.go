@@ -79,6 +79,51 @@ func TestNoEffectIsRepeatedOrLostWhereverTheRunnerDies(t *testing.T) {
 	t.Logf("the runner died at each of %d points", points)
 }
 
+// TestUndoingIsNeitherRepeatedNorLostWhereverTheRunnerDies does the same for runs that take back what they did.
+func TestUndoingIsNeitherRepeatedNorLostWhereverTheRunnerDies(t *testing.T) {
+	side := "---\napiVersion: perdure/v1\nkind: Plan\nname: side\nmodes: [takeover, drill]\nparameters: [{name: what, required: true}]\nsteps:\n" +
+		"- {id: a, after: [], locks: ['l/${params.what}'], act: {driver: world, action: set, target: '${params.what}/a', with: {to: one}}, undo: {driver: world, action: set, target: '${params.what}/a', with: {to: back}}, retry: {times: 2}}\n" +
+		"- {id: b, after: [a], act: {driver: world, action: set, target: '${params.what}/b', with: {to: one}}, undo: {driver: world, action: set, target: '${params.what}/b', with: {to: '${result.is}-back'}}}\n" +
+		"- {id: sweep, after: [b], cleanup: true, act: {driver: world, action: set, target: '${params.what}/swept', with: {to: clean}}}\n"
+	steps := "- {id: x, after: [], subplan: {plan: side, with: {what: x}}}\n- {id: y, after: [x], subplan: {plan: side, with: {what: y}}}\n"
+	for name, c := range map[string]struct {
+		last   string
+		people func() people
+	}{
+		"compensated": {"- {id: bad, after: [y], onFailure: compensate, check: {driver: world, action: look, target: z, expect: 'result.is == \"never\"'}}\n", func() people { return nil }},
+		"cancelled": {"- {id: ask, after: [y], manual: {owner: ops, instruction: look}}\n" + step("bad", "after: [ask]"), func() people {
+			return func(r *run.Run) []run.Entry {
+				if s, _ := r.Step("ask"); s.Status == run.Open && r.Phase == run.Running {
+					return []run.Entry{{What: run.Cancelled, Undo: true, By: "ann", Text: "wrong window"}}
+				}
+				return nil
+			}
+		}},
+	} {
+		program := compiled(t, steps+c.last+step("final", "cleanup: true")+side)
+		points := 0
+		whole := &runner{t: t, w: newWorld(), id: "r1", program: program, people: c.people(), crash: func(string) bool { points++; return false }}
+		want := whole.start(nil)
+		if want.Outcome != run.Undone || len(whole.w.effects) < 11 || points < 60 {
+			t.Fatalf("%s: %s, %d points\n%s\n%v", name, want.Outcome, points, standing(want), whole.w.effects)
+		}
+		for at := range points {
+			n := 0
+			x := &runner{t: t, w: newWorld(), id: "r1", program: program, people: c.people(), crash: func(string) bool { n++; return n == at+1 }}
+			r := x.start(nil)
+			if diff := cmp.Diff(whole.w.effects, x.w.effects); diff != "" {
+				t.Fatalf("%s, died at %d: the effects differ:\n%s", name, at, diff)
+			}
+			if diff := cmp.Diff(outcomes(want), outcomes(r)); diff != "" {
+				t.Fatalf("%s, died at %d: the steps stand differently:\n%s", name, at, diff)
+			}
+			if held := r.Held(); len(held) > 0 {
+				t.Fatalf("%s, died at %d: locks are held: %v", name, at, held)
+			}
+		}
+	}
+}
+
 // sortedEffects leaves out what is told to people: a message that may have gone out is sent again, since nobody can ask it back.
 func sortedEffects(w *world) []string {
 	var out []string
