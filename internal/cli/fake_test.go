@@ -14,6 +14,7 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/manifest"
+	runs "perdure/internal/run"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
@@ -37,6 +38,7 @@ type fakeNode struct {
 	looked   chan struct{} // a look at the estate, where somebody waits for it
 	asked    []string      // method and path, with switch requests as JSON
 	url      string
+	journal  []runs.Entry // of a run; each look sees one entry more
 }
 
 func (f *fakeNode) note(what string) { f.asked = append(f.asked, what) }
@@ -149,6 +151,7 @@ func startFake(t *testing.T) *fakeNode {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.HandleFunc("GET /api/v1/snapshot", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("the store")) })
+	f.serveRuns(answer)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	f.url = server.URL

@@ -10,6 +10,7 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/manifest"
 	"perdure/internal/plan"
+	"perdure/internal/shape"
 	"perdure/internal/wire"
 )
 
@@ -32,8 +33,15 @@ func (s *session) planCheckCommand() *cobra.Command {
 			if err != nil {
 				return s.problems(err)
 			}
+			doubts := manifest.DoubtsOfPlans(files...)
 			if s.json {
-				return s.emit(map[string]any{"ok": true, "plans": len(plans)})
+				return s.emit(map[string]any{"ok": true, "plans": len(plans), "doubts": append(shape.Problems{}, doubts...)})
+			}
+			for _, d := range doubts {
+				fmt.Fprintf(s.Out, "%s: %s\n", s.paint(yellow, s.say(doubtful)), d)
+			}
+			if len(plans) == 0 {
+				fmt.Fprintln(s.Out, s.say(noPlans))
 			}
 			for _, p := range plans {
 				for _, m := range p.Modes {
@@ -49,7 +57,7 @@ func (s *session) planCheckCommand() *cobra.Command {
 	}
 }
 
-// worst is the longest that a program may take where nothing is repeated and people take no time.
+// worst is the longest that a program may take, but for people whose steps have no timeout.
 func worst(p *plan.Program) string {
 	d, _ := p.Longest()
 	return d.Round(time.Second).String()
@@ -137,6 +145,9 @@ func (s *session) drawProgram(p *plan.Program) {
 		g.cells(cell{strings.Repeat("  ", strings.Count(n.ID, "/")) + n.Local, colour}, cell{string(n.Step.Kind()), plain}, cell{dash(strings.Join(after, ", ")), plain}, cell{p.Bound(i).Round(time.Second).String(), plain})
 	}
 	g.write(s, s.Out, "  ")
+	if late, longest, _ := p.Late(); late {
+		fmt.Fprintf(s.Out, "%s: %s > rto %s\n", s.paint(yellow, s.say(doubtful)), longest, p.RTO)
+	}
 }
 
 func (s *session) planListCommand() *cobra.Command {
@@ -156,7 +167,7 @@ func (s *session) planListCommand() *cobra.Command {
 				return err
 			}
 			if s.json {
-				return s.emit(plans)
+				return s.emit(append([]plan.Plan{}, plans...))
 			}
 			if len(plans) == 0 {
 				fmt.Fprintln(s.Out, s.say(noPlans))
@@ -181,8 +192,7 @@ func (s *session) planListCommand() *cobra.Command {
 func parameterValue(p plan.Parameter, text string) any {
 	switch p.Type {
 	case plan.Number:
-		var f float64
-		if _, err := fmt.Sscan(text, &f); err == nil {
+		if f, ok := looksLike(text).(float64); ok {
 			return f
 		}
 	case plan.Boolean:
@@ -193,4 +203,3 @@ func parameterValue(p plan.Parameter, text string) any {
 	}
 	return text
 }
-

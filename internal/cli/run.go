@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -214,7 +215,7 @@ func (s *session) showRun(state wire.RunState) {
 		if step.BeganAt != 0 && step.EndedAt != 0 {
 			took = millis(step.EndedAt - step.BeganAt)
 		}
-		g.cells(cell{strings.Repeat("  ", strings.Count(step.ID, "/")) + step.ID[strings.LastIndex(step.ID, "/")+1:], plain}, cell{word, c}, cell{took, plain}, cell{note(step), faint})
+		g.cells(cell{strings.Repeat("  ", strings.Count(step.ID, "/")) + step.ID[strings.LastIndex(step.ID, "/")+1:], plain}, cell{word, c}, cell{took, plain}, cell{remark(step), faint})
 	}
 	g.write(s, s.Out, "  ")
 }
@@ -237,8 +238,8 @@ func statusWord(step wire.RunStep) (string, colour) {
 	return string(step.Status), plain
 }
 
-// note is what there is to say about a step.
-func note(step wire.RunStep) string {
+// remark is what there is to say about a step.
+func remark(step wire.RunStep) string {
 	var parts []string
 	for _, p := range []string{step.Error, step.Reason} {
 		if p != "" {
@@ -388,21 +389,22 @@ func (s *session) wordCommand(name, step, short string, what run.What, why bool)
 	case run.Approved, run.Declined:
 		c.Flags().StringVar(&behalf, "for", "", "role that you decide for; by default yourself")
 	case run.Completed, run.TakenOver:
-		c.Flags().StringArrayVar(&set, "set", nil, "field NAME=VALUE; may be repeated")
+		c.Flags().StringArrayVar(&set, "set", nil, `field NAME=VALUE; may be repeated; a text that looks like a number stands in quotation marks: 'account="12"'`)
 	case run.Cancelled, run.Retried, run.Skipped:
 		c.Flags().BoolVar(&undo, "undo", false, "undo what was done; of a step: it is about its undoing")
 	}
 	return c
 }
 
-// looksLike reads a value as JSON where it is a number or a truth value, else as text.
+// looksLike reads a number, a truth value, or a text in quotation marks as JSON; all else is text as it stands, such as 007.
 func looksLike(text string) any {
-	var f float64
-	if n, err := fmt.Sscanf(text+"\n", "%g\n", &f); err == nil && n == 1 {
-		return f
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		return text
 	}
-	if text == "true" || text == "false" {
-		return text == "true"
+	switch v.(type) {
+	case float64, bool, string:
+		return v
 	}
 	return text
 }
