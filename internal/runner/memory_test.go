@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ type memory struct {
 	locks    map[string]string
 	claims   map[string]*claim
 	claimed  int
+	away     int // so many watches fail
 	// lean keeps no journal but the first entry: for what is about memory.
 	lean bool
 	// fault is asked before an append and after it was written.
@@ -114,6 +116,13 @@ func (m *memory) read(id string) (wire.Run, []run.Entry) {
 }
 
 func (m *memory) WatchRuns(ctx context.Context, on func(wire.Run)) error {
+	m.mu.Lock()
+	m.away--
+	away := m.away >= 0
+	m.mu.Unlock()
+	if away {
+		return errs.New(errs.Unavailable, "no quorum")
+	}
 	seen := map[string]int64{}
 	for {
 		m.mu.Lock()
@@ -227,7 +236,7 @@ type world struct {
 	mu      sync.Mutex
 	things  map[string]string
 	effects []string
-	looks   int
+	looks   atomic.Int64
 	ensure  func(ctx context.Context, c resource.Call) error // before the effect
 	after   func(ctx context.Context, c resource.Call) error
 	observe func(c resource.Call) error
@@ -273,9 +282,7 @@ func (w *world) Observe(_ context.Context, c resource.Call) (map[string]any, boo
 }
 
 func (w *world) Facts(_ context.Context, target string) (map[string]any, error) {
-	w.mu.Lock()
-	w.looks++
-	w.mu.Unlock()
+	w.looks.Add(1)
 	if w.facts != nil {
 		if err := w.facts(); err != nil {
 			return nil, err

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,6 +103,15 @@ func TestUnknownOutcomeIsProbedAndNotRepeated(t *testing.T) {
 	})
 }
 
+func TestStoreThatCannotBeWatchedEndsNoRunner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, w := newMemory(), newWorld()
+		m.away = 5
+		m.start(t, "r1", program(t, set("one", "")))
+		living(t, m, w, func() { stands(t, m, "r1", over) })
+	})
+}
+
 // TestAppendThatTimesOutLosesAndRepeatsNothing has every append in turn come out as unknown, written and not written.
 func TestAppendThatTimesOutLosesAndRepeatsNothing(t *testing.T) {
 	for _, written := range []bool{true, false} {
@@ -139,9 +149,9 @@ func TestAppendThatTimesOutLosesAndRepeatsNothing(t *testing.T) {
 func TestProbeThatFailsForLongAsksAPerson(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, w := newMemory(), newWorld()
-		probes := 0
+		var probes atomic.Int64
 		w.after = func(context.Context, resource.Call) error { return errs.New(errs.Unknown, "no answer") }
-		w.observe = func(resource.Call) error { probes++; return errors.New("no answer either") }
+		w.observe = func(resource.Call) error { probes.Add(1); return errors.New("no answer either") }
 		m.start(t, "r1", program(t, set("one", ", retry: {times: 5}, onFailure: continue")))
 		living(t, m, w, func() {
 			began := time.Now()
@@ -153,8 +163,8 @@ func TestProbeThatFailsForLongAsksAPerson(t *testing.T) {
 			stands(t, m, "r1", over)
 		})
 		_, journal := m.read("r1")
-		if n := count(journal, run.Began, "one"); n != 1 || probes < 10 || probes > 130 {
-			t.Errorf("begun %d times, probed %d times", n, probes)
+		if n := count(journal, run.Began, "one"); n != 1 || probes.Load() < 10 || probes.Load() > 130 {
+			t.Errorf("begun %d times, probed %d times", n, probes.Load())
 		}
 	})
 }
@@ -184,11 +194,11 @@ func TestLockOfAnotherRunIsWaitedFor(t *testing.T) {
 func TestLostClaimStopsTheWorkAndAnotherOneGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, w := newMemory(), newWorld()
-		begun, stopped := 0, 0
+		var begun, stopped atomic.Int64
 		w.ensure = func(ctx context.Context, _ resource.Call) error {
-			if begun++; begun == 1 {
+			if begun.Add(1) == 1 {
 				<-ctx.Done()
-				stopped++
+				stopped.Add(1)
 				return ctx.Err()
 			}
 			return nil
@@ -199,8 +209,8 @@ func TestLostClaimStopsTheWorkAndAnotherOneGoesOn(t *testing.T) {
 			synctest.Wait()
 			m.lose("r1")
 			synctest.Wait()
-			if stopped != 1 {
-				t.Errorf("%d attempts were stopped", stopped)
+			if stopped.Load() != 1 {
+				t.Errorf("%d attempts were stopped", stopped.Load())
 			}
 			stands(t, m, "r1", over)
 		})
@@ -225,9 +235,10 @@ func TestRunOfAnotherIncarnationIsNotClaimed(t *testing.T) {
 func TestFactsThatCannotBeHadAreAskedForAfterAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, w := newMemory(), newWorld()
-		away := true
+		var away atomic.Bool
+		away.Store(true)
 		w.facts = func() error {
-			if away {
+			if away.Load() {
 				return errors.New("no answer")
 			}
 			return nil
@@ -235,10 +246,10 @@ func TestFactsThatCannotBeHadAreAskedForAfterAPause(t *testing.T) {
 		m.start(t, "r1", program(t, "- {id: until, timeout: 1h, wait: {until: 'facts[\"world/x\"].is == \"there\"'}}\n"))
 		living(t, m, w, func() {
 			<-time.After(20 * time.Second)
-			if w.looks < 5 || w.looks > 41 {
-				t.Errorf("looked %d times in 20 s", w.looks)
+			if w.looks.Load() < 5 || w.looks.Load() > 41 {
+				t.Errorf("looked %d times in 20 s", w.looks.Load())
 			}
-			away = false
+			away.Store(false)
 			w.mu.Lock()
 			w.things["x"] = "there"
 			w.mu.Unlock()
@@ -257,8 +268,8 @@ func TestWaitForAConditionIsNotLookedAtWithEveryStep(t *testing.T) {
 		w.ensure = func(context.Context, resource.Call) error { <-time.After(10 * time.Millisecond); return nil }
 		m.start(t, "r1", program(t, "- {id: until, after: [], timeout: 10s, onFailure: continue, wait: {until: 'facts[\"world/x\"].is == \"there\"'}}\n"+strings.Replace(steps.String(), "{id: s0,", "{id: s0, after: [],", 1)))
 		living(t, m, w, func() { stands(t, m, "r1", over) })
-		if w.looks > 25 {
-			t.Errorf("looked %d times in about 10 s", w.looks)
+		if w.looks.Load() > 25 {
+			t.Errorf("looked %d times in about 10 s", w.looks.Load())
 		}
 	})
 }
