@@ -385,12 +385,13 @@ func (s *session) wordCommand(name, step, short string, what run.What, why bool)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why, or what was done; it stands in the journal")
-	switch what {
-	case run.Approved, run.Declined:
+	if what == run.Approved || what == run.Declined {
 		c.Flags().StringVar(&behalf, "for", "", "role that you decide for; by default yourself")
-	case run.Completed, run.TakenOver:
+	}
+	if what == run.Completed || what == run.TakenOver {
 		c.Flags().StringArrayVar(&set, "set", nil, `field NAME=VALUE; may be repeated; a text that looks like a number stands in quotation marks: 'account="12"'`)
-	case run.Cancelled, run.Retried, run.Skipped:
+	}
+	if what == run.Cancelled || what == run.Retried || what == run.Skipped || what == run.TakenOver {
 		c.Flags().BoolVar(&undo, "undo", false, "undo what was done; of a step: it is about its undoing")
 	}
 	return c

@@ -216,6 +216,7 @@ func TestWordsOfPeopleAreSaidAsTheyAre(t *testing.T) {
 		"run pause r1":                                           `{"what":"paused"}`,
 		"run resume r1":                                          `{"what":"resumed"}`,
 		"run cancel r1 --undo --reason wrong":                    `{"text":"wrong","undo":true,"what":"cancelled"}`,
+		"run take-over r1 switch --undo --reason byhand":         `{"step":"switch","text":"byhand","undo":true,"what":"takenOver"}`,
 		"run retry r1 in/deep":                                   `{"step":"in/deep","what":"retried"}`,
 		"run skip r1 tell --reason later":                        `{"step":"tell","text":"later","what":"skipped"}`,
 		"run take-over r1 switch --reason byhand --set pause=12": `{"result":{"pause":12},"step":"switch","text":"byhand","what":"takenOver"}`,

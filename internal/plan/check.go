@@ -186,6 +186,7 @@ func (c *checker) checkStep(at string, i int) {
 		if s.Wait.Until != "" && s.Timeout == 0 {
 			c.tell(at+".timeout", "a length of time", "a wait for a condition has to end: it needs a timeout")
 		}
+	case NotifyStep:
 	}
 	if s.Undo != nil {
 		if kind != ActStep {
@@ -423,6 +424,7 @@ func (c *checker) checkReferences() {
 			condition(".wait.until", s.Wait.Until)
 		case SubplanStep:
 			eachText(".subplan.with", s.Subplan.With, text)
+		case ActStep, CheckStep:
 		}
 		for _, name := range names(s.Outputs) {
 			expect(".outputs."+name, s.Outputs[name], paramsName, stepsName, resultName, runName)
@@ -675,6 +677,7 @@ func (p *Parameter) allowed() string {
 		return "true, false"
 	case Number:
 		return "a number"
+	case Text:
 	}
 	return "text"
 }

@@ -102,7 +102,7 @@ func collect(e ast.Expr, refs *[]reference) {
 	}
 	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
 		var root ast.Expr
-		name := ""
+		var name string
 		switch e.Kind() {
 		case ast.IdentKind:
 			if r := e.AsIdent(); !named[e.ID()] && slices.Contains([]string{paramsName, stepsName, factsName, resultName, runName}, r) {

@@ -236,6 +236,7 @@ func (t ParameterType) zero() any {
 		return false
 	case Duration:
 		return "0s"
+	case Text, Choice:
 	}
 	return ""
 }
