@@ -177,7 +177,7 @@ func amends(have, want unit.Record) bool {
 
 // Program makes the program of a plan of the manifest; it implements the API's view of plans.
 func (manifests) Program(text, name string, mode plan.Mode) (*plan.Program, error) {
-	plans, err := manifest.ParsePlans(manifest.File{Name: "applied manifest", Text: []byte(text)})
+	plans, err := manifest.PlanOf(name, manifest.File{Name: "applied manifest", Text: []byte(text)})
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -100,7 +99,7 @@ the estate: keys that come with a pack would prove nothing.`,
 			if err != nil {
 				return err
 			}
-			in := io.Reader(s.In)
+			in := s.In
 			if args[0] != "-" {
 				file, err := os.Open(args[0])
 				if err != nil {

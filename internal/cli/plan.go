@@ -89,7 +89,7 @@ func (s *session) planShowCommand() *cobra.Command {
 				}
 				files = []manifest.File{{Name: "applied manifest", Text: []byte(m.Text)}}
 			}
-			plans, err := manifest.ParsePlans(files...)
+			plans, err := manifest.PlanOf(args[0], files...)
 			if err != nil {
 				return s.problems(err)
 			}

@@ -127,7 +127,7 @@ func (s *session) programOf(ctx context.Context, c *client.Client, name string, 
 	if err != nil {
 		return nil, err
 	}
-	plans, err := manifest.ParsePlans(manifest.File{Name: "applied manifest", Text: []byte(m.Text)})
+	plans, err := manifest.PlanOf(name, manifest.File{Name: "applied manifest", Text: []byte(m.Text)})
 	if err != nil {
 		return nil, err
 	}

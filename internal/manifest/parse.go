@@ -52,6 +52,33 @@ func ParsePlans(files ...File) ([]plan.Plan, error) {
 	return set.Plans, nil
 }
 
+// PlanOf reads one plan and the plans that are part of it, and checks no others: what is wrong with some plan does not keep another one from being
+// run. Where there is no plan of the name the list has none of it.
+func PlanOf(name string, files ...File) ([]plan.Plan, error) {
+	set, docs, problems := readDocuments(files)
+	wanted := plan.Closure(set.Plans, name)
+	var some Set
+	var of documents
+	for i, p := range set.Plans {
+		if slices.Contains(wanted, p.Name) {
+			some.Plans, of.plans = append(some.Plans, p), append(of.plans, docs.plans[i])
+		}
+	}
+	of.partial = true
+	c := newChecker(&some, of)
+	c.checkPlans()
+	kept := append(shape.Problems{}, c.problems...)
+	for _, p := range problems {
+		if name, ok := strings.CutPrefix(p.Document, "Plan "); ok && slices.Contains(wanted, name) {
+			kept = append(kept, p)
+		}
+	}
+	if len(kept) > 0 {
+		return nil, kept.Sorted().Err()
+	}
+	return some.Plans, nil
+}
+
 // Known reads what can be read of documents that were accepted once, by whatever version of the language: the set is as whole as the text,
 // and the problems say what this version does not understand or would not accept. Nothing new is ever taken in by it.
 func Known(files ...File) (Set, shape.Problems) {

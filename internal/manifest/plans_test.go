@@ -86,3 +86,39 @@ func FuzzParsePlansNeverPanicsAndWhatItTakesCanBeExported(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatIsWrongWithOnePlanKeepsNoOtherFromBeingRun(t *testing.T) {
+	text := `
+apiVersion: perdure/v1
+kind: Plan
+name: good
+modes: [takeover]
+steps: [{id: a, subplan: {plan: part}}]
+---
+apiVersion: perdure/v1
+kind: Plan
+name: part
+modes: [takeover]
+steps: [{id: a, wait: {for: 1s}}]
+---
+apiVersion: perdure/v1
+kind: Plan
+name: bad
+modes: [takeover]
+steps: [{id: a, act: {driver: none, action: none}, unheard: of}]
+`
+	file := manifest.File{Name: "plans.yaml", Text: []byte(text)}
+	if _, err := manifest.ParsePlans(file); err == nil {
+		t.Error("all of them are accepted")
+	}
+	plans, err := manifest.PlanOf("good", file)
+	if err != nil || len(plans) != 2 {
+		t.Errorf("%d plans, %v", len(plans), err)
+	}
+	if _, err := manifest.PlanOf("bad", file); err == nil {
+		t.Error("the bad one is accepted")
+	}
+	if plans, err := manifest.PlanOf("none", file); err != nil || len(plans) != 0 {
+		t.Errorf("one that is not there: %v, %v", plans, err)
+	}
+}

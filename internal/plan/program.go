@@ -67,6 +67,33 @@ func Compile(plans []Plan, catalogue Catalogue, name string, mode Mode) (*Progra
 	return c.out, nil
 }
 
+// Closure gives the names of a plan and of all plans that are part of it.
+func Closure(plans []Plan, name string) []string {
+	var out []string
+	var add func(name string)
+	add = func(name string) {
+		if slices.Contains(out, name) {
+			return
+		}
+		out = append(out, name)
+		for i := range plans {
+			if plans[i].Name != name {
+				continue
+			}
+			for _, s := range plans[i].Steps {
+				if t, ok := plans[i].Templates[s.Use]; ok {
+					s = s.with(t)
+				}
+				if s.Subplan != nil {
+					add(s.Subplan.Plan)
+				}
+			}
+		}
+	}
+	add(name)
+	return out
+}
+
 type compiler struct {
 	plans     []Plan
 	catalogue Catalogue
