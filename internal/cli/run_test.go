@@ -82,15 +82,15 @@ var start = []string{"run", "start", "move-unit", "--mode", "takeover", "--set",
 func TestPlansAreCheckedAndDrawnInBothLanguages(t *testing.T) {
 	f := withPlans(t)
 	for lang, suffix := range map[string]string{"en": "en", "zh-CN": "zh"} {
-		out := ""
+		var out strings.Builder
 		for _, args := range [][]string{{"plan", "check", "../../examples/estate"}, {"plan", "show", "move-unit"}, {"plan", "list"}, {"run", "list"}, {"run", "show", "r1"}} {
 			r := run(t.Context(), call{env: f.env(), args: append(args, "--lang", lang)})
 			if r.code != 0 {
 				t.Fatalf("%q: exit %d: %s", args, r.code, r.err)
 			}
-			out += "$ perdure " + strings.Join(args, " ") + "\n" + r.out
+			out.WriteString("$ perdure " + strings.Join(args, " ") + "\n" + r.out)
 		}
-		golden(t, "plans-"+suffix+".golden", out)
+		golden(t, "plans-"+suffix+".golden", out.String())
 	}
 	r := run(t.Context(), call{args: []string{"plan", "show", "move-unit", "--file", "../../examples/estate/plans.yaml", "--mode", "switch-back", "--format", "mermaid"}})
 	if r.code != 0 {

@@ -76,12 +76,12 @@ func doubled(item string) string { return "[" + item + "]" + strings.Repeat(".ma
 
 func TestExpressionsThatWouldNeverEndAreEndedSoon(t *testing.T) {
 	loop := "[1,2,3,4,5,6,7,8,9,10].all(X, "
-	deep := ""
+	var deep strings.Builder
 	for _, x := range "abcdefgh" {
-		deep += strings.ReplaceAll(loop, "X", string(x))
+		deep.WriteString(strings.ReplaceAll(loop, "X", string(x)))
 	}
 	for name, text := range map[string]string{
-		"nested loops":   deep + "true" + strings.Repeat(")", 8),
+		"nested loops":   deep.String() + "true" + strings.Repeat(")", 8),
 		"a list":         doubled("[0]"),
 		"in a list":      "1 in " + doubled("[0]"),
 		"equal lists":    doubled("[0]") + " == " + doubled("[0]"),
