@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -82,8 +83,10 @@ func startFake(t *testing.T) *fakeNode {
 	answer("PUT /api/v1/manifest", func(r *http.Request) any {
 		dry := r.URL.Query().Get("dryRun") == "true"
 		if !dry {
-			body := make([]byte, r.ContentLength)
-			_, _ = r.Body.Read(body)
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
 			f.applied = append(f.applied, string(body)+"@"+r.URL.Query().Get("revision"))
 			f.manifest.Revision++
 		}
@@ -203,7 +206,7 @@ func (f *fakeNode) step() {
 func exampleManifest(t *testing.T) (manifest.Set, string) {
 	t.Helper()
 	var files []manifest.File
-	for _, name := range []string{"sites.yaml", "corebank.yaml"} {
+	for _, name := range []string{"sites.yaml", "corebank.yaml", "plans.yaml"} {
 		text, err := os.ReadFile(filepath.Join("../../examples/estate", name))
 		if err != nil {
 			t.Fatal(err)

@@ -334,7 +334,7 @@ var phrases = [phraseCount]text{
 	colModes:        {"modes", "模式"},
 	colSteps:        {"steps", "步骤数"},
 	colTitle:        {"title", "名称"},
-	askStart:        {"Start a run of %s in mode %s?", "以模式 %[2]s 执行预案 %[1]s？"},
+	askStart:        {"Start a run of %s in mode %s?", "执行预案 %s（模式 %s）？"},
 	runStarted:      {"run %s has begun; see perdure run watch %[1]s", "执行 %s 已开始；查看：perdure run watch %[1]s"},
 	noRuns:          {"there are no runs", "没有执行记录"},
 	colRun:          {"run", "执行"},

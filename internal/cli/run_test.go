@@ -55,15 +55,10 @@ func (f *fakeNode) serveRuns(answer func(pattern string, give func(r *http.Reque
 	answer("POST /api/v1/runs/{run}/words", func(r *http.Request) any { said(r); return head() })
 }
 
-// withPlans is a node whose manifest has the example's plan.
+// withPlans is a node with a run of the example's plan.
 func withPlans(t *testing.T) *fakeNode {
 	t.Helper()
 	f := startFake(t)
-	text, err := os.ReadFile("../../examples/estate/plans.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.manifest.Text += "---\n" + string(text)
 	at := time.UnixMilli(now).UTC()
 	f.journal = []runs.Entry{
 		{Seq: 1, At: at, By: "ann", What: runs.Started, Text: "power works"},

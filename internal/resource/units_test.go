@@ -2,6 +2,7 @@ package resource_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,15 +18,20 @@ import (
 // switcher carries out switches as the controller does: a request of an ID that the record shows is the same request again.
 type switcher struct {
 	record unit.Record
+	mu     sync.Mutex
 	ids    []string // of switches that were begun
 	fail   int      // how many are undone
 }
 
 func (s *switcher) Unit(context.Context, estate.UnitID) (wire.Group, error) {
-	return wire.Group{Record: s.record}, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return wire.Group{Record: s.record.Clone()}, nil
 }
 
 func (s *switcher) Switch(_ context.Context, _ string, _ estate.UnitID, r wire.SwitchRequest) (wire.SwitchAnswer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if have := s.record.Switch; have != nil && have.ID == r.ID {
 		return wire.SwitchAnswer{Switch: have}, nil
 	}
@@ -36,6 +42,8 @@ func (s *switcher) Switch(_ context.Context, _ string, _ estate.UnitID, r wire.S
 	sw := unit.Switch{ID: r.ID, Phase: unit.Closing}
 	s.record.Switch = &sw
 	time.AfterFunc(5*time.Second, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		over := sw
 		over.Phase = unit.Failed
 		if len(s.ids) > s.fail {

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -143,21 +145,19 @@ func (s *Store) PutLogCheckpoint(ctx context.Context, c wire.LogCheckpoint) erro
 	return err
 }
 
-// PutLogKey publishes the key that a node signs with. Another key of the same node is an event of its own.
+// PutLogKey publishes a key that a node signs with. Keys are never taken back: what was signed with one stays signed, also where the node was made
+// anew since.
 func (s *Store) PutLogKey(ctx context.Context, k wire.LogKey) error {
 	if err := checkName("node", k.Node); err != nil {
 		return err
 	}
-	e, head, err := s.get(ctx, logKeysPrefix+k.Node, wire.Fresh)
-	if err != nil {
+	sum := sha256.Sum256([]byte(k.Key))
+	key := logKeysPrefix + k.Node + "/" + hex.EncodeToString(sum[:8])
+	e, head, err := s.get(ctx, key, wire.Fresh)
+	if err != nil || e.modified != 0 {
 		return err
 	}
-	if e.modified != 0 {
-		if have, err := decode[wire.LogKey](e); err != nil || have == k {
-			return err
-		}
-	}
-	write, err := put(logKeysPrefix+k.Node, k)
+	write, err := put(key, k)
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (s *Store) PutLogKey(ctx context.Context, k wire.LogKey) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = s.commit(ctx, "publish the evidence key of node "+k.Node, []clientv3.Cmp{unchanged(logKeysPrefix+k.Node, e.modified)}, []clientv3.Op{write, event})
+	_, _, err = s.commit(ctx, "publish the evidence key of node "+k.Node, []clientv3.Cmp{unchanged(key, 0)}, []clientv3.Op{write, event})
 	return err
 }
 
