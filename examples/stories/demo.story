@@ -19,6 +19,30 @@ step "planned switch-back of u1, b to a" switch-back zh "u1 计划回切 B→A" 
   wait gap closed 10s
 end
 
+# The same there and back as runs of a plan, with people in it: one starts it, another approves, and a task is answered.
+step "u1 to b by its plan" takeover zh "u1 按预案接管 A→B" switches u1 1 switches u2 0
+  run move-unit mode takeover set unit=u1 set to=b as ann because "power works at a"
+  wait run asks agree 30s
+  approve agree for commander as ann refused "started"
+  approve agree for commander as bob because "agreed with the branches"
+  wait run asks count 60s
+  complete count set difference=0
+  wait run over 30s
+  wait u1 at b in-sync 40s
+  wait gap closed 10s
+end
+
+step "u1 home by its plan" switch-back zh "u1 按预案回切 B→A" switches u1 1 switches u2 0
+  run move-unit mode switch-back set unit=u1 set to=a as bob because "power works are over"
+  wait run asks agree 30s
+  approve agree for commander as ann
+  wait run asks count 60s
+  complete count set difference=0
+  wait run over 30s
+  wait u1 at a in-sync 40s
+  wait gap closed 10s
+end
+
 # Replication between a and b stands still for 300 ms, then every process of a dies, and what was on its way is lost with it: what u1 had
 # committed and not yet copied was never acknowledged. There has to be some of it, or the list of it would show nothing.
 step "site a is killed" failover zh "站点 A 全部进程被杀" exact diverged 1 switches u1 1 switches u2 0
@@ -90,6 +114,8 @@ step "the city of a and b is lost" emergency zh "同城双站点全部失效" lo
   wait gap closed 20s
   pass 3s
 end
+# The two sites that carried the runs out are lost; their evidence is not.
+evidence at c
 check
 
 # Once more on a fresh estate: each unit has a copy in the other city in its in-sync set, so losing the city loses nothing.

@@ -28,6 +28,8 @@ func (l *Lab) Holds(ctx context.Context, c story.Condition) (bool, string) {
 		return r.loadSteady()
 	case story.StoreLed:
 		return r.storeLed(ctx)
+	case story.RunOver, story.RunAsks:
+		return r.runIs(ctx, c)
 	default:
 	}
 	groups, err := r.groups(ctx)

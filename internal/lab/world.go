@@ -58,6 +58,12 @@ func (l *Lab) Do(ctx context.Context, action story.Action) error {
 		return r.release(ctx, a)
 	case story.Resend:
 		return r.resend(ctx, l.o.Binary, l.out, a)
+	case story.StartRun:
+		return r.startRun(ctx, l.o.Binary, a)
+	case story.Answer:
+		return r.answerRun(ctx, l.o.Binary, a)
+	case story.Evidence:
+		return r.evidence(ctx, l.o.Binary, l.out, a)
 	case story.Recover:
 		return l.recoverNode(ctx, a)
 	case story.Fault:

@@ -41,6 +41,16 @@ func parseAction(word string, w *words) Action {
 		return r
 	case "resend":
 		return Resend{Unit: estate.UnitID(w.name("a unit"))}
+	case "run":
+		return parseRun(w)
+	case "approve", "decline", "complete":
+		return parseAnswer(w, word)
+	case "evidence":
+		e := Evidence{}
+		if w.take("at") {
+			e.At = estate.SiteID(w.name("the site of the node that is asked"))
+		}
+		return e
 	case "recover":
 		r := Recover{}
 		w.one("at")
@@ -163,6 +173,62 @@ func parseAccept(w *words) Action {
 		}
 	}
 	return a
+}
+
+// parseRun reads the start of a run.
+func parseRun(w *words) Action {
+	r := StartRun{Plan: w.name("a plan"), Reason: "started by the story"}
+	w.one("mode")
+	r.Mode = w.name("a mode, such as takeover")
+	for w.more() {
+		switch w.one("set", "as", "at", "because", "refused") {
+		case "set":
+			r.Set = append(r.Set, assignment(w))
+		case "as":
+			r.As = w.name("a person")
+		case "at":
+			r.At = estate.SiteID(w.name("the site of the node that is asked"))
+		case "because":
+			r.Reason = w.text("the reason")
+		case "refused":
+			r.Refused = refusal(w)
+		}
+	}
+	return r
+}
+
+// parseAnswer reads what a person says to a step of the run.
+func parseAnswer(w *words, verb string) Action {
+	a := Answer{What: verb, Step: w.name("a step of the run")}
+	if verb == "complete" {
+		a.What = "complete-task"
+	}
+	for w.more() {
+		switch w.one("set", "for", "as", "at", "because", "refused") {
+		case "set":
+			a.Set = append(a.Set, assignment(w))
+		case "for":
+			a.For = w.name("a role")
+		case "as":
+			a.As = w.name("a person")
+		case "at":
+			a.At = estate.SiteID(w.name("the site of the node that is asked"))
+		case "because":
+			a.Reason = w.text("the reason")
+		case "refused":
+			a.Refused = refusal(w)
+		}
+	}
+	return a
+}
+
+// assignment reads NAME=VALUE.
+func assignment(w *words) string {
+	t := w.any("NAME=VALUE")
+	if name, _, ok := strings.Cut(t, "="); w.err == nil && (!ok || !isName(name)) {
+		w.fail("%q is not NAME=VALUE", t)
+	}
+	return t
 }
 
 // parseWho reads who does it, at which node, and why.
@@ -456,6 +522,11 @@ func parseCondition(w *words, c *Condition) {
 		w.take("switch")
 		c.Kind, c.Unit = SwitchIs, estate.UnitID(w.name("a unit"))
 		c.Phase = w.one("accepting", "closing", "drained", "promoting", "growing", "done", "failed")
+	case "run":
+		w.take("run")
+		if c.Kind = RunOver; w.one("over", "asks") == "asks" {
+			c.Kind, c.Step = RunAsks, w.name("a step of the run")
+		}
 	case "quarantine":
 		w.take("quarantine")
 		c.Kind, c.Unit = QuarantineOver, estate.UnitID(w.name("a unit"))
@@ -466,7 +537,7 @@ func parseCondition(w *words, c *Condition) {
 			parseUnitCondition(w, c)
 			break
 		}
-		w.unexpected("unit", "member", "divergence", "gap", "load", "estate", "store", "switch", "quarantine")
+		w.unexpected("unit", "member", "divergence", "gap", "load", "estate", "store", "switch", "run", "quarantine")
 	}
 }
 

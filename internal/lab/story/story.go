@@ -147,6 +147,31 @@ type Release struct {
 // not, by the product's own list of the unit's last switch.
 type Resend struct{ Unit estate.UnitID }
 
+// StartRun starts a run of a plan of the applied manifest, as a person does. What a story says of a run is about the one it started last.
+type StartRun struct {
+	Plan, Mode string
+	Set        []string // NAME=VALUE
+	As         string
+	At         estate.SiteID
+	Reason     string
+	Refused    string // as in Switch
+}
+
+// Answer is what a person says to a step of the run that asks.
+type Answer struct {
+	What    string // approve, decline or complete-task
+	Step    string
+	Set     []string // NAME=VALUE
+	For     string
+	As      string
+	At      estate.SiteID
+	Reason  string
+	Refused string // as in Switch
+}
+
+// Evidence writes the evidence of every run into a pack and verifies it without the estate.
+type Evidence struct{ At estate.SiteID }
+
 // Recover makes a node the first of a new incarnation of the control plane, as people do when the majority is lost.
 type Recover struct {
 	At estate.SiteID
@@ -254,6 +279,9 @@ func (Recover) action()  {}
 func (Verify) action()   {}
 func (Release) action()  {}
 func (Resend) action()   {}
+func (StartRun) action() {}
+func (Answer) action()   {}
+func (Evidence) action() {}
 func (Fault) action()    {}
 func (Heal) action()     {}
 func (Kills) action()    {}
@@ -278,6 +306,8 @@ const (
 	DivergenceListed ConditionKind = "divergence listed" // the transactions of the last owner that returned are listed
 	GapClosed        ConditionKind = "gap closed"        // writes are acknowledged again
 	LoadSteady       ConditionKind = "load steady"       // nine tenths of the asked rate are served
+	RunOver          ConditionKind = "run over"          // the run has ended as done
+	RunAsks          ConditionKind = "run asks"          // the run's step waits for people
 	SwitchIs         ConditionKind = "switch"            // the unit's switch is in the phase
 	EstateReady      ConditionKind = "estate ready"      // everything runs, is open and in sync
 	StoreLed         ConditionKind = "store led"         // the control plane has a leader
@@ -292,4 +322,5 @@ type Condition struct {
 	InSync bool            // of UnitAt: and its in-sync set is not empty
 	Member estate.MemberID // of Member…
 	Phase  string          // of SwitchIs
+	Step   string          // of RunAsks
 }

@@ -55,6 +55,15 @@ step "lost city" emergency loss resent 3 two-owners no-survivor
   wait quarantine u1 over 60s
   wait divergence u1 listed 60s
   resend u1
+  run move-unit mode takeover set unit=u1 set to=b as ann at c because "window of today"
+  run move-unit mode takeover set unit=u9 refused "no unit"
+  wait run asks agree 30s
+  approve agree for commander as bob at c because "agreed"
+  decline agree as ann refused "not who started"
+  complete count set difference=0 as ann at c
+  wait run over 60s
+  evidence
+  evidence at c
   wait member u1-a following 60s
   wait member u1-a in-sync 60s
   wait gap closed of u1 10s

@@ -1,0 +1,170 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/lab/site"
+	"perdure/internal/lab/story"
+	"perdure/internal/run"
+	"perdure/internal/wire"
+)
+
+const (
+	// commandWait bounds one command that stands for a person's.
+	commandWait = 30 * time.Second
+	// notaryWait bounds how long what a run wrote last may take to stand in the evidence log.
+	notaryWait = 30 * time.Second
+)
+
+// command carries out a command of the product as a person would, at a site's node alone where one is named, and gives what it printed.
+func (r *running) command(ctx context.Context, binary, person string, at estate.SiteID, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandWait)
+	defer cancel()
+	if person == "" {
+		person = site.Operator
+	}
+	if home := r.home.Load(); at == "" && home != nil {
+		at = *home
+	}
+	args = append(args, "--lang", "en", "--ca", filepath.Join(r.layout.Dir, "ca.crt"), "--hosts", filepath.Join(r.layout.Dir, "hosts"), "--token-file", r.layout.TokenFile(person))
+	for _, p := range r.layout.Of(site.Node) {
+		if at == "" || p.Site == at {
+			args = append(args, "--endpoint", p.NodeURL())
+		}
+	}
+	return product(ctx, binary, args...)
+}
+
+// product runs the product's binary; its error is what it wrote about it.
+func product(ctx context.Context, binary string, args ...string) ([]byte, error) {
+	var out, problem bytes.Buffer
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Stdout, cmd.Stderr = &out, &problem
+	if err := cmd.Run(); err != nil {
+		return nil, errs.New(errs.Refused, "%s: %s: %w", strings.Join(args[:min(2, len(args))], " "), strings.TrimSpace(problem.String()), err)
+	}
+	return out.Bytes(), nil
+}
+
+// startRun starts a run of a plan; what the story says of a run afterwards is about this one.
+func (r *running) startRun(ctx context.Context, binary string, a story.StartRun) error {
+	args := []string{"run", "start", a.Plan, "--mode", a.Mode, "--reason", a.Reason, "--yes", "--no-wait", "--json"}
+	for _, set := range a.Set {
+		args = append(args, "--set", set)
+	}
+	out, err := r.command(ctx, binary, a.As, a.At, args...)
+	if err := refused(err, a.Refused); err != nil || a.Refused != "" {
+		return err
+	}
+	var head wire.Run
+	if err := json.Unmarshal(out, &head); err != nil {
+		return errs.New(errs.Internal, "cannot read what run start printed: %w", err)
+	}
+	r.run = head.ID
+	return nil
+}
+
+// answerRun says a person's word to the run.
+func (r *running) answerRun(ctx context.Context, binary string, a story.Answer) error {
+	if r.run == "" {
+		return errs.New(errs.Conflict, "no run was started")
+	}
+	args := []string{"run", a.What, r.run, a.Step}
+	if a.For != "" {
+		args = append(args, "--for", a.For)
+	}
+	if a.Reason != "" {
+		args = append(args, "--reason", a.Reason)
+	}
+	for _, set := range a.Set {
+		args = append(args, "--set", set)
+	}
+	_, err := r.command(ctx, binary, a.As, a.At, args...)
+	return refused(err, a.Refused)
+}
+
+// runIs: the run is over as done, or one of its steps waits for people.
+func (r *running) runIs(ctx context.Context, c story.Condition) (bool, string) {
+	if r.run == "" {
+		return false, "no run was started"
+	}
+	operator, err := r.as("", "")
+	if err != nil {
+		return false, err.Error()
+	}
+	state, err := operator.Run(ctx, r.run)
+	if err != nil {
+		return false, err.Error()
+	}
+	stands := fmt.Sprintf("%s is %s, %d of %d steps are settled", r.run, state.Run.Phase, state.Run.Settled, state.Run.Steps)
+	if state.Run.Phase == run.Over {
+		stands = fmt.Sprintf("%s ended as %s %s", r.run, state.Run.Outcome, state.Run.Reason)
+		return c.Kind == story.RunOver && state.Run.Outcome == run.Done, stands
+	}
+	for _, step := range state.Run.Asked {
+		stands += ", " + step + " asks"
+		if c.Kind == story.RunAsks && step == c.Step {
+			return true, ""
+		}
+	}
+	return false, stands
+}
+
+// evidence writes a pack of every run into the lab's folder and verifies each with the public keys alone, as an auditor would.
+func (r *running) evidence(ctx context.Context, binary string, out *story.Progress, a story.Evidence) error {
+	dir := filepath.Join(r.layout.Dir, evidenceDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return errs.New(errs.Unavailable, "cannot make the folder of the packs: %w", err)
+	}
+	keys, err := r.command(ctx, binary, "vera", a.At, "evidence", "keys")
+	if err != nil {
+		return err
+	}
+	keyFile := filepath.Join(dir, r.name+".keys")
+	if err := os.WriteFile(keyFile, keys, 0o644); err != nil {
+		return errs.New(errs.Unavailable, "cannot write the keys: %w", err)
+	}
+	viewer, err := r.as("vera", a.At)
+	if err != nil {
+		return err
+	}
+	runs, err := viewer.Runs(ctx)
+	if err != nil {
+		return err
+	}
+	if len(runs) == 0 {
+		return errs.New(errs.NotFound, "there is no run whose evidence could be verified")
+	}
+	bound, cancel := context.WithTimeout(ctx, notaryWait)
+	defer cancel()
+	for _, head := range runs {
+		pack := filepath.Join(dir, head.ID+".pack")
+		if err := until(bound, "the evidence of "+head.ID, func() error {
+			_, err := r.command(bound, binary, "audrey", a.At, "evidence", "pack", head.ID, "--out", pack)
+			return err
+		}); err != nil {
+			return err
+		}
+		said, err := product(ctx, binary, "evidence", "verify", pack, "--keys", keyFile, "--lang", "en")
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(said)) {
+			out.Say("   %s", strings.TrimRight(line, "\n"))
+		}
+	}
+	return nil
+}
+
+// evidenceDir is where packs stand in the lab's folder; they stay when the estate has ended.
+const evidenceDir = "evidence"

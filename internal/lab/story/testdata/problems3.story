@@ -1,0 +1,10 @@
+estate two-city
+start
+run move-unit takeover
+run move-unit mode takeover set unit
+run
+approve
+decline agree because no
+complete count set =5
+wait run done 5s
+evidence c
