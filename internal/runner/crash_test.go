@@ -39,6 +39,7 @@ const (
 	endpointVar = "PERDURE_TEST_RUNNER_STORE"
 	dirVar      = "PERDURE_TEST_RUNNER_DIR"
 	dieVar      = "PERDURE_TEST_RUNNER_DIE" // "before 7", "after 7": at which append; empty: not
+	ttlVar      = "PERDURE_TEST_RUNNER_TTL" // not empty: the product's own
 	// What a person may tell the test.
 	seedVar = "PERDURE_CRASH_SEED"
 	allVar  = "PERDURE_CRASH_ALL"
@@ -76,7 +77,11 @@ func process(endpoint, dir, die string) error {
 		cancel()
 	})
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	st := store.New(client, store.Options{Node: "a", Timeout: 30 * time.Second, RunnerTTL: crashTTL, Logger: log})
+	o := store.Options{Node: "a", Timeout: 30 * time.Second, RunnerTTL: crashTTL, Logger: log}
+	if os.Getenv(ttlVar) != "" {
+		o.RunnerTTL = 0
+	}
+	st := store.New(client, o)
 	m := &mortal{Runners: st.Runners(), dir: dir, die: die}
 	w := files{dir}
 	err = runner.New(m, resource.Set{"world": w, "notify": w}, runner.Options{Node: "a", Logger: log}).Run(ctx)
