@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"perdure/internal/calendar"
 	"perdure/internal/estate"
 	"perdure/internal/plan"
 	"perdure/internal/unit"
@@ -176,6 +177,29 @@ func (s *Set) canonical() {
 	slices.SortFunc(s.Sites, func(a, b Site) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Systems, func(a, b System) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Plans, func(a, b plan.Plan) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Calendars, func(a, b calendar.Calendar) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range s.Calendars {
+		c := &s.Calendars[i]
+		c.Windows = sorted(c.Windows, func(w calendar.Window) string { return w.Name })
+		c.Freezes = sorted(c.Freezes, func(f calendar.Freeze) string { return f.Name })
+		c.Cutoffs = sorted(c.Cutoffs, func(cut calendar.Cutoff) string { return cut.Name })
+		c.Schedules = sorted(c.Schedules, func(s calendar.Schedule) string { return s.Name })
+		for j := range c.Windows {
+			w := &c.Windows[j]
+			w.Modes = sorted(w.Modes, func(m plan.Mode) string { return string(m) })
+			w.Systems = sorted(w.Systems, func(s estate.SystemID) string { return string(s) })
+			w.Units = sorted(w.Units, func(u estate.UnitID) string { return string(u) })
+			w.Plans = sorted(w.Plans, func(p string) string { return p })
+		}
+		for j := range c.Freezes {
+			c.Freezes[j].Modes = sorted(c.Freezes[j].Modes, func(m plan.Mode) string { return string(m) })
+		}
+		for j := range c.Schedules {
+			if len(c.Schedules[j].Parameters) == 0 {
+				c.Schedules[j].Parameters = nil
+			}
+		}
+	}
 	for i := range s.Sites {
 		site := &s.Sites[i]
 		site.Nodes = sorted(site.Nodes, func(n Node) string { return n.Name })

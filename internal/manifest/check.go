@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"perdure/internal/calendar"
 	"perdure/internal/estate"
 	"perdure/internal/plan"
 	"perdure/internal/shape"
@@ -64,6 +65,7 @@ func (c *checker) checkSet() {
 		sc.check()
 	}
 	c.checkPlans()
+	c.checkCalendars()
 	c.checkAddresses()
 	c.checkTraffic()
 }
@@ -145,6 +147,23 @@ func (c *checker) checkPlans() {
 	}
 	plan.Check(c.set.Plans, plan.BuiltIn(), func(i int, field, allowed, reason string) {
 		c.tell(c.docs.plans[i], field, allowed, "%s", reason)
+	})
+}
+
+func (c *checker) checkCalendars() {
+	calendars := c.registry("a calendar")
+	for i, cal := range c.set.Calendars {
+		calendars.add(c.docs.calendars[i], "name", cal.Name)
+	}
+	calendar.Check(c.set.Calendars, calendar.Estate{
+		HasSystem: func(id estate.SystemID) bool { return c.docs.partial || c.set.System(id) != nil },
+		HasUnit: func(id estate.UnitID) bool {
+			_, u := c.set.Unit(id)
+			return c.docs.partial || u != nil
+		},
+		Plans: c.set.Plans, Partial: c.docs.partial,
+	}, func(i int, field, allowed, reason string) {
+		c.tell(c.docs.calendars[i], field, allowed, "%s", reason)
 	})
 }
 

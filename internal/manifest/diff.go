@@ -58,7 +58,7 @@ func valued(v string) string {
 	return ": " + v
 }
 
-// Changes are differences in canonical order: sites, systems, then by name and field.
+// Changes are differences in canonical order: by kind, name and field.
 type Changes []Change
 
 // String writes the changes for people, the fields of a document under its name.

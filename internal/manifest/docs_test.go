@@ -14,8 +14,11 @@ import (
 func TestEveryFieldIsDocumented(t *testing.T) {
 	for _, k := range kinds() {
 		file := "docs/manifest.md"
-		if k.name == "Plan" {
+		switch k.name {
+		case "Plan":
 			file = "docs/plans.md"
+		case "Calendar":
+			file = "docs/calendar.md"
 		}
 		text, err := os.ReadFile("../../" + file)
 		if err != nil {
@@ -62,6 +65,9 @@ func TestPlansInTheDocumentationAreRight(t *testing.T) {
 				t.Errorf("%v", doubts)
 			}
 			found += len(plans)
+			if _, err := Calendars(File{Name: filepath.Base(name), Text: m[1]}); err != nil {
+				t.Errorf("%v", err)
+			}
 		}
 	}
 	if found == 0 {

@@ -36,6 +36,9 @@ func (w written) String() string { return w.kind.name + " " + w.name }
 func (s Set) documents() []written {
 	shapes := kinds()
 	var out []written
+	for _, c := range s.Calendars {
+		out = append(out, written{shapes[3], c.Name, tree(shapes[3], c)})
+	}
 	for _, p := range s.Plans {
 		out = append(out, written{shapes[2], p.Name, tree(shapes[2], p)})
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -391,8 +392,12 @@ func TestOrderOfFilesAndDocumentsNeverMatters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	docs := bytes.Split(files[2].Text, []byte("\n---\n"))
-	backwards := []manifest.File{{Name: "z.yaml", Text: docs[2]}, {Name: "y.yaml", Text: docs[0]}, {Name: "x.yaml", Text: docs[1]}, files[1], files[0]}
+	last := len(files) - 1
+	docs := bytes.Split(files[last].Text, []byte("\n---\n"))
+	backwards := []manifest.File{{Name: "z.yaml", Text: docs[2]}, {Name: "y.yaml", Text: docs[0]}, {Name: "x.yaml", Text: docs[1]}}
+	for _, f := range slices.Backward(files[:last]) {
+		backwards = append(backwards, f)
+	}
 	again, err := manifest.Parse(backwards...)
 	if err != nil {
 		t.Fatal(err)

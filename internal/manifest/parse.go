@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"perdure/internal/calendar"
 	"perdure/internal/estate"
 	"perdure/internal/plan"
 	"perdure/internal/shape"
@@ -79,6 +80,23 @@ func PlanOf(name string, files ...File) ([]plan.Plan, error) {
 	return some.Plans, nil
 }
 
+// Calendars reads the calendars of a set that was accepted once, for who asks them. What is wrong with other documents is not looked at; what
+// this version cannot read of a calendar is an error of kind invalid, for nobody knows what it would allow.
+func Calendars(files ...File) (*calendar.Book, error) {
+	set, _, problems := readDocuments(files)
+	var kept shape.Problems
+	for _, p := range problems {
+		if p.Document == "" || p.Document == "Calendar" || strings.HasPrefix(p.Document, "Calendar ") {
+			kept = append(kept, p)
+		}
+	}
+	if len(kept) > 0 {
+		return nil, kept.Sorted().Err()
+	}
+	set.canonical()
+	return calendar.Open(set.Calendars)
+}
+
 // Known reads what can be read of documents that were accepted once, by whatever version of the language: the set is as whole as the text,
 // and the problems say what this version does not understand or would not accept. Nothing new is ever taken in by it.
 func Known(files ...File) (Set, shape.Problems) {
@@ -114,6 +132,9 @@ func Check(set Set) error {
 	for _, s := range set.Systems {
 		c.docs.systems = append(c.docs.systems, &document{kind: "System", name: string(s.Name)})
 	}
+	for _, cal := range set.Calendars {
+		c.docs.calendars = append(c.docs.calendars, &document{kind: "Calendar", name: cal.Name})
+	}
 	for _, p := range set.Plans {
 		c.docs.plans = append(c.docs.plans, &document{kind: "Plan", name: p.Name})
 	}
@@ -131,9 +152,9 @@ type document struct {
 	broken []string // fields with structural problems: what follows from them is not told again
 }
 
-// documents stand in the order of the set's sites, systems and plans.
+// documents stand in the order of the set's sites, systems, plans and calendars.
 type documents struct {
-	sites, systems, plans []*document
+	sites, systems, plans, calendars []*document
 	// partial: some document could not be told at all, so a missing name proves nothing.
 	partial bool
 }
@@ -176,7 +197,7 @@ func (d *document) String() string {
 
 func read(files []File) (Set, documents, shape.Problems) {
 	set, docs, problems := readDocuments(files)
-	if len(docs.sites)+len(docs.systems)+len(docs.plans) == 0 && len(problems) == 0 {
+	if len(docs.sites)+len(docs.systems)+len(docs.plans)+len(docs.calendars) == 0 && len(problems) == 0 {
 		p := shape.Problem{Reason: "there is no document", Allowed: "documents of the kinds " + strings.Join(kindNames(kinds()), ", ")}
 		if len(files) > 0 {
 			p.File = files[0].Name
@@ -257,6 +278,11 @@ func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *d
 			var s System
 			err = tree.Decode(&s)
 			set.Systems, docs.systems = append(set.Systems, s), append(docs.systems, d)
+		case "Calendar":
+			var c calendar.Calendar
+			err = tree.Decode(&c)
+			c.Complete()
+			set.Calendars, docs.calendars = append(set.Calendars, c), append(docs.calendars, d)
 		case "Plan":
 			var p plan.Plan
 			err = tree.Decode(&p)

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"perdure/internal/calendar"
 	"perdure/internal/estate"
 	"perdure/internal/plan"
 	"perdure/internal/shape"
@@ -10,13 +11,15 @@ import (
 // APIVersion is the only version of the language so far.
 const APIVersion = "perdure/v1"
 
-// Set is everything that is declared, in canonical order: sites, systems and plans by name, and so are the named parts in them,
+// Set is everything that is declared, in canonical order: sites, systems, plans and calendars by name, and so are the named parts in them,
 // but for the steps of a plan, which stand in the order of the document.
 type Set struct {
 	Sites   []Site   `json:"sites"`
 	Systems []System `json:"systems"`
 	// Plans are what is done step by step, in drills and for real.
 	Plans []plan.Plan `json:"plans,omitempty"`
+	// Calendars are when things may be done, and when they have to be.
+	Calendars []calendar.Calendar `json:"calendars,omitempty"`
 }
 
 // Site is a data centre or an availability zone 站点.

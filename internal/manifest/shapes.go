@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"perdure/internal/calendar"
 	"perdure/internal/estate"
 	"perdure/internal/plan"
 	"perdure/internal/shape"
@@ -18,7 +19,7 @@ import (
 
 // kinds are the documents there are, in the order of the canonical form. Built once, never changed.
 var kinds = sync.OnceValue(func() []kind {
-	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}, {"Plan", "What is done step by step, in drills and for real.", plan.Shape(head("Plan"))}}
+	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}, {"Plan", "What is done step by step, in drills and for real.", plan.Shape(head("Plan"))}, {"Calendar", "When things may be done, and when they have to be.", calendar.Shape(head("Calendar"))}}
 })
 
 type kind struct {

@@ -73,6 +73,9 @@ func (p *Plan) Complete() {
 	}
 }
 
+// Plain is a value as it comes back from JSON; maps and lists are changed in place.
+func Plain(v any) any { return asJSON(v) }
+
 // asJSON is a value as it comes back from JSON. Maps and lists are changed in place.
 func asJSON(v any) any {
 	switch v := v.(type) {

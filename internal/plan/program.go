@@ -6,15 +6,18 @@ import (
 	"time"
 
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 )
 
 // Program is a plan with its subplans, for one mode, as one flat graph: what a run is pinned to. It is kept as JSON, and its
 // expressions as text: a later version of the product reads the program of a run that an earlier one began.
 type Program struct {
-	Plan  string        `json:"plan"`
-	Title string        `json:"title,omitempty"`
-	Mode  Mode          `json:"mode"`
-	RTO   time.Duration `json:"rto,omitempty"`
+	Plan  string `json:"plan"`
+	Title string `json:"title,omitempty"`
+	Mode  Mode   `json:"mode"`
+	// System is the one that the plan is about; empty: it names none.
+	System estate.SystemID `json:"system,omitempty"`
+	RTO    time.Duration   `json:"rto,omitempty"`
 	// Parameters of the plan, for who starts a run.
 	Parameters []Parameter `json:"parameters,omitempty"`
 	// Nodes stand in an order in which each comes after all that it waits for, and a subplan before its steps.
@@ -60,7 +63,7 @@ func Compile(plans []Plan, catalogue Catalogue, name string, mode Mode) (*Progra
 	if !slices.Contains(p.Modes, mode) {
 		return nil, errs.New(errs.Invalid, "plan %s is not for mode %s, but for %s", name, mode, joined(p.Modes))
 	}
-	c := compiler{plans: plans, catalogue: catalogue, out: &Program{Plan: p.Name, Title: p.Title, Mode: mode, RTO: time.Duration(p.RTO), Parameters: p.Parameters}}
+	c := compiler{plans: plans, catalogue: catalogue, out: &Program{Plan: p.Name, Title: p.Title, Mode: mode, System: p.System, RTO: time.Duration(p.RTO), Parameters: p.Parameters}}
 	if _, err := c.add(p, "", -1, nil); err != nil {
 		return nil, err
 	}
@@ -223,6 +226,11 @@ func (p *Program) Bind(given map[string]any) (map[string]any, error) {
 	return bind(p.Parameters, given, "plan "+p.Plan)
 }
 
+// Bind is the same for a plan.
+func (p *Plan) Bind(given map[string]any) (map[string]any, error) {
+	return bind(p.Parameters, given, "plan "+p.Name)
+}
+
 // Bind is the same for the parameters of a subplan.
 func (n *Node) Bind(given map[string]any) (map[string]any, error) {
 	return bind(n.Parameters, given, "plan "+n.Step.Subplan.Plan)
@@ -266,6 +274,38 @@ func (t ParameterType) zero() any {
 	case Text, Choice:
 	}
 	return ""
+}
+
+// Targets gives what a driver acts on in a run with the parameters, each once. all is false where some of it is known only while it runs:
+// it is computed from what a step found.
+func (p *Program) Targets(driver string, params map[string]any) (targets []string, all bool) {
+	scopes, out := map[string]map[string]any{"": params}, make([]bool, len(p.Nodes))
+	all = true
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
+		out[i] = n.Parent >= 0 && out[n.Parent] || len(n.Step.Modes) > 0 && !slices.Contains(n.Step.Modes, p.Mode)
+		given, known := scopes[n.Scope]
+		scope := Scope{Params: given, Run: map[string]any{"mode": string(p.Mode), "plan": p.Plan}, Step: func(string) (map[string]any, bool) { return nil, false }}
+		switch {
+		case out[i]:
+		case n.Step.Subplan != nil:
+			// What cannot be said now leaves its steps without parameters that are known.
+			if with, err := Fill(n.Step.Subplan.With, scope); known && err == nil {
+				if bound, err := n.Bind(with.(map[string]any)); err == nil {
+					scopes[n.ID+"/"] = bound
+				}
+			}
+		case n.Step.Act != nil && n.Step.Act.Driver == driver:
+			target, err := FillText(n.Step.Act.Target, scope)
+			switch {
+			case !known && len(placeholders(n.Step.Act.Target)) > 0, err != nil:
+				all = false
+			case !slices.Contains(targets, target):
+				targets = append(targets, target)
+			}
+		}
+	}
+	return targets, all
 }
 
 // String names the node for people.

@@ -1,0 +1,141 @@
+package calendar
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"perdure/internal/estate"
+	"perdure/internal/plan"
+)
+
+// Ask is a run that somebody wants to begin.
+type Ask struct {
+	Plan string
+	Mode plan.Mode
+	// System is that of the plan; empty: it names none.
+	System estate.SystemID
+	// Units are those that it acts on, as far as that is known beforehand; OtherUnits: there may be more.
+	Units      []estate.UnitID
+	OtherUnits bool
+	// Longest is the worst case without people.
+	Longest time.Duration
+}
+
+// Ruling is what the calendars say about it.
+type Ruling struct {
+	// Refusal says why it may not begin, and when it may; empty: it may.
+	Refusal string
+	// Notes are what whoever begins it has to know: they stand in its journal.
+	Notes []string
+}
+
+// Unchecked is what is said where there is no calendar.
+const Unchecked = "there is no calendar: no window, freeze or cut-off was looked at"
+
+// Rule says whether a run may begin now. Without any calendar everything may. An emergency is never refused, and a failover is asked
+// nothing: what speaks against an emergency is noted, measured by what a takeover would need.
+func (b *Book) Rule(a Ask, now time.Time) Ruling {
+	switch {
+	case a.Mode == plan.Failover:
+		return Ruling{}
+	case len(b.calendars) == 0:
+		return Ruling{Notes: []string{Unchecked}}
+	case a.Mode == plan.Emergency:
+		asked := a
+		asked.Mode = plan.Takeover
+		out := b.judge(asked, now)
+		if out.Refusal != "" {
+			out.Notes = append([]string{"an emergency waits for nothing, but " + out.Refusal}, out.Notes...)
+			out.Refusal = ""
+		}
+		if cut, at := b.nextCutoff(a.System, now); cut != nil {
+			out.Notes = append(out.Notes, cutoffWords(cut, at, now))
+		} else {
+			out.Notes = append(out.Notes, "no cut-off is known"+of(a.System))
+		}
+		return out
+	}
+	out := b.judge(a, now)
+	if cut, at := b.nextCutoff(a.System, now); cut != nil && out.Refusal == "" && plan.ContractOf(a.Mode).Trigger == plan.InWindow && at.Before(now.Add(a.Longest)) {
+		out.Notes = append(out.Notes, fmt.Sprintf("it may take %s without people, longer than until %s", a.Longest, cutoffWords(cut, at, now)))
+	}
+	return out
+}
+
+func (b *Book) judge(a Ask, now time.Time) Ruling {
+	needed := plan.ContractOf(a.Mode).Trigger == plan.InWindow
+	windows := b.windowsFor(a)
+	var why []string
+	if f, s := b.forbids(a.Mode, now); f != nil {
+		why = append(why, fmt.Sprintf("freeze %s forbids mode %s until %s (%s)", f.Name, a.Mode, words(s.until), f.Reason))
+	}
+	var until time.Time
+	var what string
+	if needed {
+		w, end := openAt(windows, now, aheadOf(a))
+		switch {
+		case len(windows) == 0:
+			why = append(why, fmt.Sprintf("no window of the calendars is for plan %s in mode %s", a.Plan, a.Mode))
+		case w == nil:
+			why = append(why, fmt.Sprintf("no window is open for plan %s in mode %s", a.Plan, a.Mode))
+		default:
+			until, what = end, "what is left of window "+w.Name
+		}
+	}
+	if len(why) > 0 {
+		return Ruling{Refusal: strings.Join(why, "; ") + b.whenNext(a, needed, windows, now)}
+	}
+	if f, from := b.nextFreeze(a.Mode, now); f != nil && (until.IsZero() || from.Before(until)) {
+		until, what = from, "what is left until freeze "+f.Name
+	}
+	if until.IsZero() || a.Longest <= until.Sub(now) {
+		return Ruling{}
+	}
+	return Ruling{Notes: []string{fmt.Sprintf("it may take %s without people, longer than %s: %s, until %s", a.Longest, what, left(until, now), words(until))}}
+}
+
+// whenNext says from when on it may begin; empty: the refusal says it.
+func (b *Book) whenNext(a Ask, needed bool, windows []*window, now time.Time) string {
+	if !needed || len(windows) == 0 {
+		return ""
+	}
+	w, s, ok := b.opening(a, windows, now)
+	if !ok {
+		return "; none opens any more"
+	}
+	return fmt.Sprintf("; it may begin from %s (window %s, until %s)", words(s.from), w.Name, words(s.until))
+}
+
+// nextCutoff gives the first cut-off of a system after an instant, of any where none is named; nil: there is none.
+func (b *Book) nextCutoff(system estate.SystemID, now time.Time) (*cutoff, time.Time) {
+	var found *cutoff
+	var at time.Time
+	for i := range b.cutoffs {
+		c := &b.cutoffs[i]
+		if system != "" && c.System != system {
+			continue
+		}
+		if t := c.times.next(now); !t.IsZero() && (found == nil || t.Before(at)) {
+			found, at = c, t
+		}
+	}
+	return found, at
+}
+
+func cutoffWords(c *cutoff, at, now time.Time) string {
+	return fmt.Sprintf("cut-off %s of %s in %s, at %s", c.Name, c.System, left(at, now), words(at))
+}
+
+func of(system estate.SystemID) string {
+	if system == "" {
+		return ""
+	}
+	return " of " + string(system)
+}
+
+// words writes an instant on the clock of its place.
+func words(t time.Time) string { return t.Format("2006-01-02 15:04 MST") }
+
+// left is the time until an instant, for people.
+func left(at, now time.Time) time.Duration { return at.Sub(now).Round(time.Second) }
