@@ -44,10 +44,10 @@ func (b *Book) Rule(a Ask, now time.Time) Ruling {
 	case a.Mode == plan.Emergency:
 		asked := a
 		asked.Mode = plan.Takeover
-		out := b.judge(asked, now)
-		if out.Refusal != "" {
-			out.Notes = append([]string{"an emergency waits for nothing, but " + out.Refusal}, out.Notes...)
-			out.Refusal = ""
+		against, notes := b.judge(asked, now)
+		out := Ruling{Notes: notes}
+		if against != "" {
+			out.Notes = []string{"an emergency waits for nothing, but " + against}
 		}
 		if cut, at := b.nextCutoff(a.System, now); cut != nil {
 			out.Notes = append(out.Notes, cutoffWords(cut, at, now))
@@ -56,14 +56,19 @@ func (b *Book) Rule(a Ask, now time.Time) Ruling {
 		}
 		return out
 	}
-	out := b.judge(a, now)
-	if cut, at := b.nextCutoff(a.System, now); cut != nil && out.Refusal == "" && plan.ContractOf(a.Mode).Trigger == plan.InWindow && at.Before(now.Add(a.Longest)) {
+	against, notes := b.judge(a, now)
+	if against != "" {
+		return Ruling{Refusal: against + b.whenNext(a, now)}
+	}
+	out := Ruling{Notes: notes}
+	if cut, at := b.nextCutoff(a.System, now); cut != nil && plan.ContractOf(a.Mode).Trigger == plan.InWindow && at.Before(now.Add(a.Longest)) {
 		out.Notes = append(out.Notes, fmt.Sprintf("it may take %s without people, longer than until %s", a.Longest, cutoffWords(cut, at, now)))
 	}
 	return out
 }
 
-func (b *Book) judge(a Ask, now time.Time) Ruling {
+// judge says what speaks against it, and what has to be known where nothing does.
+func (b *Book) judge(a Ask, now time.Time) (against string, notes []string) {
 	needed := plan.ContractOf(a.Mode).Trigger == plan.InWindow
 	windows := b.windowsFor(a)
 	var why []string
@@ -84,20 +89,21 @@ func (b *Book) judge(a Ask, now time.Time) Ruling {
 		}
 	}
 	if len(why) > 0 {
-		return Ruling{Refusal: strings.Join(why, "; ") + b.whenNext(a, needed, windows, now)}
+		return strings.Join(why, "; "), nil
 	}
 	if f, from := b.nextFreeze(a.Mode, now); f != nil && (until.IsZero() || from.Before(until)) {
 		until, what = from, "what is left until freeze "+f.Name
 	}
 	if until.IsZero() || a.Longest <= until.Sub(now) {
-		return Ruling{}
+		return "", nil
 	}
-	return Ruling{Notes: []string{fmt.Sprintf("it may take %s without people, longer than %s: %s, until %s", a.Longest, what, left(until, now), words(until))}}
+	return "", []string{fmt.Sprintf("it may take %s without people, longer than %s: %s, until %s", a.Longest, what, left(until, now), words(until))}
 }
 
 // whenNext says from when on it may begin; empty: the refusal says it.
-func (b *Book) whenNext(a Ask, needed bool, windows []*window, now time.Time) string {
-	if !needed || len(windows) == 0 {
+func (b *Book) whenNext(a Ask, now time.Time) string {
+	windows := b.windowsFor(a)
+	if plan.ContractOf(a.Mode).Trigger != plan.InWindow || len(windows) == 0 {
 		return ""
 	}
 	w, s, ok := b.opening(a, windows, now)

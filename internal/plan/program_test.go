@@ -488,3 +488,42 @@ func TestMermaidKeepsWhatANameHas(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestTargetsOfARunAreKnownBeforehandAsFarAsTheyCanBe(t *testing.T) {
+	act := func(target string) *plan.Call {
+		return &plan.Call{Driver: "unit", Action: "switch", Target: target, With: map[string]any{"to": "b"}}
+	}
+	none := &[]string{}
+	sub := plan.Plan{
+		Name: "sub", Modes: []plan.Mode{plan.Takeover, plan.SwitchBack}, Parameters: []plan.Parameter{{Name: "unit", Type: plan.Text, Default: "u7"}},
+		Steps: []plan.Step{{ID: "go", Act: act("${params.unit}")}},
+	}
+	for name, c := range map[string]struct {
+		steps []plan.Step
+		want  []string
+		all   bool
+	}{
+		"given":                   {[]plan.Step{{ID: "a", Act: act("${params.unit}")}, {ID: "b", Act: act("u2")}, {ID: "c", Act: act("u${params.n}")}}, []string{"u1", "u2", "u3"}, true},
+		"not in this mode":        {[]plan.Step{{ID: "a", Modes: []plan.Mode{plan.SwitchBack}, Act: act("u1")}}, nil, true},
+		"in a subplan":            {[]plan.Step{{ID: "a", Subplan: &plan.Reference{Plan: "sub", With: map[string]any{"unit": "${params.unit}"}}}, {ID: "b", Subplan: &plan.Reference{Plan: "sub"}}}, []string{"u1", "u7"}, true},
+		"computed from a step":    {[]plan.Step{{ID: "a", Check: &plan.Call{Driver: "unit", Action: "state", Target: "u9"}, Outputs: map[string]string{"u": "result.site"}}, {ID: "b", Act: act("${steps.a.outputs.u}")}}, nil, false},
+		"given to a subplan":      {[]plan.Step{{ID: "a", Check: &plan.Call{Driver: "unit", Action: "state", Target: "u9"}, Outputs: map[string]string{"u": "result.site"}}, {ID: "b", Subplan: &plan.Reference{Plan: "sub", With: map[string]any{"unit": "${steps.a.outputs.u}"}}}}, nil, false},
+		"subplan in another mode": {[]plan.Step{{ID: "a", After: none, Modes: []plan.Mode{plan.SwitchBack}, Subplan: &plan.Reference{Plan: "sub"}}}, nil, true},
+	} {
+		p := plan.Plan{
+			Name: "p", System: "core", Modes: []plan.Mode{plan.Takeover, plan.SwitchBack}, Steps: c.steps,
+			Parameters: []plan.Parameter{{Name: "unit", Type: plan.Text}, {Name: "n", Type: plan.Number}},
+		}
+		program, err := plan.Compile([]plan.Plan{p, sub}, plan.BuiltIn(), "p", plan.Takeover)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		params, err := program.Bind(map[string]any{"unit": "u1", "n": 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, all := program.Targets("unit", params); !slices.Equal(got, c.want) || all != c.all || program.System != "core" {
+			t.Errorf("%s: %q, all %t", name, got, all)
+		}
+	}
+}
