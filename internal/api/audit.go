@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	"perdure/internal/errs"
 	"perdure/internal/wire"
 )
 
@@ -30,6 +31,9 @@ type tokenInput struct {
 }
 
 func (s *Server) createToken(ctx context.Context, in *tokenInput) (*body[wire.NewToken], error) {
+	if in.Body.Name == wire.ByCalendar {
+		return nil, errs.New(errs.Invalid, "no person may be called %q: the platform starts the runs of schedules in that name", in.Body.Name)
+	}
 	return answer(s.d.Store.CreateToken(ctx, who(ctx).Name, in.Body.Name, in.Body.Role, in.Body.Expires))
 }
 

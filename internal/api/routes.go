@@ -102,6 +102,7 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/runs/{run}/journal", onlyViewers, "getJournal", "The journal of a run", "runs", 0, to(s.getJournal)},
 		{"POST", "/api/v1/runs/{run}/words", onlyViewers, "sayToRun", "What a person says to a run; all but approvals needs an operator", "runs", 0, to(s.sayToRun)},
 		{"POST", "/api/v1/runs/{run}/pack", onlyAuditors, "evidencePack", "The evidence of a run as one file, as perdure evidence verify takes it", "evidence", 0, stream("application/octet-stream", s.evidencePack)},
+		{"GET", "/api/v1/calendar", onlyViewers, "calendar", "Windows, freezes, cut-offs and schedules as they stand now", "runs", 0, to(s.calendar)},
 		{"GET", "/api/v1/evidence/keys", onlyViewers, "evidenceKeys", "The public keys that nodes sign the evidence log with", "evidence", 0, to(s.evidenceKeys)},
 
 		{"GET", "/api/v1/watch", readers, "watch", "Everything that changes, one JSON object per line", "watch", 0, stream("application/x-ndjson", s.watch)},

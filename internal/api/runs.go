@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"perdure/internal/calendar"
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 	"perdure/internal/wire"
@@ -26,9 +28,10 @@ type RunStore interface {
 	Say(ctx context.Context, id string, e run.Entry) (wire.Run, error)
 }
 
-// Plans makes programs of the plans of a manifest.
+// Plans reads the plans and the calendars of a manifest.
 type Plans interface {
 	Program(manifest, name string, mode plan.Mode) (*plan.Program, error)
+	Calendars(manifest string) (*calendar.Book, error)
 }
 
 type startInput struct{ Body wire.StartRun }
@@ -65,16 +68,47 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*body[wire.Run],
 	if ask.ID == "" {
 		ask.ID = runID(ask.Plan, now)
 	}
-	r := run.Begin(ask.ID, program)
-	first := run.Entry{Seq: 1, At: now, By: id.Person, What: run.Started, Params: params, Text: ask.Reason}
-	if err := r.Advance(first); err != nil {
+	notes, counts, err := s.judgeStart(current, program, params, now)
+	if err != nil {
 		return nil, err
 	}
-	head := wire.Run{
-		ID: ask.ID, Plan: program.Plan, Title: program.Title, Mode: program.Mode, StartedBy: id.Person, StartedAt: now.UnixMilli(),
-		Phase: r.Phase, Steps: len(r.Steps),
+	first := run.Entry{Seq: 1, At: now, By: id.Person, What: run.Started, Params: params, Text: ask.Reason, Notes: notes}
+	head, err := wire.NewRun(ask.ID, program, first)
+	if err != nil {
+		return nil, err
+	}
+	head.Schedules = counts
+	if ask.DryRun {
+		return answer(head, nil)
 	}
 	return answer(s.d.Store.CreateRun(ctx, head, program, first))
+}
+
+// judgeStart gives what the calendars say of a start, and the schedules that it counts for; an error refuses it.
+func (s *Server) judgeStart(m wire.Manifest, program *plan.Program, params map[string]any, now time.Time) (notes, counts []string, err error) {
+	book, err := s.book(m)
+	if err != nil {
+		if trigger := plan.ContractOf(program.Mode).Trigger; trigger == plan.Unplanned || trigger == plan.Automatic {
+			return []string{fmt.Sprintf("the calendars cannot be read, so nothing was checked: %v", err)}, nil, nil
+		}
+		return nil, nil, err
+	}
+	ruling := book.Rule(askOf(program, params), now)
+	if ruling.Refusal != "" {
+		return nil, nil, errs.New(errs.Refused, "cannot start plan %s in mode %s: %s", program.Plan, program.Mode, ruling.Refusal)
+	}
+	return ruling.Notes, book.Counts(program.Plan, program.Mode, params, now), nil
+}
+
+// askOf is what the calendars are asked of a run.
+func askOf(program *plan.Program, params map[string]any) calendar.Ask {
+	targets, all := program.Targets("unit", params)
+	longest, _ := program.Longest()
+	a := calendar.Ask{Plan: program.Plan, Mode: program.Mode, System: program.System, OtherUnits: !all, Longest: longest}
+	for _, u := range targets {
+		a.Units = append(a.Units, estate.UnitID(u))
+	}
+	return a
 }
 
 // runID is a name that people can tell apart and say aloud.

@@ -61,6 +61,7 @@ type Server struct {
 	stop     context.CancelFunc
 	requests *prometheus.HistogramVec
 	document []byte
+	books    books
 }
 
 // New makes the server and its document; it does not listen yet.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"perdure/internal/calendar"
 	"perdure/internal/estate"
 	"perdure/internal/manifest"
 	"perdure/internal/plan"
@@ -173,6 +174,11 @@ func amends(have, want unit.Record) bool {
 		}
 	}
 	return false
+}
+
+// Calendars reads the calendars of the manifest; it implements the API's and the scheduler's view of them.
+func (manifests) Calendars(text string) (*calendar.Book, error) {
+	return manifest.Calendars(manifest.File{Name: "applied manifest", Text: []byte(text)})
 }
 
 // Program makes the program of a plan of the manifest; it implements the API's view of plans.

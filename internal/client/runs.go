@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"perdure/internal/calendar"
 	"perdure/internal/run"
 	"perdure/internal/wire"
 )
@@ -31,6 +32,11 @@ func (c *Client) Run(ctx context.Context, id string) (wire.RunState, error) {
 // RunJournal gives the entries of a run after a number.
 func (c *Client) RunJournal(ctx context.Context, id string, after int) ([]run.Entry, error) {
 	return get[[]run.Entry](ctx, c, "/api/v1/runs/"+esc(id)+"/journal", url.Values{"after": {strconv.Itoa(after)}})
+}
+
+// Calendar is how windows, freezes, cut-offs and schedules stand now.
+func (c *Client) Calendar(ctx context.Context) (calendar.View, error) {
+	return get[calendar.View](ctx, c, "/api/v1/calendar", nil)
 }
 
 // SayToRun says something to a run.

@@ -29,6 +29,8 @@ type Entry struct {
 	Locks   []string       `json:"locks,omitempty"`  // of Began: what the step holds until it has ended
 	For     string         `json:"for,omitempty"`    // of Approved and Declined: the role or participant on whose behalf
 	Term    int64          `json:"term,omitempty"`   // of Took
+	// Notes, of Started, are what the calendars said of the start: doubts, and what speaks against an emergency.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // What says what an entry tells.

@@ -83,7 +83,11 @@ func (s *Store) CreateRun(ctx context.Context, head wire.Run, program *plan.Prog
 	if err != nil {
 		return head, err
 	}
-	event, err := s.event(0, wire.Event{Who: "person:" + first.By, What: "run.started", Subject: head.ID}, head)
+	who := "person:" + first.By
+	if first.By == wire.ByCalendar {
+		who = first.By
+	}
+	event, err := s.event(0, wire.Event{Who: who, What: "run.started", Subject: head.ID}, head)
 	if err != nil {
 		return head, err
 	}

@@ -24,6 +24,9 @@ type Run struct {
 	Settled    int         `json:"settled"`
 	// Asked are steps that wait for people.
 	Asked []string `json:"asked,omitempty"`
+	// Notes are what the calendars said of the start. Schedules are those that the run counts for.
+	Notes     []string `json:"notes,omitempty"`
+	Schedules []string `json:"schedules,omitempty"`
 	// Seq is the number of the last entry of the journal.
 	Seq int `json:"seq"`
 	// Incarnation is that of the store in which a person last said that the run goes on: in another one nothing of it acts (I10).
@@ -32,6 +35,21 @@ type Run struct {
 	Program string `json:"program,omitempty"`
 	// Revision is set when it is read from the store.
 	Revision int64 `json:"revision,omitempty"`
+}
+
+// ByCalendar is in whose name the platform starts runs at the times of schedules; no person has it.
+const ByCalendar = "calendar"
+
+// NewRun is a run at a glance that begins with the entry.
+func NewRun(id string, program *plan.Program, first run.Entry) (Run, error) {
+	r := run.Begin(id, program)
+	if err := r.Advance(first); err != nil {
+		return Run{}, err
+	}
+	return Run{
+		ID: id, Plan: program.Plan, Title: program.Title, Mode: program.Mode, StartedBy: first.By, StartedAt: first.At.UnixMilli(),
+		Phase: r.Phase, Steps: len(r.Steps), Notes: first.Notes,
+	}, nil
 }
 
 // At is the run at a glance as it stands now.
@@ -57,6 +75,8 @@ type StartRun struct {
 	Reason string         `json:"reason,omitempty"`
 	// ID makes a repeated request the same request; the node chooses one where it is empty.
 	ID string `json:"id,omitempty"`
+	// DryRun says what would begin, with what the calendars say of it, and begins nothing.
+	DryRun bool `json:"dryRun,omitempty"`
 }
 
 // RunWord is what a person says to a run.

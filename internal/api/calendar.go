@@ -1,0 +1,61 @@
+package api
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"perdure/internal/calendar"
+	"perdure/internal/errs"
+	"perdure/internal/run"
+	"perdure/internal/wire"
+)
+
+// books keeps the calendars of the newest manifest that was asked for: reading a large one takes a while.
+type books struct {
+	mu       sync.Mutex
+	revision int64
+	book     *calendar.Book
+	err      error
+}
+
+// book gives the calendars of a manifest.
+func (s *Server) book(m wire.Manifest) (*calendar.Book, error) {
+	if s.d.Plans == nil {
+		return nil, errs.New(errs.Unavailable, "this node carries out no plans")
+	}
+	s.books.mu.Lock()
+	defer s.books.mu.Unlock()
+	if s.books.book == nil && s.books.err == nil || s.books.revision != m.Revision {
+		s.books.revision = m.Revision
+		s.books.book, s.books.err = s.d.Plans.Calendars(m.Text)
+	}
+	return s.books.book, s.books.err
+}
+
+func (s *Server) calendar(ctx context.Context, in *struct{ Freshness }) (*body[calendar.View], error) {
+	m, err := s.d.Store.Manifest(ctx, in.Read)
+	if err != nil {
+		return nil, err
+	}
+	book, err := s.book(m)
+	if err != nil {
+		return nil, err
+	}
+	heads, err := s.d.Store.Runs(ctx, in.Read)
+	if err != nil {
+		return nil, err
+	}
+	return answer(book.Look(scheduled(heads), time.Now()), nil)
+}
+
+// scheduled are the runs that were begun for schedules.
+func scheduled(heads []wire.Run) []calendar.Run {
+	var out []calendar.Run
+	for _, h := range heads {
+		if len(h.Schedules) > 0 {
+			out = append(out, calendar.Run{ID: h.ID, Schedules: h.Schedules, At: time.UnixMilli(h.StartedAt), Counts: h.Phase != run.Over || h.Outcome == run.Done})
+		}
+	}
+	return out
+}

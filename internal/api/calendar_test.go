@@ -1,0 +1,225 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"perdure/internal/calendar"
+	"perdure/internal/manifest"
+	"perdure/internal/plan"
+	"perdure/internal/run"
+	"perdure/internal/wire"
+)
+
+// plans are read from the manifest as a node reads them.
+type plans struct{}
+
+func (plans) Program(text, name string, mode plan.Mode) (*plan.Program, error) {
+	list, err := manifest.PlanOf(name, manifest.File{Name: "applied manifest", Text: []byte(text)})
+	if err != nil {
+		return nil, err
+	}
+	return plan.Compile(list, plan.BuiltIn(), name, mode)
+}
+
+func (plans) Calendars(text string) (*calendar.Book, error) {
+	return manifest.Calendars(manifest.File{Name: "applied manifest", Text: []byte(text)})
+}
+
+const aPlan = `apiVersion: perdure/v1
+kind: Plan
+name: p
+modes: [takeover, emergency, drill, change]
+parameters: [{name: unit, default: u1}]
+steps: [{id: a, wait: {for: 20m}}]
+`
+
+// apply puts a manifest of the plan and the calendars, each a window and so on, in UTC.
+func (n *node) apply(calendars ...string) {
+	n.t.Helper()
+	text := aPlan
+	for i, c := range calendars {
+		text += fmt.Sprintf("---\napiVersion: perdure/v1\nkind: Calendar\nname: c%d\ntimeZone: UTC\n%s\n", i, c)
+	}
+	m, err := n.store.Manifest(n.t.Context(), wire.Fresh)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if _, err := n.store.ApplyManifest(n.t.Context(), "test", text, m.Revision, nil, wire.ManifestPlan{}); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// around is a time that comes once, from and until an instant from now.
+func around(from, until time.Duration) string {
+	now := time.Now().UTC()
+	return fmt.Sprintf("from: %q, until: %q", now.Add(from).Format("2006-01-02 15:04"), now.Add(until).Format("2006-01-02 15:04"))
+}
+
+func (n *node) startAs(role wire.Role, mode plan.Mode, params map[string]any) reply {
+	n.t.Helper()
+	return n.as(string(role)).do("POST", "/api/v1/runs", wire.StartRun{Plan: "p", Mode: mode, Params: params})
+}
+
+// started gives the run of an answer, and its first entry.
+func (n *node) started(r reply) (wire.Run, run.Entry) {
+	n.t.Helper()
+	if r.status != http.StatusOK {
+		n.t.Fatalf("%d: %s", r.status, r.body)
+	}
+	var head wire.Run
+	r.into(n.t, &head)
+	journal, err := n.store.Journal(n.t.Context(), head.ID, 0)
+	if err != nil || len(journal) == 0 {
+		n.t.Fatal(journal, err)
+	}
+	return head, journal[0]
+}
+
+func refused(t *testing.T, r reply, why ...string) {
+	t.Helper()
+	if r.status != http.StatusConflict {
+		t.Fatalf("%d: %s", r.status, r.body)
+	}
+	for _, w := range why {
+		if p := r.problem(t); p.Kind != "refused" || !strings.Contains(p.Detail, w) {
+			t.Errorf("%+v does not say %q", p, w)
+		}
+	}
+}
+
+func TestWithoutACalendarEveryStartSaysThatNothingWasChecked(t *testing.T) {
+	n := start(t)
+	n.apply()
+	head, first := n.started(n.startAs(wire.Operator, plan.Takeover, nil))
+	if want := []string{calendar.Unchecked}; !slices.Equal(head.Notes, want) || !slices.Equal(first.Notes, want) {
+		t.Errorf("%q, %q", head.Notes, first.Notes)
+	}
+}
+
+func TestTakeoverOutsideItsWindowIsRefusedWithTheNextOne(t *testing.T) {
+	n := start(t)
+	for name, c := range map[string]struct {
+		calendar string
+		why      []string
+	}{
+		"no window":    {"", []string{"no window of the calendars is for plan p in mode takeover"}},
+		"later":        {"windows: [{name: later, " + around(time.Hour, 3*time.Hour) + "}]", []string{"no window is open for plan p in mode takeover", "(window later, until "}},
+		"of another":   {"windows: [{name: other, units: [u2], " + around(-time.Hour, time.Hour) + "}]", []string{"no window of the calendars is for plan p"}},
+		"in a freeze":  {"windows: [{name: now, " + around(-time.Hour, 3*time.Hour) + "}]\nfreezes: [{name: closed, reason: books, " + around(-time.Hour, time.Hour) + "}]", []string{"freeze closed forbids mode takeover until", "(books)", "it may begin from"}},
+		"not readable": {"windows: [{name: now, lasts: 1h}]", []string{}},
+	} {
+		n.apply(c.calendar)
+		r := n.startAs(wire.Operator, plan.Takeover, nil)
+		if name == "not readable" {
+			if p := r.problem(t); p.Kind != "invalid" || !strings.Contains(p.Detail, "lasts") {
+				t.Errorf("%s: %+v", name, p)
+			}
+			continue
+		}
+		refused(t, r, c.why...)
+	}
+	runs, err := n.store.Runs(t.Context(), wire.Fresh)
+	if err != nil || len(runs) > 0 {
+		t.Errorf("something was started: %v, %v", runs, err)
+	}
+}
+
+func TestTakeoverInItsWindowIsStartedWithItsDoubts(t *testing.T) {
+	n := start(t)
+	n.apply("windows: [{name: now, " + around(-time.Hour, 2*time.Hour) + "}]")
+	if head, first := n.started(n.startAs(wire.Operator, plan.Takeover, nil)); len(head.Notes)+len(first.Notes) > 0 {
+		t.Errorf("%q, %q", head.Notes, first.Notes)
+	}
+	n.apply("windows: [{name: short, " + around(-time.Hour, 10*time.Minute) + "}]")
+	head, first := n.started(n.startAs(wire.Operator, plan.Takeover, nil))
+	if len(head.Notes) != 1 || !strings.Contains(head.Notes[0], "it may take 20m0s without people, longer than what is left of window short: ") || !slices.Equal(head.Notes, first.Notes) {
+		t.Errorf("%q, %q", head.Notes, first.Notes)
+	}
+}
+
+func TestEmergencyIsNeverRefusedByACalendarAndToldWhatSpeaksAgainstIt(t *testing.T) {
+	n := start(t)
+	n.apply("freezes: [{name: closed, reason: books, " + around(-time.Hour, time.Hour) + "}]\ncutoffs: [{name: day-end, system: core, cron: \"30 23 * * *\"}]")
+	head, first := n.started(n.startAs(wire.Commander, plan.Emergency, nil))
+	said := strings.Join(head.Notes, "\n")
+	for _, want := range []string{"an emergency waits for nothing, but freeze closed forbids mode takeover", "no window of the calendars is for plan p", "cut-off day-end of core in "} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q does not say %q", said, want)
+		}
+	}
+	if !slices.Equal(head.Notes, first.Notes) {
+		t.Errorf("the journal says %q", first.Notes)
+	}
+	n.apply("windows: [{name: now, lasts: 1h}]")
+	if head, _ = n.started(n.startAs(wire.Commander, plan.Emergency, nil)); len(head.Notes) != 1 || !strings.Contains(head.Notes[0], "the calendars cannot be read, so nothing was checked") {
+		t.Errorf("%q", head.Notes)
+	}
+}
+
+func TestDrillNeedsNoWindowAndIsRefusedInAFreezeThatNamesDrills(t *testing.T) {
+	n := start(t)
+	n.apply("freezes: [{name: closed, reason: books, modes: [change], " + around(-time.Hour, time.Hour) + "}]")
+	n.started(n.startAs(wire.Operator, plan.Drill, nil))
+	n.apply("freezes: [{name: closed, reason: books, modes: [drill], " + around(-time.Hour, time.Hour) + "}]")
+	refused(t, n.startAs(wire.Operator, plan.Drill, nil), "freeze closed forbids mode drill until")
+}
+
+func TestDryRunSaysWhatAStartWouldAndStartsNothing(t *testing.T) {
+	n := start(t)
+	n.apply("windows: [{name: short, " + around(-time.Hour, 10*time.Minute) + "}]")
+	var head wire.Run
+	n.as("operator").want(http.StatusOK, "POST", "/api/v1/runs", wire.StartRun{Plan: "p", Mode: plan.Takeover, DryRun: true, ID: "r"}).into(t, &head)
+	if head.ID != "r" || len(head.Notes) != 1 {
+		t.Errorf("%+v", head)
+	}
+	if runs, err := n.store.Runs(t.Context(), wire.Fresh); err != nil || len(runs) > 0 {
+		t.Errorf("%v, %v", runs, err)
+	}
+	n.apply("")
+	refused(t, n.as("operator").do("POST", "/api/v1/runs", wire.StartRun{Plan: "p", Mode: plan.Takeover, DryRun: true}), "no window")
+}
+
+func TestCalendarShowsWhichRunsHeldItsSchedules(t *testing.T) {
+	n := start(t)
+	due := time.Now().UTC().Add(-time.Hour)
+	// A time an hour ago; at midnight the hour may be of the day before, and still it is daily.
+	n.apply(fmt.Sprintf("schedules: [{name: drill-u1, plan: p, mode: drill, parameters: {unit: u1}, cron: \"%d %d * * *\", within: 2h, since: %q}]",
+		due.Minute(), due.Hour(), due.Add(-time.Hour).Format("2006-01-02 15:04")))
+	view := func() calendar.ScheduleView {
+		var v calendar.View
+		n.as("viewer").want(http.StatusOK, "GET", "/api/v1/calendar", nil).into(t, &v)
+		if len(v.Schedules) != 1 {
+			t.Fatalf("%+v", v)
+		}
+		return v.Schedules[0]
+	}
+	if s := view(); s.State != calendar.Due || s.Run != "" {
+		t.Errorf("before: %+v", s)
+	}
+	n.started(n.startAs(wire.Operator, plan.Drill, map[string]any{"unit": "u2"}))
+	if s := view(); s.State != calendar.Due {
+		t.Errorf("after a run with other parameters: %+v", s)
+	}
+	head, _ := n.started(n.startAs(wire.Operator, plan.Drill, nil))
+	if s := view(); s.State != calendar.Held || s.Run != head.ID {
+		t.Errorf("after: %+v", s)
+	}
+}
+
+func TestNobodyIsCalledAsThePlatformIs(t *testing.T) {
+	n := start(t)
+	n.as("admin").want(http.StatusUnprocessableEntity, "POST", "/api/v1/tokens", map[string]any{"name": wire.ByCalendar, "role": "viewer"})
+}
+
+func (r reply) into(t *testing.T, v any) {
+	t.Helper()
+	if err := json.Unmarshal(r.body, v); err != nil {
+		t.Fatalf("%v: %s", err, r.body)
+	}
+}
