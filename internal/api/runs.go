@@ -11,7 +11,6 @@ import (
 
 	"perdure/internal/calendar"
 	"perdure/internal/errs"
-	"perdure/internal/estate"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 	"perdure/internal/wire"
@@ -93,22 +92,11 @@ func (s *Server) judgeStart(m wire.Manifest, program *plan.Program, params map[s
 		}
 		return nil, nil, err
 	}
-	ruling := book.Rule(askOf(program, params), now)
+	ruling := book.Rule(calendar.AskOf(program, params), now)
 	if ruling.Refusal != "" {
 		return nil, nil, errs.New(errs.Refused, "cannot start plan %s in mode %s: %s", program.Plan, program.Mode, ruling.Refusal)
 	}
 	return ruling.Notes, book.Counts(program.Plan, program.Mode, params, now), nil
-}
-
-// askOf is what the calendars are asked of a run.
-func askOf(program *plan.Program, params map[string]any) calendar.Ask {
-	targets, all := program.Targets("unit", params)
-	longest, _ := program.Longest()
-	a := calendar.Ask{Plan: program.Plan, Mode: program.Mode, System: program.System, OtherUnits: !all, Longest: longest}
-	for _, u := range targets {
-		a.Units = append(a.Units, estate.UnitID(u))
-	}
-	return a
 }
 
 // runID is a name that people can tell apart and say aloud.

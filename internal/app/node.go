@@ -28,6 +28,7 @@ import (
 	"perdure/internal/pki"
 	"perdure/internal/resource"
 	"perdure/internal/runner"
+	"perdure/internal/scheduler"
 	"perdure/internal/store"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
@@ -127,6 +128,12 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	act(control.Run)
 	act(notes.Run)
 	act(runner.New(runs{st.Runners()}, resource.Set{"unit": resource.Units{Switcher: control}, "notify": resource.Notes{Log: p.log}}, runner.Options{Node: c.Name, Logger: p.log}).Run)
+	// Nobody knows who leads an external store: there every node starts what is due, and all but the first find it started.
+	leads := member.IsLeader
+	if len(c.Store.External) > 0 {
+		leads = nil
+	}
+	act(scheduler.New(st, manifests{}, scheduler.Options{Node: c.Name, IsLeader: leads, MayAct: standing.MayAct, Logger: p.log}).Run)
 	act(func(ctx context.Context) error { return c.bootstrap(ctx, st, p.log) })
 	group.Go(func() error {
 		select {

@@ -22,6 +22,17 @@ type Ask struct {
 	Longest time.Duration
 }
 
+// AskOf is what a run of a program with the parameters asks.
+func AskOf(program *plan.Program, params map[string]any) Ask {
+	targets, all := program.Targets("unit", params)
+	longest, _ := program.Longest()
+	a := Ask{Plan: program.Plan, Mode: program.Mode, System: program.System, OtherUnits: !all, Longest: longest}
+	for _, u := range targets {
+		a.Units = append(a.Units, estate.UnitID(u))
+	}
+	return a
+}
+
 // Ruling is what the calendars say about it.
 type Ruling struct {
 	// Refusal says why it may not begin, and when it may; empty: it may.
