@@ -14,7 +14,7 @@ func TestApplyShowsTheDiffAndAppliesWhatWasShown(t *testing.T) {
 	if r.code != 0 || r.out != "+ System corebank\n~ Site a: title: x -> y\napplied as revision 43\n" {
 		t.Errorf("exit %d:\n%s%s", r.code, r.out, r.err)
 	}
-	if len(f.applied) != 1 || !strings.HasSuffix(f.applied[0], "@42") || !strings.HasPrefix(f.applied[0], "apiVersion: perdure/v1\nkind: Plan\nname: move-unit\n") {
+	if len(f.applied) != 1 || !strings.HasSuffix(f.applied[0], "@42") || !strings.HasPrefix(f.applied[0], "apiVersion: perdure/v1\nkind: Calendar\nname: operations\n") {
 		t.Errorf("applied %q", f.applied)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"perdure/internal/calendar"
 	"perdure/internal/driver"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
@@ -40,6 +41,8 @@ type fakeNode struct {
 	asked    []string      // method and path, with switch requests as JSON
 	url      string
 	journal  []runs.Entry // of a run; each look sees one entry more
+	notes    []string     // what the calendars say of a start
+	held     []calendar.Run
 }
 
 func (f *fakeNode) note(what string) { f.asked = append(f.asked, what) }
@@ -91,6 +94,14 @@ func startFake(t *testing.T) *fakeNode {
 			f.manifest.Revision++
 		}
 		return wire.ManifestChange{Diff: f.diff, Applied: !dry, Revision: f.manifest.Revision}
+	})
+	answer("GET /api/v1/calendar", func(*http.Request) any {
+		book, err := manifest.Calendars(manifest.File{Name: "applied", Text: []byte(f.manifest.Text)})
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		return book.Look(f.held, time.UnixMilli(now))
 	})
 	answer("GET /api/v1/groups", func(*http.Request) any {
 		f.step()
@@ -206,7 +217,7 @@ func (f *fakeNode) step() {
 func exampleManifest(t *testing.T) (manifest.Set, string) {
 	t.Helper()
 	var files []manifest.File
-	for _, name := range []string{"sites.yaml", "corebank.yaml", "plans.yaml"} {
+	for _, name := range []string{"sites.yaml", "corebank.yaml", "plans.yaml", "calendar.yaml"} {
 		text, err := os.ReadFile(filepath.Join("../../examples/estate", name))
 		if err != nil {
 			t.Fatal(err)

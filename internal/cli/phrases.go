@@ -177,6 +177,33 @@ const (
 	packGood
 	packFacts
 
+	calendarTitle
+	calendarLine
+	noCalendar
+	windowsTitle
+	freezesTitle
+	cutoffsTitle
+	schedulesTitle
+	colWindow
+	colFreeze
+	colCutoff
+	colSchedule
+	colFrom
+	colUntil
+	colLeft
+	colFor
+	colReason
+	colAt
+	colLastRun
+	colNext
+	closedWindow
+	notYet
+	inForce
+	inWord
+	leftWord
+	overdueLine
+	overdueStatus
+
 	phraseCount // how many there are
 )
 
@@ -346,6 +373,33 @@ var phrases = [phraseCount]text{
 	packWritten:     {"%s: %s bytes; verify it with perdure evidence verify", "%s：%s 字节；核验：perdure evidence verify"},
 	packGood:        {"good: every byte of the evidence of run %s is what was signed", "核验通过：执行 %s 的证据与签名时逐字节一致"},
 	packFacts:       {"entries: %d; files: %s; log %s of %d entries, signed by %s", "条目 %d；文件 %s；日志 %s 共 %d 条，签名 %s"},
+
+	calendarTitle:  {"CALENDAR", "日历"},
+	calendarLine:   {"%s, at %s", "%s，%s"},
+	noCalendar:     {"there is no calendar: nothing is checked when a run is started; put a document of kind Calendar into the manifest", "没有日历：启动执行时不作任何检查；请在清单中加入 Calendar 文档"},
+	windowsTitle:   {"WINDOWS", "变更窗口"},
+	freezesTitle:   {"FREEZES", "封网期"},
+	cutoffsTitle:   {"CUT-OFFS", "日切与清算截止"},
+	schedulesTitle: {"SCHEDULES", "计划"},
+	colWindow:      {"window", "窗口"},
+	colFreeze:      {"freeze", "封网期"},
+	colCutoff:      {"cut-off", "截止"},
+	colSchedule:    {"schedule", "计划"},
+	colFrom:        {"from", "起"},
+	colUntil:       {"until", "止"},
+	colLeft:        {"time", "时间"},
+	colFor:         {"for", "适用"},
+	colReason:      {"reason", "原因"},
+	colAt:          {"at", "时刻"},
+	colLastRun:     {"last run", "最近执行"},
+	colNext:        {"next", "下次"},
+	closedWindow:   {"closed", "未开放"},
+	notYet:         {"ahead", "未到"},
+	inForce:        {"IN FORCE", "生效中"},
+	inWord:         {"in %s", "%s 后"},
+	leftWord:       {"%s left", "剩余 %s"},
+	overdueLine:    {"OVERDUE: schedule %s: no run of plan %s in mode %s within %s of %s; missed in a row: %d", "逾期：计划 %s：预案 %s（模式 %s）未在规定的 %s 内执行，应执行时刻 %s；连续错过 %d 次"},
+	overdueStatus:  {"OVERDUE: %s (perdure calendar)", "逾期计划：%s（perdure calendar）"},
 }
 
 // words are the words of the protocol that people read in Chinese.
@@ -353,4 +407,5 @@ var words = map[string]string{
 	"takeover": "主动接管", "switch-back": "回切", "failover": "故障切换", "emergency": "紧急切换",
 	"accepting": "待接受损失", "closing": "关闭写闸", "drained": "已排空", "promoting": "提升中", "growing": "恢复同步", "done": "完成", "failed": "失败",
 	"open": "开放", "closed": "关闭", "sync": "同步", "async": "异步", "pinned": "固定同步",
+	"ahead": "未到", "held": "已执行", "due": "待执行", "overdue": "逾期", "frozen": "封网中",
 }

@@ -79,6 +79,15 @@ func (s *session) runStartCommand() *cobra.Command {
 			if !s.json {
 				s.drawProgram(program)
 			}
+			if s.Ask && !yes { // what the calendars say has to be known to who is asked
+				would, err := c.StartRun(ctx, wire.StartRun{Plan: args[0], Mode: program.Mode, Params: params, DryRun: true})
+				if err != nil {
+					return err
+				}
+				if !s.json {
+					s.showNotes(would.Notes)
+				}
+			}
 			if err := s.confirm(yes, s.say(askStart, program.Plan, string(program.Mode)), ""); err != nil {
 				return err
 			}
@@ -93,6 +102,7 @@ func (s *session) runStartCommand() *cobra.Command {
 				if s.json {
 					return s.emit(head)
 				}
+				s.showNotes(head.Notes)
 				fmt.Fprintln(s.Out, s.say(runStarted, head.ID))
 				return nil
 			}
@@ -108,6 +118,13 @@ func (s *session) runStartCommand() *cobra.Command {
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	_ = c.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions(strings.Split(modeNames(), ", "), cobra.ShellCompDirectiveNoFileComp))
 	return c
+}
+
+// showNotes tells what the calendars said of a start.
+func (s *session) showNotes(notes []string) {
+	for _, n := range notes {
+		fmt.Fprintf(s.Out, "%s: %s\n", s.paint(yellow, s.say(doubtful)), n)
+	}
 }
 
 func modeNames() string {
@@ -208,6 +225,7 @@ func (s *session) showRun(state wire.RunState) {
 	if r.Reason != "" {
 		fmt.Fprintf(s.Out, "  %s\n", r.Reason)
 	}
+	s.showNotes(r.Notes)
 	var g grid
 	for _, step := range state.Steps {
 		word, c := statusWord(step)
@@ -336,6 +354,7 @@ func (s *session) showEntry(e run.Entry) {
 	}
 	rest := strings.Join(slices.DeleteFunc([]string{e.Text, e.Error}, func(t string) bool { return t == "" }), "; ")
 	fmt.Fprintf(s.Out, "%s  %-10s %s\n", e.At.Local().Format("15:04:05.000"), s.paint(c, word), strings.TrimRight(fmt.Sprintf("%-28s %-12s %s", dash(e.Node), e.By, rest), " "))
+	s.showNotes(e.Notes)
 }
 
 // wordCommand says one thing to a run.

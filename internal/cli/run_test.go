@@ -20,7 +20,7 @@ import (
 // serveRuns answers for one run, "r1", whose journal is f.journal.
 func (f *fakeNode) serveRuns(answer func(pattern string, give func(r *http.Request) any)) {
 	head := func() wire.Run {
-		h := wire.Run{ID: "r1", Plan: "move-unit", Mode: plan.Takeover, StartedBy: "ann", StartedAt: now, Phase: runs.Running, Steps: 7, Settled: 1, Asked: []string{"agree"}, Reason: "power works"}
+		h := wire.Run{ID: "r1", Plan: "move-unit", Mode: plan.Takeover, StartedBy: "ann", StartedAt: now, Phase: runs.Running, Steps: 7, Settled: 1, Asked: []string{"agree"}, Reason: "power works", Notes: f.notes}
 		if n := len(f.journal); n > 0 && f.journal[n-1].What == runs.Finished {
 			h.Phase, h.Outcome, h.Asked, h.Settled = runs.Over, f.journal[n-1].Outcome, nil, 7
 		}

@@ -70,6 +70,9 @@ func (s *session) watchStatus(ctx context.Context, c *client.Client, every time.
 	}
 }
 
+// calendarWithin bounds how long the status waits for what is overdue.
+const calendarWithin = 2 * time.Second
+
 // showStatus works without a quorum: it shows what the answering node has.
 func (s *session) showStatus(ctx context.Context, c *client.Client, w io.Writer) error {
 	e, err := c.Estate(ctx)
@@ -95,6 +98,12 @@ func (s *session) showStatus(ctx context.Context, c *client.Client, w io.Writer)
 			v.agents[m.Member], v.seen[m.Member] = state, m.At
 		}
 	}
+	// What is overdue is left out where the calendars cannot be read now: the estate is shown without a quorum too.
+	short, cancel := context.WithTimeout(ctx, calendarWithin)
+	defer cancel()
+	if c, err := c.Calendar(short, wire.Local); err == nil {
+		v.overdue = overdue(c)
+	}
 	v.write(w)
 	return nil
 }
@@ -106,6 +115,8 @@ type view struct {
 	set    *manifest.Set // nil where it is not known
 	agents map[estate.MemberID]wire.AgentState
 	seen   map[estate.MemberID]int64 // when the agent said so, Unix milliseconds
+	// overdue are schedules.
+	overdue []string
 }
 
 func (v *view) write(w io.Writer) {
@@ -118,6 +129,9 @@ func (v *view) write(w io.Writer) {
 	}
 	for _, warning := range v.warnings() {
 		fmt.Fprintf(w, "  %s\n", v.paint(red, warning))
+	}
+	if len(v.overdue) > 0 {
+		fmt.Fprintf(w, "  %s\n", v.paint(red, v.say(overdueStatus, strings.Join(v.overdue, ", "))))
 	}
 	fmt.Fprintf(w, "\n%s\n", v.paint(bold, v.say(sitesTitle)))
 	v.sites(w)

@@ -35,8 +35,8 @@ func (c *Client) RunJournal(ctx context.Context, id string, after int) ([]run.En
 }
 
 // Calendar is how windows, freezes, cut-offs and schedules stand now.
-func (c *Client) Calendar(ctx context.Context) (calendar.View, error) {
-	return get[calendar.View](ctx, c, "/api/v1/calendar", nil)
+func (c *Client) Calendar(ctx context.Context, r wire.Read) (calendar.View, error) {
+	return get[calendar.View](ctx, c, "/api/v1/calendar", read(r))
 }
 
 // SayToRun says something to a run.

@@ -50,6 +50,7 @@ func (l *Lab) lay(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	since(&set, time.Now())
 	p := &plan{estate: filepath.Base(name), set: set, accounts: defaultAccounts}
 	if l.laid < len(l.accounts) {
 		p.accounts = l.accounts[l.laid]
@@ -57,6 +58,20 @@ func (l *Lab) lay(ctx context.Context, name string) error {
 	l.laid++
 	l.plan = p
 	return nil
+}
+
+// since lets schedules begin when the estate does: nothing was missed before.
+func since(set *manifest.Set, now time.Time) {
+	for i := range set.Calendars {
+		c := &set.Calendars[i]
+		place, err := time.LoadLocation(c.TimeZone)
+		if err != nil {
+			continue // the manifest would not have been accepted
+		}
+		for j := range c.Schedules {
+			c.Schedules[j].Since = now.In(place).Format("2006-01-02 15:04")
+		}
+	}
 }
 
 // examples finds a folder of the examples: below the present folder, or beside the program's.
