@@ -42,15 +42,16 @@ steps: [{id: a, wait: {for: 20m}}]
 // apply puts a manifest of the plan and the calendars, each a window and so on, in UTC.
 func (n *node) apply(calendars ...string) {
 	n.t.Helper()
-	text := aPlan
+	var text strings.Builder
+	text.WriteString(aPlan)
 	for i, c := range calendars {
-		text += fmt.Sprintf("---\napiVersion: perdure/v1\nkind: Calendar\nname: c%d\ntimeZone: UTC\n%s\n", i, c)
+		fmt.Fprintf(&text, "---\napiVersion: perdure/v1\nkind: Calendar\nname: c%d\ntimeZone: UTC\n%s\n", i, c)
 	}
 	m, err := n.store.Manifest(n.t.Context(), wire.Fresh)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	if _, err := n.store.ApplyManifest(n.t.Context(), "test", text, m.Revision, nil, wire.ManifestPlan{}); err != nil {
+	if _, err := n.store.ApplyManifest(n.t.Context(), "test", text.String(), m.Revision, nil, wire.ManifestPlan{}); err != nil {
 		n.t.Fatal(err)
 	}
 }
