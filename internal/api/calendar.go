@@ -49,12 +49,12 @@ func (s *Server) calendar(ctx context.Context, in *struct{ Freshness }) (*body[c
 	return answer(book.Look(scheduled(heads), time.Now()), nil)
 }
 
-// scheduled are the runs that were begun for schedules.
+// scheduled are the runs that were begun for schedules. One that stands at a failure counts again once a person has let it go on.
 func scheduled(heads []wire.Run) []calendar.Run {
 	var out []calendar.Run
 	for _, h := range heads {
 		if len(h.Schedules) > 0 {
-			out = append(out, calendar.Run{ID: h.ID, Schedules: h.Schedules, At: time.UnixMilli(h.StartedAt), Counts: h.Phase != run.Over || h.Outcome == run.Done})
+			out = append(out, calendar.Run{ID: h.ID, Schedules: h.Schedules, At: time.UnixMilli(h.StartedAt), Counts: h.Phase != run.Over && h.Phase != run.Stopped || h.Outcome == run.Done})
 		}
 	}
 	return out

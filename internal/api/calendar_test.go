@@ -203,6 +203,20 @@ func TestCalendarShowsWhichRunsHeldItsSchedules(t *testing.T) {
 	if s := view(); s.State != calendar.Due || s.Run != "" {
 		t.Errorf("before: %+v", s)
 	}
+	program, err := plans{}.Program(aPlan, "p", plan.Drill)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, how := range map[string]wire.Run{"stopped": {Phase: run.Stopped}, "cancelled": {Phase: run.Over, Outcome: run.Broken}} {
+		now := time.Now()
+		how.ID, how.Schedules, how.StartedAt = id, []string{"drill-u1"}, now.UnixMilli()
+		if _, err := n.store.CreateRun(t.Context(), how, program, run.Entry{Seq: 1, At: now, By: "ann", What: run.Started}); err != nil {
+			t.Fatal(err)
+		}
+		if s := view(); s.State != calendar.Due || s.Run == "" {
+			t.Errorf("after a run that is %s: %+v", id, s)
+		}
+	}
 	n.started(n.startAs(wire.Operator, plan.Drill, map[string]any{"unit": "u2"}))
 	if s := view(); s.State != calendar.Due {
 		t.Errorf("after a run with other parameters: %+v", s)

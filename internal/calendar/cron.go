@@ -89,26 +89,33 @@ const farthest = 10 * 366 * 24 * time.Hour
 
 // last gives the newest time that is not after the instant; zero: there is none within ten years.
 func (a again) last(at time.Time) time.Time {
-	come := func(after time.Time) bool {
-		next := a.next(after)
-		return !next.IsZero() && !next.After(at)
+	// after gives the first time after an instant where it is not after at; else zero.
+	after := func(t time.Time) time.Time {
+		if next := a.next(t); !next.After(at) {
+			return next
+		}
+		return time.Time{}
 	}
 	back := time.Hour
-	for !come(at.Add(-back)) {
-		if back >= farthest {
-			return time.Time{}
-		}
+	last := after(at.Add(-back))
+	for ; last.IsZero() && back < farthest; last = after(at.Add(-back)) {
 		back = min(4*back, farthest)
 	}
-	low, high := at.Add(-back), at
-	for high.Sub(low) > time.Second { // times are at least a minute apart
-		if middle := low.Add(high.Sub(low) / 2); come(middle) {
-			low = middle
-		} else {
+	// The newest is not before last, and not after high.
+	for high := at; !last.IsZero(); {
+		next := after(last)
+		if next.IsZero() {
+			break
+		}
+		last = next
+		middle := last.Add(high.Sub(last) / 2)
+		if next = after(middle); next.IsZero() {
 			high = middle
+		} else {
+			last = next
 		}
 	}
-	return a.next(low)
+	return last
 }
 
 // onTheWall gives what the clock of a place shows, as if it were UTC.

@@ -91,7 +91,7 @@ type Run struct {
 	ID        string
 	Schedules []string
 	At        time.Time
-	// Counts: it goes on, or it was done.
+	// Counts: it goes on, and does not stand at a failure; or it was done.
 	Counts bool
 }
 

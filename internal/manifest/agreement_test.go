@@ -1,13 +1,17 @@
 package manifest_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 	"pgregory.net/rapid"
 
+	"perdure/internal/calendar"
 	"perdure/internal/manifest"
+	"perdure/internal/plan"
 )
 
 // TestSchemaAndParserAgreeOnDamagedDocuments takes a right document, damages it in one to three places and compares the verdicts.
@@ -97,6 +101,19 @@ func FuzzParse(f *testing.F) {
 		set, err := manifest.Parse(manifest.File{Name: "fuzz.yaml", Text: text})
 		if err == nil {
 			roundTrip(t, set)
+			book, err := manifest.Calendars(manifest.File{Name: "fuzz.yaml", Text: text})
+			if err != nil {
+				t.Fatalf("calendars that were taken in cannot be read: %v", err)
+			}
+			now := time.Unix(1_800_000_000, 0)
+			if _, err := json.Marshal(book.Look(nil, now)); err != nil {
+				t.Error(err)
+			}
+			for _, m := range plan.Modes() {
+				if r := book.Rule(calendar.Ask{Plan: "p", Mode: m, Longest: time.Hour}, now); r.Refusal != "" && m == plan.Emergency {
+					t.Errorf("an emergency is refused: %s", r.Refusal)
+				}
+			}
 		} else if fmt.Sprint(err) == "" {
 			t.Error("an error without a word")
 		}
