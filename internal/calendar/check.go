@@ -168,6 +168,22 @@ func (c *checker) schedule(i int, at string, s *Schedule) {
 	}
 }
 
+// Shut gives the modes of a plan that need a window and for which no window of the calendars is, on whatever units it acts. Without any
+// calendar none is needed.
+func Shut(calendars []Calendar, p *plan.Plan) []plan.Mode {
+	if len(calendars) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(p.Modes), func(m plan.Mode) bool {
+		return !slices.Contains(windowed(), m) || slices.ContainsFunc(calendars, func(c Calendar) bool {
+			return slices.ContainsFunc(c.Windows, func(w Window) bool {
+				return (len(w.Modes) == 0 || slices.Contains(w.Modes, m)) &&
+					(len(w.Systems) == 0 || slices.Contains(w.Systems, p.System)) && (len(w.Plans) == 0 || slices.Contains(w.Plans, p.Name))
+			})
+		})
+	})
+}
+
 func listed(names []string) string {
 	if len(names) == 0 {
 		return "(there is none)"

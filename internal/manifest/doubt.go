@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 
+	"perdure/internal/calendar"
 	"perdure/internal/estate"
 	"perdure/internal/plan"
 	"perdure/internal/shape"
@@ -29,6 +30,12 @@ func doubt(set *Set, docs documents) shape.Problems {
 		}
 	}
 	c.doubtPlans()
+	for i := range set.Plans {
+		p := &set.Plans[i]
+		for _, m := range calendar.Shut(set.Calendars, p) {
+			c.tell(docs.plans[i], "modes", "", "no window of the calendars is for plan %s in mode %s: it cannot be started", p.Name, m)
+		}
+	}
 	return c.problems.Sorted()
 }
 
