@@ -71,7 +71,7 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*body[wire.Run],
 	if err != nil {
 		return nil, err
 	}
-	first := run.Entry{Seq: 1, At: now, By: id.Person, What: run.Started, Params: params, Text: ask.Reason, Notes: notes}
+	first := run.Entry{Seq: 1, At: now, By: id.Person, What: run.Started, Params: params, Text: ask.Reason, Notes: notes, DisruptedAt: utc(ask.DisruptedAt), DetectedAt: utc(ask.DetectedAt)}
 	head, err := wire.NewRun(ask.ID, program, first)
 	if err != nil {
 		return nil, err
@@ -98,6 +98,7 @@ func (s *Server) judgeStart(m wire.Manifest, program *plan.Program, params map[s
 	}
 	return ruling.Notes, book.Counts(program.Plan, program.Mode, params, now), nil
 }
+func utc(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // runID is a name that people can tell apart and say aloud.
 func runID(plan string, now time.Time) string {
@@ -195,6 +196,18 @@ func stateOf(head wire.Run, r *run.Run) wire.RunState {
 		step := wire.RunStep{
 			ID: n.ID, Title: n.Step.Title, Kind: n.Step.Kind(), Status: s.Status, Attempts: s.Attempt, Text: s.Text, Error: s.Error, Reason: s.Reason,
 			Outputs: s.Outputs, Votes: s.Votes, Undo: s.Undo.Status,
+		}
+		if m := n.Step.Manual; m != nil {
+			step.Owner, step.Fields = m.Owner, m.Fields
+			if step.Text == "" {
+				step.Text = m.Instruction // as the plan has it: the values come when the task is opened
+			}
+		}
+		if a := n.Step.Approval; a != nil {
+			step.Of, step.Need = a.Of, a.Need
+			if step.Text == "" {
+				step.Text = a.Text
+			}
 		}
 		for _, d := range n.After {
 			step.After = append(step.After, strings.TrimSuffix(r.Program.Nodes[d.Node].ID+"."+d.Port, "."))

@@ -28,20 +28,25 @@ func (p *Program) Bound(i int) time.Duration {
 
 // Longest is the worst case of the whole program, where people take the time of their steps' timeouts or none, and the critical path: the
 // IDs of the steps whose bounds add up to it, in order.
-func (p *Program) Longest() (time.Duration, []string) {
+func (p *Program) Longest() (time.Duration, []string) { return p.Span(p.Bound, false) }
+
+// Span is how long the program takes where each step takes what length says, and the steps that this adds up of, in order. With serving
+// it is the time until the last step that is no cleanup, nor part of one, has ended. Locks hold nobody up, and all branches are gone.
+func (p *Program) Span(length func(i int) time.Duration, serving bool) (time.Duration, []string) {
 	var (
 		begin = make([]time.Duration, len(p.Nodes))
 		end   = make([]time.Duration, len(p.Nodes))
 		why   = make([]int, len(p.Nodes))  // what a node began after, -1: nothing
 		last  = make([]int, len(p.Nodes))  // what a subplan ended with; else the node itself
 		out   = make([]bool, len(p.Nodes)) // not of this mode, or in a subplan that is not
+		clean = make([]bool, len(p.Nodes))
 	)
 	longest, at := time.Duration(0), -1
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
-		why[i], last[i] = -1, i
+		why[i], last[i], clean[i] = -1, i, n.Step.Cleanup
 		if n.Parent >= 0 {
-			begin[i], why[i], out[i] = begin[n.Parent], why[n.Parent], out[n.Parent]
+			begin[i], why[i], out[i], clean[i] = begin[n.Parent], why[n.Parent], out[n.Parent], clean[i] || clean[n.Parent]
 		}
 		for _, d := range n.After {
 			if end[d.Node] >= begin[i] {
@@ -51,13 +56,13 @@ func (p *Program) Longest() (time.Duration, []string) {
 		out[i] = out[i] || len(n.Step.Modes) > 0 && !slices.Contains(n.Step.Modes, p.Mode)
 		end[i] = begin[i]
 		if !out[i] {
-			end[i] = plus(begin[i], p.Bound(i))
+			end[i] = plus(begin[i], length(i))
 		}
 		// What comes after a subplan stands behind all of its steps.
 		for child, parent := i, n.Parent; parent >= 0 && end[child] >= end[parent]; child, parent = parent, p.Nodes[parent].Parent {
 			end[parent], last[parent] = end[child], child
 		}
-		if end[i] > longest {
+		if end[i] > longest && !(serving && clean[i]) {
 			longest, at = end[i], i
 		}
 	}
@@ -105,9 +110,9 @@ func Doubt(plans []Plan, catalogue Catalogue, tell Tell) {
 	}
 }
 
-// Late reports whether the worst case is longer than the objective.
+// Late reports whether the worst case is longer than the objective: what is cleaned up afterwards keeps nobody waiting for service.
 func (p *Program) Late() (late bool, longest time.Duration, path []string) {
-	longest, path = p.Longest()
+	longest, path = p.Span(p.Bound, true)
 	return p.RTO > 0 && longest > p.RTO, longest, path
 }
 

@@ -2,6 +2,7 @@ package run
 
 import (
 	"slices"
+	"time"
 
 	"perdure/internal/errs"
 	"perdure/internal/plan"
@@ -116,6 +117,10 @@ func (r *Run) take(e Entry) error {
 	}
 	switch e.What {
 	case Started:
+		if err := inOrder(e); err != nil {
+			return err
+		}
+		r.DisruptedAt, r.DetectedAt = e.DisruptedAt, e.DetectedAt
 		r.Phase, r.Params, r.StartedBy, r.Started = Running, e.Params, e.By, e.At
 		for i := range r.Steps {
 			if r.Steps[i].waits == 0 {
@@ -152,6 +157,21 @@ func (r *Run) take(e Entry) error {
 	}
 	return r.takeStep(i, e)
 }
+
+// inOrder refuses a start before what it answers to: the point of disruption, its detection, and the start follow each other.
+func inOrder(e Entry) error {
+	switch {
+	case e.DetectedAt.After(e.At):
+		return errs.New(errs.Invalid, "the disruption cannot have been detected at %s, after the start at %s: give an earlier instant", stamp(e.DetectedAt), stamp(e.At))
+	case e.DisruptedAt.After(e.At):
+		return errs.New(errs.Invalid, "service cannot have been disrupted at %s, after the start at %s: give an earlier instant", stamp(e.DisruptedAt), stamp(e.At))
+	case !e.DetectedAt.IsZero() && e.DisruptedAt.After(e.DetectedAt):
+		return errs.New(errs.Invalid, "the disruption at %s cannot have been detected before, at %s", stamp(e.DisruptedAt), stamp(e.DetectedAt))
+	}
+	return nil
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func (r *Run) refuse(e Entry, format string, args ...any) error {
 	args = append([]any{r.ID, e.What}, args...)

@@ -31,6 +31,9 @@ type Entry struct {
 	Term    int64          `json:"term,omitempty"`   // of Took
 	// Notes, of Started, are what the calendars said of the start: doubts, and what speaks against an emergency.
 	Notes []string `json:"notes,omitempty"`
+	// DisruptedAt and DetectedAt, of Started, are when service was disrupted and when that was found; zero: nobody said.
+	DisruptedAt time.Time `json:"disruptedAt,omitzero"`
+	DetectedAt  time.Time `json:"detectedAt,omitzero"`
 }
 
 // What says what an entry tells.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"perdure/internal/errs"
 	"perdure/internal/plan"
@@ -215,6 +216,28 @@ func advance(t *testing.T, r *run.Run, entries ...run.Entry) {
 		e.Seq = r.Seq + 1
 		if err := r.Advance(e); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+func TestStartBeforeWhatItAnswersToIsRefused(t *testing.T) {
+	p := programOf(t, "apiVersion: perdure/v1\nkind: Plan\nname: p\nmodes: [takeover]\nsteps: [{id: a, wait: {for: 1s}}]", plan.Takeover)
+	at := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		disrupted, detected time.Duration
+		want                string
+	}{
+		{time.Second, 0, "cannot have been disrupted"},
+		{-time.Minute, time.Second, "cannot have been detected at"},
+		{-time.Second, -time.Minute, "cannot have been detected before"},
+		{-time.Minute, -time.Second, ""},
+		{0, 0, ""},
+	} {
+		e := run.Entry{Seq: 1, At: at, What: run.Started, DisruptedAt: at.Add(c.disrupted), DetectedAt: at.Add(c.detected)}
+		r := run.Begin("r1", p)
+		err := r.Advance(e)
+		if c.want == "" && (err != nil || !r.DisruptedAt.Equal(e.DisruptedAt) || !r.DetectedAt.Equal(e.DetectedAt)) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || r.Phase != run.New) {
+			t.Errorf("%v: %v, %s", c, err, r.Phase)
 		}
 	}
 }

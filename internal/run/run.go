@@ -18,13 +18,16 @@ type Run struct {
 	Params    map[string]any
 	StartedBy string
 	Started   time.Time
-	Phase     Phase
-	Paused    bool
-	Outcome   Outcome // once finished
-	Finished  time.Time
-	Seq       int // of the last entry
-	Term      int64
-	Steps     []Step // by the numbers of the program's nodes
+	// DisruptedAt and DetectedAt are when service was disrupted and when that was found; zero: nobody said.
+	DisruptedAt, DetectedAt time.Time
+
+	Phase    Phase
+	Paused   bool
+	Outcome  Outcome // once finished
+	Finished time.Time
+	Seq      int // of the last entry
+	Term     int64
+	Steps    []Step // by the numbers of the program's nodes
 	// Reason is that of the cancellation, or of the failure that is compensated.
 	Reason string
 

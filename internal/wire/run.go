@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"time"
+
 	"perdure/internal/estate"
 	"perdure/internal/plan"
 	"perdure/internal/run"
@@ -73,6 +75,10 @@ type StartRun struct {
 	Mode   plan.Mode      `json:"mode"`
 	Params map[string]any `json:"params,omitempty"`
 	Reason string         `json:"reason,omitempty"`
+	// DisruptedAt and DetectedAt are when service was disrupted and when that was found, where it is known; neither in the future, and in
+	// this order.
+	DisruptedAt time.Time `json:"disruptedAt,omitzero"`
+	DetectedAt  time.Time `json:"detectedAt,omitzero"`
 	// ID makes a repeated request the same request; the node chooses one where it is empty.
 	ID string `json:"id,omitempty"`
 	// DryRun says what would begin, with what the calendars say of it, and begins nothing.
@@ -99,18 +105,24 @@ type RunState struct {
 
 // RunStep is how one step stands.
 type RunStep struct {
-	ID       string         `json:"id"`
-	Title    string         `json:"title,omitempty"`
-	Kind     plan.StepKind  `json:"kind"`
-	Status   run.Status     `json:"status"`
-	After    []string       `json:"after,omitempty"`
-	Attempts int            `json:"attempts,omitempty"`
-	BeganAt  int64          `json:"beganAt,omitempty"`
-	EndedAt  int64          `json:"endedAt,omitempty"`
-	Text     string         `json:"text,omitempty"` // what people are asked
-	Error    string         `json:"error,omitempty"`
-	Reason   string         `json:"reason,omitempty"`
-	Outputs  map[string]any `json:"outputs,omitempty"`
-	Votes    []run.Vote     `json:"votes,omitempty"`
-	Undo     run.Status     `json:"undo,omitempty"`
+	ID       string        `json:"id"`
+	Title    string        `json:"title,omitempty"`
+	Kind     plan.StepKind `json:"kind"`
+	Status   run.Status    `json:"status"`
+	After    []string      `json:"after,omitempty"`
+	Attempts int           `json:"attempts,omitempty"`
+	BeganAt  int64         `json:"beganAt,omitempty"`
+	EndedAt  int64         `json:"endedAt,omitempty"`
+	// Text is what people are asked, filled in once they are; Owner whose task it is, Fields what its person fills in.
+	Text   string           `json:"text,omitempty"`
+	Owner  string           `json:"owner,omitempty"`
+	Fields []plan.Parameter `json:"fields,omitempty"`
+	// Of are those whose approval is asked, and Need how many of them.
+	Of      []string       `json:"of,omitempty"`
+	Need    int            `json:"need,omitempty"`
+	Error   string         `json:"error,omitempty"`
+	Reason  string         `json:"reason,omitempty"`
+	Outputs map[string]any `json:"outputs,omitempty"`
+	Votes   []run.Vote     `json:"votes,omitempty"`
+	Undo    run.Status     `json:"undo,omitempty"`
 }
