@@ -584,11 +584,15 @@ func (c *checker) checkContract(mode Mode) {
 	}
 }
 
-type breach struct{ field, reason string }
+// breach is what breaks the contract of a mode; step is its number in the checker's steps.
+type breach struct {
+	step          int
+	field, reason string
+}
 
 func (c *checker) breaks(row Contract) []breach {
 	var out []breach
-	leaves, cleans := "", false
+	leaves, leaver, cleans := "", 0, false
 	for i := range c.steps {
 		s := &c.steps[i]
 		if len(s.Modes) > 0 && !slices.Contains(s.Modes, row.Mode) {
@@ -608,15 +612,15 @@ func (c *checker) breaks(row Contract) []breach {
 			}
 			at := fmt.Sprintf("steps[%d].%s", i, part.field)
 			if why := row.breaks(a); why != "" {
-				out = append(out, breach{at, fmt.Sprintf("%s of driver %s %s: a run in mode %s may not", a.Name, a.Driver, why, row.Mode)})
+				out = append(out, breach{i, at, fmt.Sprintf("%s of driver %s %s: a run in mode %s may not", a.Name, a.Driver, why, row.Mode)})
 			}
 			if a.Touches.Leaves && leaves == "" {
-				leaves = at
+				leaves, leaver = at, i
 			}
 		}
 	}
 	if leaves != "" && !cleans {
-		out = append(out, breach{leaves, fmt.Sprintf("it leaves something behind, and no step of mode %s is a cleanup", row.Mode)})
+		out = append(out, breach{leaver, leaves, fmt.Sprintf("it leaves something behind, and no step of mode %s is a cleanup", row.Mode)})
 	}
 	return out
 }

@@ -110,6 +110,25 @@ func Doubt(plans []Plan, catalogue Catalogue, tell Tell) {
 	}
 }
 
+// Breach is what breaks the contract of the program's mode: only modes that are not strict have programs with any.
+type Breach struct {
+	Step   string `json:"step"` // its ID
+	Reason string `json:"reason"`
+}
+
+// Breaches holds the program against the contract of its mode, subplans included.
+func (p *Program) Breaches(catalogue Catalogue) []Breach {
+	c := checker{catalogue: catalogue, steps: make([]Step, len(p.Nodes))}
+	for i := range p.Nodes {
+		c.steps[i] = p.Nodes[i].Step
+	}
+	var out []Breach
+	for _, b := range c.breaks(ContractOf(p.Mode)) {
+		out = append(out, Breach{Step: p.Nodes[b.step].ID, Reason: b.reason})
+	}
+	return out
+}
+
 // Late reports whether the worst case is longer than the objective: what is cleaned up afterwards keeps nobody waiting for service.
 func (p *Program) Late() (late bool, longest time.Duration, path []string) {
 	longest, path = p.Span(p.Bound, true)
