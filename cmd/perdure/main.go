@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // zones of documents, on machines that have none
 
 	"golang.org/x/sys/unix"
 

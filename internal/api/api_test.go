@@ -151,7 +151,7 @@ func start(t *testing.T, tune ...func(*api.Options)) *node {
 		f(&o)
 	}
 	n.Server, err = api.New(api.Deps{
-		Store: n.store, Member: n.member, Standing: n, Manifests: n.manifest, Plans: plans{}, Switcher: n.controls, Silences: n.controls,
+		Store: n.store, Member: n.member, Standing: n, Manifests: n.manifest, Plans: planner{t: t}, Switcher: n.controls, Silences: n.controls,
 		Gather: registry, Register: registry, Logger: etcdtest.Logger(t),
 	}, o)
 	if err != nil {

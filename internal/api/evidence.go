@@ -14,6 +14,8 @@ import (
 type Evidence interface {
 	// Pack makes the pack of a run, with files beside its leaves.
 	Pack(ctx context.Context, who, run string, files map[string][]byte) ([]byte, error)
+	// Journal says in which log the journal of a run is, and as which entries.
+	Journal(ctx context.Context, run string) (origin string, leaves []int64, err error)
 }
 
 func (s *Server) evidenceKeys(ctx context.Context, _ *nothing) (*body[[]wire.LogKey], error) {

@@ -127,15 +127,7 @@ func (s *Server) getRun(ctx context.Context, in *runInput) (*body[wire.RunState]
 
 // replay makes a run from its journal.
 func (s *Server) replay(ctx context.Context, id string) (wire.Run, *run.Run, error) {
-	head, err := s.d.Store.Run(ctx, id, wire.Fresh)
-	if err != nil {
-		return head, nil, err
-	}
-	program, err := s.d.Store.Program(ctx, id)
-	if err != nil {
-		return head, nil, err
-	}
-	journal, err := s.d.Store.Journal(ctx, id, 0)
+	head, program, journal, err := s.journalOf(ctx, id)
 	if err != nil {
 		return head, nil, err
 	}

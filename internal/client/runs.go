@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"perdure/internal/calendar"
+	"perdure/internal/measure"
 	"perdure/internal/run"
 	"perdure/internal/wire"
 )
@@ -37,6 +38,24 @@ func (c *Client) RunJournal(ctx context.Context, id string, after int) ([]run.En
 // Calendar is how windows, freezes, cut-offs and schedules stand now.
 func (c *Client) Calendar(ctx context.Context, r wire.Read) (calendar.View, error) {
 	return get[calendar.View](ctx, c, "/api/v1/calendar", read(r))
+}
+
+// RunMeasures is how long everything in a run took.
+func (c *Client) RunMeasures(ctx context.Context, id string) (measure.Measures, error) {
+	return get[measure.Measures](ctx, c, "/api/v1/runs/"+esc(id)+"/measures", nil)
+}
+
+// RunReport writes the document of a run: format is html, docx or xlsx, lang en or zh-CN.
+func (c *Client) RunReport(ctx context.Context, id, format, lang, zone string, w io.Writer) (int64, error) {
+	query := url.Values{"format": {format}, "lang": {lang}, "zone": {zone}}
+	return c.download(ctx, call{method: http.MethodGet, path: "/api/v1/runs/" + esc(id) + "/report", query: query}, "report", w)
+}
+
+// Preflight says what can be said of a run before it is started.
+func (c *Client) Preflight(ctx context.Context, plan string, ask wire.PreflightRequest) (measure.Preflight, error) {
+	var v measure.Preflight
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/plans/" + esc(plan) + "/preflight", in: ask, out: &v})
+	return v, err
 }
 
 // SayToRun says something to a run.

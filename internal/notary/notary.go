@@ -314,6 +314,28 @@ func runOf(key string, data []byte) string {
 	return ""
 }
 
+// Journal says in which log the journal of a run is, and which of its leaves it is. It waits until all of it is there.
+func (n *Notary) Journal(ctx context.Context, run string) (origin string, leaves []int64, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, packWithin, errs.New(errs.Unavailable, "the evidence log did not take the journal of run %s in time: try again", run))
+	defer cancel()
+	head, err := n.store.Run(ctx, run, wire.Fresh)
+	if err != nil {
+		return "", nil, err
+	}
+	all, err := n.leavesOf(ctx, head)
+	if err != nil {
+		return "", nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, i := range all {
+		if i < n.tree.size && strings.HasPrefix(n.tree.refs[i].Key, "journals/"+run+"/") {
+			leaves = append(leaves, i)
+		}
+	}
+	return n.origin, leaves, nil
+}
+
 // Pack makes the pack of a run: every leaf about it, its program, and the files given. That it was made is itself a leaf, by which what belongs to it is signed.
 func (n *Notary) Pack(ctx context.Context, who, run string, files map[string][]byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, packWithin, errs.New(errs.Unavailable, "the evidence log did not take the pack in time: try again"))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -112,6 +113,10 @@ func TestPackOfARunHasItsWholeJournalAndIsGood(t *testing.T) {
 	}
 	if bytes.Contains(pack, []byte(`journals/r2/`)) {
 		t.Error("the pack has leaves of another run")
+	}
+	origin, leaves, err := n.Journal(t.Context(), "r1")
+	if err != nil || len(leaves) != 7 || !strings.HasPrefix(origin, "perdure/") || !slices.IsSorted(leaves) {
+		t.Errorf("the journal is %v of %s, %v", leaves, origin, err)
 	}
 	if _, err := n.Pack(t.Context(), "person:ann", "r3", nil); errs.KindOf(err) != errs.NotFound {
 		t.Errorf("a run that never was: %v", err)

@@ -85,6 +85,12 @@ type StartRun struct {
 	DryRun bool `json:"dryRun,omitempty"`
 }
 
+// PreflightRequest asks what can be said of a run before it is started. Parameters that are required may be missing.
+type PreflightRequest struct {
+	Mode   plan.Mode      `json:"mode"`
+	Params map[string]any `json:"params,omitempty"`
+}
+
 // RunWord is what a person says to a run.
 type RunWord struct {
 	What run.What `json:"what"` // paused, resumed, retried, skipped, takenOver, cancelled, approved, declined or completed

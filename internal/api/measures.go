@@ -1,0 +1,183 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"perdure/internal/document"
+	"perdure/internal/errs"
+	"perdure/internal/measure"
+	"perdure/internal/plan"
+	"perdure/internal/run"
+	"perdure/internal/wire"
+)
+
+// journalOf reads what a run's measures and documents are made of.
+func (s *Server) journalOf(ctx context.Context, id string) (wire.Run, *plan.Program, []run.Entry, error) {
+	head, err := s.d.Store.Run(ctx, id, wire.Fresh)
+	if err != nil {
+		return head, nil, nil, err
+	}
+	program, err := s.d.Store.Program(ctx, id)
+	if err != nil {
+		return head, nil, nil, err
+	}
+	journal, err := s.d.Store.Journal(ctx, id, 0)
+	return head, program, journal, err
+}
+
+func (s *Server) getMeasures(ctx context.Context, in *runInput) (*body[*measure.Measures], error) {
+	_, program, journal, err := s.journalOf(ctx, in.Run)
+	if err != nil {
+		return nil, err
+	}
+	return answer(measure.Of(in.Run, program, journal))
+}
+
+type preflightInput struct {
+	Plan string `path:"plan"`
+	Body wire.PreflightRequest
+}
+
+// drawnFrom is the seed of simulations: every node gives the same forecast.
+const drawnFrom = 1
+
+func (s *Server) preflight(ctx context.Context, in *preflightInput) (*body[*measure.Preflight], error) {
+	if !slices.Contains(plan.Modes(), in.Body.Mode) {
+		return nil, errs.New(errs.Invalid, "mode %q is not one of %v", in.Body.Mode, plan.Modes())
+	}
+	if s.d.Plans == nil {
+		return nil, errs.New(errs.Unavailable, "this node carries out no plans")
+	}
+	current, err := s.d.Store.Manifest(ctx, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	program, err := s.d.Plans.Program(current.Text, in.Plan, in.Body.Mode)
+	if err != nil {
+		return nil, err
+	}
+	history, err := s.history(ctx, program)
+	if err != nil {
+		return nil, err
+	}
+	return answer(measure.Before(program, in.Body.Params, plan.BuiltIn(), history, drawnFrom))
+}
+
+// history takes in the newest runs of a plan and of those that are part of it. One that this version cannot read tells nothing.
+func (s *Server) history(ctx context.Context, p *plan.Program) (*measure.History, error) {
+	names := []string{p.Plan}
+	for i := range p.Nodes {
+		if sub := p.Nodes[i].Step.Subplan; sub != nil && !slices.Contains(names, sub.Plan) {
+			names = append(names, sub.Plan)
+		}
+	}
+	runs, err := s.d.Store.Runs(ctx, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	runs = slices.DeleteFunc(runs, func(r wire.Run) bool { return r.Outcome != run.Done || !slices.Contains(names, r.Plan) })
+	slices.SortStableFunc(runs, func(a, b wire.Run) int { return int(b.StartedAt - a.StartedAt) })
+	history := measure.NewHistory()
+	for _, head := range runs[:min(len(runs), measure.MostRuns)] {
+		_, program, journal, err := s.journalOf(ctx, head.ID)
+		if err != nil {
+			return nil, err
+		}
+		if m, err := measure.Of(head.ID, program, journal); err == nil {
+			history.Add(program, m)
+		}
+	}
+	return history, nil
+}
+
+type reportInput struct {
+	Run    string `path:"run"`
+	Format string `query:"format" enum:"html,docx,xlsx" default:"html"`
+	Lang   string `query:"lang" enum:"en,zh-CN" default:"en"`
+	Zone   string `query:"zone" default:"UTC" doc:"time zone of all times: a name such as Asia/Shanghai, or an offset such as +08:00"`
+}
+
+// formats are the media types of documents.
+var formats = map[string]string{
+	"html": "text/html; charset=utf-8",
+	"docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+	"xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+func (s *Server) report(ctx huma.Context, in *reportInput) {
+	r, w := humago.Unwrap(ctx)
+	file, err := s.reportOf(ctx.Context(), in)
+	if err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	head := w.Header()
+	head.Set("Content-Type", formats[in.Format])
+	head.Set("Content-Length", strconv.Itoa(len(file)))
+	head.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", in.Run+"."+in.Format))
+	head.Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(file) // whoever gets a cut file sees it by its length
+}
+
+// reportOf makes the document of a run. Once it is over, where its journal stands in the evidence log is part of it.
+func (s *Server) reportOf(ctx context.Context, in *reportInput) ([]byte, error) {
+	zone, err := zoneOf(in.Zone)
+	if err != nil {
+		return nil, err
+	}
+	head, program, journal, err := s.journalOf(ctx, in.Run)
+	if err != nil {
+		return nil, err
+	}
+	src := document.Source{Run: in.Run, Program: program, Journal: journal, ProgramSum: head.Program}
+	if s.d.Evidence != nil && head.Phase == run.Over {
+		if src.Origin, src.Leaves, err = s.d.Evidence.Journal(ctx, in.Run); err != nil {
+			return nil, err
+		}
+	}
+	d, err := document.Report(src, document.Language(in.Lang), zone)
+	if err != nil {
+		return nil, err
+	}
+	var file bytes.Buffer
+	switch in.Format {
+	case "docx":
+		err = d.DOCX(&file)
+	case "xlsx":
+		err = d.XLSX(&file)
+	default:
+		err = d.HTML(&file)
+	}
+	if err != nil {
+		return nil, errs.New(errs.Internal, "cannot write the report of run %s: %w", in.Run, err)
+	}
+	return file.Bytes(), nil
+}
+
+var offset = regexp.MustCompile(`^[+-](0[0-9]|1[0-4]):[0-5][0-9]$`)
+
+// zoneOf reads a time zone. That of the machine is none: a document would differ from node to node.
+func zoneOf(name string) (*time.Location, error) {
+	if offset.MatchString(name) {
+		at, err := time.Parse("-07:00", name)
+		if err != nil {
+			return nil, errs.New(errs.Invalid, "zone %q: %w", name, err)
+		}
+		_, seconds := at.Zone()
+		return time.FixedZone("UTC"+name, seconds), nil
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "" || name == "Local" {
+		return nil, errs.New(errs.Invalid, "there is no time zone %q; give a name such as Asia/Shanghai, an offset such as +08:00, or UTC", name)
+	}
+	return zone, nil
+}
