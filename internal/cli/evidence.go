@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -33,19 +34,8 @@ func (s *session) evidencePackCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			file, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-			if errors.Is(err, os.ErrExist) {
-				return errs.New(errs.Conflict, "%s exists; give another name, or remove it", out)
-			}
+			n, err := writeNew(out, func(w io.Writer) (int64, error) { return c.EvidencePack(cmd.Context(), args[0], w) })
 			if err != nil {
-				return errs.New(errs.Invalid, "cannot write %s: %w", out, err)
-			}
-			n, err := c.EvidencePack(cmd.Context(), args[0], file)
-			if closing := file.Close(); err == nil && closing != nil {
-				err = errs.New(errs.Invalid, "cannot write %s: %w", out, closing)
-			}
-			if err != nil {
-				_ = os.Remove(out)
 				return err
 			}
 			if s.json {
@@ -57,6 +47,25 @@ func (s *session) evidencePackCommand() *cobra.Command {
 	}
 	c.Flags().StringVarP(&out, "out", "o", "", "file to write")
 	return c
+}
+
+// writeNew writes a file that is not there yet, whole or not at all.
+func writeNew(path string, write func(w io.Writer) (int64, error)) (int64, error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return 0, errs.New(errs.Conflict, "%s exists; give another name, or remove it", path)
+	}
+	if err != nil {
+		return 0, errs.New(errs.Invalid, "cannot write %s: %w", path, err)
+	}
+	n, err := write(file)
+	if closing := file.Close(); err == nil && closing != nil {
+		err = errs.New(errs.Invalid, "cannot write %s: %w", path, closing)
+	}
+	if err != nil {
+		_ = os.Remove(path)
+	}
+	return n, err
 }
 
 func (s *session) evidenceKeysCommand() *cobra.Command {

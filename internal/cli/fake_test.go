@@ -16,6 +16,7 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/manifest"
+	"perdure/internal/measure"
 	runs "perdure/internal/run"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
@@ -43,6 +44,7 @@ type fakeNode struct {
 	journal  []runs.Entry // of a run; each look sees one entry more
 	notes    []string     // what the calendars say of a start
 	held     []calendar.Run
+	history  []*measure.Measures
 }
 
 func (f *fakeNode) note(what string) { f.asked = append(f.asked, what) }
@@ -166,6 +168,7 @@ func startFake(t *testing.T) *fakeNode {
 	})
 	mux.HandleFunc("GET /api/v1/snapshot", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("the store")) })
 	f.serveRuns(answer)
+	f.serveMeasures(answer, mux)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	f.url = server.URL

@@ -61,6 +61,9 @@ transaction, and shows what was done. Commands talk to any node of the estate; s
 		SilenceUsage: true, SilenceErrors: true,
 		Args: cobra.ArbitraryArgs,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if s.lang == "zh" {
+				s.lang = string(chinese)
+			}
 			if s.lang != "" && s.lang != string(english) && s.lang != string(chinese) {
 				return usagef("unknown language %q; allowed: en, zh-CN", s.lang)
 			}
@@ -73,7 +76,7 @@ transaction, and shows what was done. Commands talk to any node of the estate; s
 	}
 	flags := root.PersistentFlags()
 	flags.BoolVar(&s.json, "json", false, "write JSON, for programs")
-	flags.StringVar(&s.lang, "lang", "", "language of what people read: en or zh-CN (default: from LANG)")
+	flags.StringVar(&s.lang, "lang", "", "language of what people read: en or zh-CN, zh for short (default: from LANG)")
 	s.context.register(flags)
 	_ = root.RegisterFlagCompletionFunc("lang", cobra.FixedCompletions([]string{"en", "zh-CN"}, cobra.ShellCompDirectiveNoFileComp))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

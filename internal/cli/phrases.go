@@ -176,6 +176,31 @@ const (
 	packWritten
 	packGood
 	packFacts
+	reportWritten
+	clockNames
+	rtoFromDisruption
+	rtoFromStart
+	rtoTarget
+	rtoMet
+	rtoMissed
+	pathLine
+	colTook
+	colPeople
+	colLocks
+	colWorked
+	colAttempts
+	preflightHead
+	worstLine
+	quantileLine
+	noHistory
+	endlessLine
+	unseenLine
+	missingLine
+	lateAtWorst
+	lateMostly
+	lateSometimes
+	breaksRules
+	preflightGood
 
 	calendarTitle
 	calendarLine
@@ -400,6 +425,33 @@ var phrases = [phraseCount]text{
 	leftWord:       {"%s left", "剩余 %s"},
 	overdueLine:    {"OVERDUE: schedule %s: no run of plan %s in mode %s within %s of %s; missed in a row: %d", "逾期：计划 %s：预案 %s（模式 %s）未在规定的 %s 内执行，应执行时刻 %s；连续错过 %d 次"},
 	overdueStatus:  {"OVERDUE: %s (perdure calendar)", "逾期计划：%s（perdure calendar）"},
+
+	reportWritten: {"%s: %s bytes", "%s：%s 字节"},
+	clockNames:    {"detect %s, declare %s, decide %s, execute %s, verify %s", "发现 %s，宣告 %s，决策 %s，执行 %s，验证 %s"},
+
+	rtoFromDisruption: {"recovery time from the disruption: %s", "恢复时间（自中断起）：%s"},
+	rtoFromStart:      {"recovery time from the start of the run: %s", "恢复时间（自执行开始起）：%s"},
+	rtoTarget:         {"objective %s", "目标 %s"},
+	rtoMet:            {"met", "达成"},
+	rtoMissed:         {"missed", "未达成"},
+	pathLine:          {"critical path: %s", "关键路径：%s"},
+	colTook:           {"took", "用时"},
+	colPeople:         {"for people", "等待人工"},
+	colLocks:          {"for locks", "等待锁"},
+	colWorked:         {"worked", "工作"},
+	colAttempts:       {"attempts", "尝试"},
+	preflightHead:     {"in mode %s, objective %s", "模式 %s，目标 %s"},
+	worstLine:         {"worst case %s: %s", "最坏情况 %s：%s"},
+	quantileLine:      {"P50 %s, P95 %s, from %d earlier runs", "P50 %s，P95 %s，依据 %d 次历史执行"},
+	noHistory:         {"P50 and P95 are not known: no run of it has been done", "P50 与 P95 未知：尚无已完成的执行"},
+	endlessLine:       {"people have no timeout at %s: not part of the worst case", "%s 未限人工时限：不计入最坏情况"},
+	unseenLine:        {"no history of %s: taken with the timeout, or with nothing where there is none", "%s 无历史：按时限计，无时限则不计"},
+	missingLine:       {"still needed at the start: %s", "开始时仍需给出：%s"},
+	lateAtWorst:       {"the worst case %s is longer than the objective %s", "最坏情况 %s 超过目标 %s"},
+	lateMostly:        {"half of the runs take %s or longer; the objective is %s", "半数执行需 %s 或更久；目标为 %s"},
+	lateSometimes:     {"one run of twenty takes %s or longer; the objective is %s", "每二十次执行有一次需 %s 或更久；目标为 %s"},
+	breaksRules:       {"step %s breaks the contract of the mode: %s", "步骤 %s 违反模式约束：%s"},
+	preflightGood:     {"nothing speaks against the start", "未发现不宜开始的问题"},
 }
 
 // words are the words of the protocol that people read in Chinese.

@@ -27,7 +27,7 @@ func (s *session) runCommand() *cobra.Command {
 What a step asks of people is answered with approve, decline and complete-task; a step that failed with retry, skip and
 take-over; the run as a whole with pause, resume and cancel. Every word stands in the journal with name and time.`,
 	}
-	c.AddCommand(s.runStartCommand(), s.runListCommand(), s.runShowCommand(), s.runWatchCommand(),
+	c.AddCommand(s.runStartCommand(), s.runListCommand(), s.runShowCommand(), s.runWatchCommand(), s.runMeasuresCommand(), s.runReportCommand(),
 		s.wordCommand("pause", "", "Begin nothing more for now; what is under way ends", run.Paused, false),
 		s.wordCommand("resume", "", "Go on; also with a run that stands still since the store was recovered", run.Resumed, false),
 		s.wordCommand("cancel", "", "End a run; with --undo what was done is undone, last first", run.Cancelled, true),
@@ -42,7 +42,7 @@ take-over; the run as a whole with pause, resume and cancel. Every word stands i
 }
 
 func (s *session) runStartCommand() *cobra.Command {
-	var mode, reason, id string
+	var mode, reason, id, disrupted, detected string
 	var set []string
 	var noWait, yes bool
 	var wait time.Duration
@@ -61,17 +61,9 @@ func (s *session) runStartCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			params := map[string]any{}
-			for _, one := range set {
-				name, value, ok := strings.Cut(one, "=")
-				if !ok {
-					return usagef("--set %q: give NAME=VALUE", one)
-				}
-				i := slices.IndexFunc(program.Parameters, func(p plan.Parameter) bool { return p.Name == name })
-				params[name] = value
-				if i >= 0 {
-					params[name] = parameterValue(program.Parameters[i], value)
-				}
+			params, err := paramsOf(program, set)
+			if err != nil {
+				return err
 			}
 			if _, err := program.Bind(params); err != nil {
 				return err
@@ -79,8 +71,17 @@ func (s *session) runStartCommand() *cobra.Command {
 			if !s.json {
 				s.drawProgram(program)
 			}
+			ask := wire.StartRun{Plan: args[0], Mode: program.Mode, Params: params, Reason: reason}
+			if ask.DisruptedAt, err = instantOf("--disrupted-at", disrupted); err != nil {
+				return err
+			}
+			if ask.DetectedAt, err = instantOf("--detected-at", detected); err != nil {
+				return err
+			}
 			if s.Ask && !yes { // what the calendars say has to be known to who is asked
-				would, err := c.StartRun(ctx, wire.StartRun{Plan: args[0], Mode: program.Mode, Params: params, DryRun: true})
+				dry := ask
+				dry.DryRun = true
+				would, err := c.StartRun(ctx, dry)
 				if err != nil {
 					return err
 				}
@@ -94,7 +95,8 @@ func (s *session) runStartCommand() *cobra.Command {
 			if id == "" {
 				id = "run-" + strings.ToLower(rand.Text()[:12])
 			}
-			head, err := c.StartRun(ctx, wire.StartRun{Plan: args[0], Mode: program.Mode, Params: params, Reason: reason, ID: id})
+			ask.ID = id
+			head, err := c.StartRun(ctx, ask)
 			if err != nil {
 				return err
 			}
@@ -112,6 +114,8 @@ func (s *session) runStartCommand() *cobra.Command {
 	c.Flags().StringVar(&mode, "mode", "", "mode of the run: "+modeNames())
 	c.Flags().StringArrayVar(&set, "set", nil, "parameter NAME=VALUE; may be repeated")
 	c.Flags().StringVar(&reason, "reason", "", "why; it stands in the journal")
+	c.Flags().StringVar(&disrupted, "disrupted-at", "", "when service was disrupted, such as 2026-11-22T08:00:00+08:00: recovery time is measured from there")
+	c.Flags().StringVar(&detected, "detected-at", "", "when that was found; not before it, and not in the future")
 	c.Flags().StringVar(&id, "id", "", "identity of the run, so that repeating the request starts no second one (default: a random one)")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "do not watch the run")
 	c.Flags().DurationVar(&wait, "wait", time.Hour, "how long to watch it; it goes on by itself afterwards")
@@ -133,6 +137,35 @@ func modeNames() string {
 		names = append(names, string(m))
 	}
 	return strings.Join(names, ", ")
+}
+
+// instantOf reads an instant; empty is none.
+func instantOf(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, usagef("%s %q is no instant; give one such as 2026-11-22T08:00:00+08:00", flag, text)
+	}
+	return at, nil
+}
+
+// paramsOf reads what stands behind --set.
+func paramsOf(program *plan.Program, set []string) (map[string]any, error) {
+	params := map[string]any{}
+	for _, one := range set {
+		name, value, ok := strings.Cut(one, "=")
+		if !ok {
+			return nil, usagef("--set %q: give NAME=VALUE", one)
+		}
+		i := slices.IndexFunc(program.Parameters, func(p plan.Parameter) bool { return p.Name == name })
+		params[name] = value
+		if i >= 0 {
+			params[name] = parameterValue(program.Parameters[i], value)
+		}
+	}
+	return params, nil
 }
 
 // programOf makes the program that a run would have, to show it beforehand.
@@ -264,8 +297,8 @@ func remark(step wire.RunStep) string {
 			parts = append(parts, p)
 		}
 	}
-	if step.Status == run.Open && step.Text != "" {
-		parts = append(parts, step.Text)
+	if step.Status == run.Open {
+		parts = append(parts, asks(step)...)
 	}
 	for _, v := range step.Votes {
 		word := "approved"
@@ -275,6 +308,34 @@ func remark(step wire.RunStep) string {
 		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s by %s for %s %s", word, v.Who, v.For, v.Comment)))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// asks is what a step that is open asks of people: of whom, what, and what they fill in.
+func asks(step wire.RunStep) []string {
+	var parts []string
+	if step.Text != "" {
+		parts = append(parts, step.Text)
+	}
+	if step.Owner != "" {
+		parts = append(parts, "task of "+step.Owner)
+	}
+	if len(step.Of) > 0 {
+		parts = append(parts, fmt.Sprintf("asks %d of %s", step.Need, strings.Join(step.Of, ", ")))
+	}
+	for _, f := range step.Fields {
+		field := "--set " + f.Name + "=" + strings.ToUpper(string(f.Type))
+		if len(f.Of) > 0 {
+			field = "--set " + f.Name + "=" + strings.Join(f.Of, "|")
+		}
+		if !f.Required {
+			field = "[" + field + "]"
+		}
+		if f.Doc != "" {
+			field += " (" + f.Doc + ")"
+		}
+		parts = append(parts, field)
+	}
+	return parts
 }
 
 func (s *session) runWatchCommand() *cobra.Command {

@@ -43,7 +43,8 @@ func (f *fakeNode) serveRuns(answer func(pattern string, give func(r *http.Reque
 	answer("GET /api/v1/runs/{run}", func(*http.Request) any {
 		return wire.RunState{Run: head(), Steps: []wire.RunStep{
 			{ID: "before", Kind: plan.CheckStep, Status: runs.DoneStep, BeganAt: now, EndedAt: now + 40},
-			{ID: "agree", Kind: plan.ApprovalStep, Status: runs.Open, Text: "Switch u1?", Votes: []runs.Vote{{Who: "bob", For: "commander", Approved: true, Comment: "go"}}},
+			{ID: "agree", Kind: plan.ApprovalStep, Status: runs.Open, Text: "Switch u1?", Of: []string{"commander"}, Need: 2, Votes: []runs.Vote{{Who: "bob", For: "commander", Approved: true, Comment: "go"}}},
+			{ID: "count", Kind: plan.ManualStep, Status: runs.Open, Text: "Compare.", Owner: "operator", Fields: []plan.Parameter{{Name: "difference", Type: plan.Number, Required: true}, {Name: "side", Type: plan.Choice, Of: []string{"ours", "theirs"}, Doc: "Who is short."}}},
 			{ID: "in", Kind: plan.SubplanStep},
 			{ID: "in/deep", Kind: plan.ActStep, Status: runs.Asking, Error: "no room"},
 		}}
