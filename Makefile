@@ -8,6 +8,7 @@
 #   sim       the protocol simulator: make sim SEEDS=20000 FROM=1
 #   matrix    the failure-mode matrix, stories of trouble, kills and seeded bugs, resumable: make matrix [ONLY=primary]
 #   stories   the stories of trouble alone, resumable: make stories [STORIES=one-way]
+#   test-docs opens the documents of runs with LibreOffice and reads the pages; installs it where it is missing
 #   soak      2 h of starvation, pauses and packet loss without a fault: 0 switches
 #   bench     numbers beside the baseline found installed: make bench [PART=gateway]
 #   generate  files made by programs
@@ -30,7 +31,7 @@ KILLS    ?= 60
 TOOLS    := .tools
 LAB      := bin/perdure lab
 
-.PHONY: build bin/perdure bin/corebank demo up down test check lint unit faults sim matrix stories soak bench generate generated clean need
+.PHONY: build bin/perdure bin/corebank demo up down test check lint unit faults sim matrix stories test-docs soak bench generate generated clean need
 
 build: bin/perdure bin/corebank
 
@@ -113,6 +114,10 @@ matrix: need build
 
 stories: need build
 	scripts/stories $(STORIES)
+
+test-docs:
+	@scripts/need go office
+	PERDURE_TEST_DOCS=1 $(GO) test -count=1 -timeout 5m ./internal/document
 
 soak: need build
 	$(LAB) run --story examples/stories/soak.story

@@ -5,17 +5,22 @@ import (
 	"strings"
 )
 
-// columns divides a page's width among columns by the longest word and the longest line that each has, within bounds.
+// columns divides a page's width among columns: each gets room for its longest word, within bounds, and what is left goes to those with
+// long lines.
 func columns(head []string, rows [][]string) []int {
-	most := len(head)
+	count := len(head)
 	for _, row := range rows {
-		most = max(most, len(row))
+		count = max(count, len(row))
 	}
-	wants := make([]int, most)
+	const mostWord, mostLine = 14, 40
+	least, wants := make([]int, count), make([]int, count)
 	look := func(row []string) {
 		for i, cell := range row {
 			for line := range strings.SplitSeq(cell, "\n") {
-				wants[i] = max(wants[i], min(wide(line), 40))
+				wants[i] = max(wants[i], min(wide(line), mostLine))
+				for word := range strings.FieldsSeq(line) {
+					least[i] = max(least[i], min(wide(word), mostWord))
+				}
 			}
 		}
 	}
@@ -26,15 +31,23 @@ func columns(head []string, rows [][]string) []int {
 		}
 		look(row)
 	}
-	total := 0
+	needed, wanted := 0, 0
 	for i := range wants {
-		wants[i] = max(wants[i], 5)
-		total += wants[i]
+		least[i]++ // for its edges
+		wants[i] = max(wants[i]+1-least[i], 0)
+		needed, wanted = needed+least[i], wanted+wants[i]
 	}
-	for i := range wants {
-		wants[i] = wants[i] * pageWidth / total
+	const character = 105 // of the tables' font, in twentieths of a point
+	rest := pageWidth - needed*character
+	if rest < 0 || wanted == 0 {
+		rest, wanted, wants = pageWidth, needed, least
+		least = make([]int, count)
 	}
-	return wants
+	out := make([]int, count)
+	for i := range out {
+		out[i] = least[i]*character + wants[i]*rest/wanted
+	}
+	return out
 }
 
 // wide is how many columns of a terminal a text takes, about: characters of Chinese take two.

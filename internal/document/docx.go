@@ -67,7 +67,7 @@ func (d *Document) styles() string {
 	heading := func(id, name string, size string, level string) string {
 		return `<w:style w:type="paragraph" w:styleId="` + id + `"><w:name w:val="` + name + `"/><w:basedOn w:val="Normal"/><w:next w:val="Normal"/><w:qFormat/><w:pPr><w:keepNext/><w:spacing w:before="240" w:after="80"/>` + level + `</w:pPr><w:rPr><w:b/><w:sz w:val="` + size + `"/></w:rPr></w:style>`
 	}
-	return xmlHead + `<w:styles ` + wordSpace + `><w:docDefaults><w:rPrDefault><w:rPr><w:rFonts w:ascii="Calibri" w:hAnsi="Calibri" w:eastAsia="SimSun" w:cs="Calibri"/><w:sz w:val="18"/>` + lang + `</w:rPr></w:rPrDefault></w:docDefaults>` +
+	return xmlHead + `<w:styles ` + wordSpace + `><w:docDefaults><w:rPrDefault><w:rPr><w:rFonts w:ascii="Calibri" w:hAnsi="Calibri" w:eastAsia="SimSun" w:cs="Calibri"/><w:sz w:val="16"/>` + lang + `</w:rPr></w:rPrDefault></w:docDefaults>` +
 		`<w:style w:type="paragraph" w:default="1" w:styleId="Normal"><w:name w:val="Normal"/></w:style>` +
 		heading("Title", "Title", "40", "") + heading("Heading1", "heading 1", "26", `<w:outlineLvl w:val="0"/>`) +
 		`<w:style w:type="table" w:default="1" w:styleId="Grid"><w:name w:val="Table Grid"/><w:tblPr><w:tblBorders><w:top w:val="single" w:sz="4" w:color="999999"/><w:left w:val="single" w:sz="4" w:color="999999"/><w:bottom w:val="single" w:sz="4" w:color="999999"/><w:right w:val="single" w:sz="4" w:color="999999"/><w:insideH w:val="single" w:sz="4" w:color="999999"/><w:insideV w:val="single" w:sz="4" w:color="999999"/></w:tblBorders><w:tblCellMar><w:left w:w="60" w:type="dxa"/><w:right w:w="60" w:type="dxa"/></w:tblCellMar></w:tblPr></w:style></w:styles>`
@@ -135,7 +135,10 @@ func words(text, look string) string {
 // table writes rows under a head that stands on every page; with names the first column is bold.
 func table(b *strings.Builder, head []string, rows [][]string, names bool) {
 	b.WriteString(`<w:tbl><w:tblPr><w:tblStyle w:val="Grid"/><w:tblW w:w="` + number(pageWidth) + `" w:type="dxa"/><w:tblLayout w:type="fixed"/></w:tblPr><w:tblGrid>`)
-	widths := columns(head, rows)
+	widths := []int{pageWidth * 3 / 10, pageWidth * 7 / 10}
+	if !names {
+		widths = columns(head, rows)
+	}
 	for _, w := range widths {
 		b.WriteString(`<w:gridCol w:w="` + number(w) + `"/>`)
 	}
