@@ -135,11 +135,11 @@ func fromHTML(t testing.TB, page []byte) content {
 		if n.Type == html.TextNode {
 			return n.Data
 		}
-		text := ""
+		var text strings.Builder
 		for k := n.FirstChild; k != nil; k = k.NextSibling {
-			text += textOf(k)
+			text.WriteString(textOf(k))
 		}
-		return text
+		return text.String()
 	}
 	var walk func(n *html.Node)
 	walk = func(n *html.Node) {

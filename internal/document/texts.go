@@ -74,14 +74,14 @@ var english = catalogue{
 	"duration": "Duration", "rto.disruption": "Recovery time from the disruption", "rto.start": "Recovery time from the start of the run", "target": "Recovery time objective",
 	"verdict": "Objective", "met": "met", "missed": "missed", "unknown": "not known", "counts": "Steps settled", "of": "%d of %d",
 
-	"name": "Name", "value": "Value", "clock": "Clock", "fromTo": "From, until", "took": "Took",
+	"clock": "Clock", "fromTo": "From, until", "took": "Took",
 	"detect": "Detect", "declare": "Declare", "decide": "Decide", "execute": "Execute", "verify": "Verify",
 	"detect.is": "disruption until detection", "declare.is": "detection until the start of the run", "decide.is": "start until the first attempt of an act",
 	"execute.is": "first attempt of an act until the end of the last", "verify.is": "end of the last act until the end of the last step",
 
 	"no": "No.", "step": "Step", "kind": "Kind", "who": "Who or what", "begin": "Begin", "waitedPeople": "Waited for people", "waitedLocks": "Waited for locks", "worked": "Worked",
 	"attempts": "Attempts", "error": "Error", "at": "At", "person": "Name", "what": "What", "behalf": "For", "asked": "What was asked", "said": "Said or filled in",
-	"from": "From", "until": "Until", "held": "waited for its lock", "note": "Note",
+	"from": "From", "until": "Until", "note": "Note",
 	"of.need": "%d of %s", "lock.after": "it waited for a lock that the step before held",
 
 	"dev.failed": "attempt %d failed: %s", "dev.undoFailed": "attempt %d of the undoing failed: %s", "dev.unknown": "nobody knows what attempt %d did: %s", "dev.noEffect": "attempt %d had no effect: %s", "dev.took": "node %s took the run over",
@@ -114,14 +114,14 @@ var chinese = catalogue{
 	"duration": "历时", "rto.disruption": "恢复时间（自中断起）", "rto.start": "恢复时间（自执行开始起）", "target": "恢复时间目标",
 	"verdict": "目标", "met": "达成", "missed": "未达成", "unknown": "未知", "counts": "已完结步骤", "of": "%d / %d",
 
-	"name": "名称", "value": "值", "clock": "时钟", "fromTo": "起止", "took": "用时",
+	"clock": "时钟", "fromTo": "起止", "took": "用时",
 	"detect": "发现", "declare": "宣告", "decide": "决策", "execute": "执行", "verify": "验证",
 	"detect.is": "中断至发现", "declare.is": "发现至执行开始", "decide.is": "开始至首个操作的首次尝试",
 	"execute.is": "首个操作的首次尝试至末个操作结束", "verify.is": "末个操作结束至末个步骤结束",
 
 	"no": "序号", "step": "步骤", "kind": "类型", "who": "人员或对象", "begin": "开始", "waitedPeople": "等待人工", "waitedLocks": "等待锁", "worked": "工作",
 	"attempts": "尝试", "error": "错误", "at": "时间", "person": "姓名", "what": "事项", "behalf": "代表", "asked": "所问事项", "said": "说明或填报",
-	"from": "自", "until": "至", "held": "等待其锁", "note": "备注",
+	"from": "自", "until": "至", "note": "备注",
 	"of.need": "%d 人：%s", "lock.after": "等待上一步骤所持的锁",
 
 	"dev.failed": "第 %d 次尝试失败：%s", "dev.undoFailed": "第 %d 次撤销失败：%s", "dev.unknown": "第 %d 次尝试的效果未知：%s", "dev.noEffect": "第 %d 次尝试没有效果：%s", "dev.took": "节点 %s 接续执行",
