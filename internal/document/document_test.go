@@ -529,3 +529,16 @@ func TestEveryEntryOfAnUnfinishedRunCanBeReported(t *testing.T) {
 		}
 	}
 }
+
+// FuzzTextOfAnyKindIsTheSameInAllFormats has people and drivers say anything.
+func FuzzTextOfAnyKindIsTheSameInAllFormats(f *testing.F) {
+	for _, text := range []string{"", "=1+1", "<b>", "_x0041_x0042_", "\x00\r\n\t", "\u202e", "長"} {
+		f.Add(text)
+	}
+	program := runtest.Program(f, "apiVersion: perdure/v1\nkind: Plan\nname: p\nmodes: [drill]\nsteps: [{id: a, wait: {for: 1s}}]", plan.Drill)
+	f.Fuzz(func(t *testing.T, text string) {
+		journal := runtest.Journal(t, "0s ann started -\n0s n took - {\"term\":1}\n0s n opened a\n1s n ended a {\"outcome\":\"failed\"}\n2s ann skipped a {\"text\":\"x\"}\n")
+		journal[0].Text, journal[3].Error, journal[4].Text = text, text, "because "+text
+		sameInAllFormats(t, report(t, document.Source{Run: text, Program: program, Journal: journal, Origin: text, Leaves: []int64{1}}, document.Chinese))
+	})
+}

@@ -22,7 +22,9 @@ type fold struct {
 	// winding is since when the run winds up, or when the cleanup before was settled.
 	winding  time.Time
 	released map[string]release
-	readies  []time.Time // of steps; memory of ready
+	// What was found once, by the numbers of steps: of ready, before and lastInside.
+	readies          []time.Time
+	befores, insides map[int]int
 }
 
 // book is what is known of a step.
@@ -60,7 +62,7 @@ type release struct {
 
 func newFold(id string, p *plan.Program) *fold {
 	n := len(p.Nodes)
-	f := &fold{r: run.Begin(id, p), index: make(map[string]int, n), clean: make([]bool, n), books: make([]book, n), open: map[int]bool{}, released: map[string]release{}, readies: make([]time.Time, n)}
+	f := &fold{r: run.Begin(id, p), index: make(map[string]int, n), clean: make([]bool, n), books: make([]book, n), open: map[int]bool{}, released: map[string]release{}, readies: make([]time.Time, n), befores: map[int]int{}, insides: map[int]int{}}
 	for i := range p.Nodes {
 		node := &p.Nodes[i]
 		f.index[node.ID], f.books[i].after = i, -1
@@ -278,6 +280,9 @@ func (f *fold) path() []Leg {
 
 // before is the step that was settled last of those that a step waited for, -1: none.
 func (f *fold) before(i int) int {
+	if found, ok := f.befores[i]; ok {
+		return found
+	}
 	n := &f.r.Program.Nodes[i]
 	best := -1
 	for _, d := range n.After {
@@ -292,13 +297,17 @@ func (f *fold) before(i int) int {
 		}
 	}
 	if best < 0 && n.Parent >= 0 {
-		return f.before(n.Parent)
+		best = f.before(n.Parent)
 	}
+	f.befores[i] = best
 	return best
 }
 
 // lastInside is the step of a subplan that was settled last, else what was settled before the subplan; -1: none.
 func (f *fold) lastInside(i int) int {
+	if found, ok := f.insides[i]; ok {
+		return found
+	}
 	best := -1
 	for j := i + 1; j < len(f.books) && f.within(j, i); j++ {
 		if f.r.Program.Nodes[j].Step.Subplan == nil && f.books[j].settled > 0 && (best < 0 || f.books[j].settled > f.books[best].settled) {
@@ -306,8 +315,9 @@ func (f *fold) lastInside(i int) int {
 		}
 	}
 	if best < 0 {
-		return f.before(i)
+		best = f.before(i)
 	}
+	f.insides[i] = best
 	return best
 }
 

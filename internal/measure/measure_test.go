@@ -355,3 +355,29 @@ func TestSimulatedTimesAreDistributedAsInHistory(t *testing.T) {
 		}
 	}
 }
+
+// TestBranchesThatWereNotChosenCostNoTime has 60 pairs of steps on a branch that was declined: each waits for both before it, so that a path
+// that went back through every way would never end.
+func TestBranchesThatWereNotChosenCostNoTime(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("apiVersion: perdure/v1\nkind: Plan\nname: p\nmodes: [takeover]\nsteps:\n- {id: ask, approval: {of: [commander]}}\n- {id: l0, after: [ask.declined], wait: {for: 1s}}\n- {id: r0, after: [ask.declined], wait: {for: 1s}}\n")
+	for i := range 60 {
+		for _, side := range []string{"l", "r"} {
+			fmt.Fprintf(&text, "- {id: %s%d, after: [l%d, r%d], wait: {for: 1s}}\n", side, i+1, i, i)
+		}
+	}
+	text.WriteString("- {id: end, after: [ask, l60, r60], wait: {for: 1s}}\n")
+	// Where branches meet, one that was chosen is enough.
+	m := measured(t, text.String(), `
+0s ann started -
+0s n took - {"term":1}
+0s n opened ask
+2s bob approved ask {"for":"commander"}
+2s n opened end
+3s n ended end {"outcome":"done"}
+3s n finished - {"outcome":"done"}
+`, plan.Takeover)
+	if got, want := path(m), "ask 2s; end 1s; "; got != want {
+		t.Errorf("path %s, want %s", got, want)
+	}
+}
