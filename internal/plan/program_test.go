@@ -461,6 +461,27 @@ func TestPlanThatCannotMeetItsObjectiveIsDoubted(t *testing.T) {
 	}
 }
 
+func TestCleaningUpAfterwardsIsNotPartOfTheObjective(t *testing.T) {
+	p := plan.Plan{Name: "p", Modes: []plan.Mode{plan.Takeover}, RTO: shape.Duration(10 * time.Minute)}
+	for i, minutes := range []int{3, 3, 20} {
+		s := next(act(fmt.Sprintf("s%d", i), "plain"))
+		s.Timeout = shape.Duration(time.Duration(minutes) * time.Minute)
+		p.Steps = append(p.Steps, s)
+	}
+	p.Steps[2].Cleanup = true
+	late, took, path := compile(t, plan.Takeover, p).Late()
+	if late || took != 6*time.Minute || !slices.Equal(path, []string{"s0", "s1"}) {
+		t.Errorf("late %t, %s, %q", late, took, path)
+	}
+	// What comes after a cleanup waits for it.
+	after := next(act("s3", "plain"))
+	after.Timeout = shape.Duration(time.Minute)
+	p.Steps = append(p.Steps, after)
+	if late, took, path = compile(t, plan.Takeover, p).Late(); !late || took != 27*time.Minute || len(path) != 4 {
+		t.Errorf("late %t, %s, %q", late, took, path)
+	}
+}
+
 func TestMermaidKeepsWhatANameHas(t *testing.T) {
 	plans := nested()
 	plans[0].Steps[1].Title = `say "open" [now] {x} (y) <b>#1;</b> | %% ` + "`z`"
