@@ -190,7 +190,7 @@ func BenchmarkRunnerTakeover(b *testing.B) {
 		b.Fatal(err)
 	}
 	var text strings.Builder
-	for i := range 40 {
+	for i := range 400 {
 		text.WriteString(set(fmt.Sprintf("s%d", i), ""))
 	}
 	p := program(b, text.String())
@@ -202,7 +202,11 @@ func BenchmarkRunnerTakeover(b *testing.B) {
 			b.Fatal(err)
 		}
 		begin(b, s, id, p)
-		one := child(b, endpoint, dir, "after 20")
+		one := child(b, endpoint, dir, "after 60")
+		etcdtest.Until(b, "the first has the run", func() bool {
+			journal, err := s.Journal(b.Context(), id, 1)
+			return err == nil && len(journal) > 0
+		})
 		two := child(b, endpoint, dir, "") // it is there when the first dies, as another node is
 		_ = one.Wait() // killed by itself
 		died := time.Now()
