@@ -44,7 +44,7 @@ func TestStatusNamesOverdueSchedulesInOneLine(t *testing.T) {
 
 func TestWhatTheCalendarsSayOfAStartIsShownBeforeThePersonIsAsked(t *testing.T) {
 	const note = "it may take 30m0s without people, longer than what is left of window night: 10m0s"
-	dry, real := `{"dryRun":true,"mode":"takeover","params":{"to":"b","unit":"u1"},"plan":"move-unit"}`, `{"mode":"takeover","params":{"to":"b","unit":"u1"},"plan":"move-unit","reason":"power works"}`
+	dry, real := `{"dryRun":true,"mode":"takeover","params":{"to":"b","unit":"u1"},"plan":"move-unit","reason":"power works"}`, `{"mode":"takeover","params":{"to":"b","unit":"u1"},"plan":"move-unit","reason":"power works"}`
 	asked := start[:len(start)-1] // without --yes
 	for answer, begins := range map[string]bool{"y\n": true, "n\n": false} {
 		f := withPlans(t)
