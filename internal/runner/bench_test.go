@@ -208,7 +208,7 @@ func BenchmarkRunnerTakeover(b *testing.B) {
 			return err == nil && len(journal) > 0
 		})
 		two := child(b, endpoint, dir, "") // it is there when the first dies, as another node is
-		_ = one.Wait() // killed by itself
+		_ = one.Wait()                     // killed by itself
 		died := time.Now()
 		journal, err := s.Journal(b.Context(), id, 0)
 		if err != nil {
