@@ -112,6 +112,8 @@ func (r *Run) take(e Entry) error {
 		return r.refuse(e, "it has not been started")
 	case r.Phase != New && e.What == Started:
 		return r.refuse(e, "it was started before")
+	case e.What == Reviewed:
+		return r.review(e)
 	case r.Phase == Over:
 		return r.refuse(e, "it is over")
 	}
@@ -144,7 +146,7 @@ func (r *Run) take(e Entry) error {
 	case Finished:
 		r.Phase, r.Outcome, r.Finished = Over, e.Outcome, e.At
 		return nil
-	case Entered, Passed, Began, Ended, Opened, Retried, Skipped, TakenOver, Approved, Declined, Completed:
+	case Entered, Passed, Began, Ended, Opened, Retried, Skipped, TakenOver, Approved, Declined, Completed, Delegated, AddedApprover, BrokeGlass:
 	default:
 		return errs.New(errs.Invalid, "an entry cannot tell %q", e.What)
 	}
@@ -279,6 +281,12 @@ func (r *Run) takeStep(i int, e Entry) error {
 		r.goOn()
 	case Approved, Declined:
 		return r.vote(i, e)
+	case Delegated:
+		return r.delegate(i, e)
+	case AddedApprover:
+		return r.addApprover(i, e)
+	case BrokeGlass:
+		return r.breakGlass(i, e)
 	case Completed:
 		if s.Status != Open || n.Step.Manual == nil {
 			return r.refuseStep(i, e)
@@ -366,7 +374,7 @@ func (r *Run) ended(i int, e Entry) error {
 	case Unknown:
 		s.unsure = true
 		if e.Probed { // nothing may be begun again, nor go on, before somebody has looked
-			r.ask(i)
+			r.ask(i, e)
 			return nil
 		}
 		s.Status, s.Until = Doubtful, e.At
@@ -386,8 +394,8 @@ func (r *Run) ended(i int, e Entry) error {
 }
 
 // ask has a person decide what becomes of a step. Where its plan does not say otherwise nothing else begins meanwhile.
-func (r *Run) ask(i int) {
-	r.Steps[i].Status = Asking
+func (r *Run) ask(i int, e Entry) {
+	r.Steps[i].Status, r.Steps[i].Failed = Asking, e.At
 	if r.Phase == Running && r.stops(i) {
 		r.Phase = Stopped
 	}
@@ -411,7 +419,7 @@ func (r *Run) failed(i int, e Entry) {
 		r.settle(i, FailedOn, e)
 		r.Phase, r.Reason = Undoing, "step "+n.ID+" failed: "+r.Steps[i].Error
 	default:
-		r.ask(i)
+		r.ask(i, e)
 	}
 }
 
@@ -431,36 +439,6 @@ func (r *Run) goOn() {
 func (r *Run) stops(i int) bool {
 	f := r.Program.Nodes[i].Step.OnFailure
 	return f == plan.Stop || f == ""
-}
-
-func (r *Run) vote(i int, e Entry) error {
-	s, n := &r.Steps[i], &r.Program.Nodes[i]
-	a := n.Step.Approval
-	if s.Status != Open || a == nil {
-		return r.refuseStep(i, e)
-	}
-	switch {
-	case e.By == r.StartedBy:
-		return errs.Refuse("R6", "%s started the run and cannot decide on %s", e.By, n.ID)
-	case slices.ContainsFunc(s.Votes, func(v Vote) bool { return v.Who == e.By }):
-		return errs.Refuse("R6", "%s has decided on %s before", e.By, n.ID)
-	case !slices.Contains(a.Of, e.For):
-		return errs.Refuse("R6", "%s is not asked for %s", e.For, n.ID)
-	case a.Order == plan.Serial && len(s.Votes) >= len(a.Of):
-		return errs.New(errs.Conflict, "everybody who is asked for %s has decided", n.ID)
-	case a.Order == plan.Serial && a.Of[len(s.Votes)] != e.For:
-		return errs.New(errs.Conflict, "%s is asked first for %s", a.Of[len(s.Votes)], n.ID)
-	}
-	s.Votes = append(s.Votes, Vote{Who: e.By, For: e.For, Comment: e.Text, At: e.At, Approved: e.What == Approved})
-	if e.What == Declined {
-		s.declined = true
-		r.settle(i, Rejected, e)
-		return nil
-	}
-	if len(s.Votes) >= a.Need {
-		r.settle(i, DoneStep, e)
-	}
-	return nil
 }
 
 // release counts down what a node waits for.
@@ -611,12 +589,12 @@ func (r *Run) takeUndo(i int, e Entry) error {
 		case e.Outcome == Nothing && !unsure:
 			u.Status = Ready
 		case e.Outcome == Unknown && e.Probed:
-			u.Status = Asking
+			u.Status, u.Failed = Asking, e.At
 		case e.Outcome == Unknown:
 			u.Status, u.Until, u.unsure = Doubtful, e.At, true
 		default:
 			u.Spent++
-			u.Status = Asking
+			u.Status, u.Failed = Asking, e.At
 			if retry := r.Program.Nodes[i].Step.Retry; retry != nil && u.Spent <= retry.Times {
 				u.Status, u.Until = Pausing, e.At.Add(pause(retry, u.Spent))
 			}

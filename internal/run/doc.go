@@ -23,5 +23,7 @@
 //	R3  An intent without a result is unknown to whoever takes the run over. It is probed before it is repeated; what only looks is repeated.
 //	R4  A failure never passes in silence: the run stops, asks, undoes, or goes on because its plan says so, and then the report says so.
 //	R5  The program does not change while the run lasts, whatever becomes of the plan.
-//	R6  Who approves is not who started, nobody approves twice, and name, time and comment are in the journal.
+//	R6  Who approves is not who started, nobody approves twice, and name, time and comment are in the journal. A voice that was delegated
+//	    is its holder's no more, and whoever holds one has no second.
+//	R7  Glass is broken in an emergency only, by name, with a second factor and a reason; the run then waits for the review of another person.
 package run

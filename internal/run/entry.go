@@ -27,7 +27,9 @@ type Entry struct {
 	Facts   map[string]any `json:"facts,omitempty"`
 	Params  map[string]any `json:"params,omitempty"` // of Started and Entered
 	Locks   []string       `json:"locks,omitempty"`  // of Began: what the step holds until it has ended
-	For     string         `json:"for,omitempty"`    // of Approved and Declined: the role or participant on whose behalf
+	For     string         `json:"for,omitempty"`    // of Approved, Declined and Delegated: the role or participant on whose behalf; of AddedApprover: who is asked too
+	To      string         `json:"to,omitempty"`     // of Delegated: the person who decides now
+	Factor  time.Time      `json:"factor,omitzero"`  // when the person who says it has shown a second factor; zero: not
 	Term    int64          `json:"term,omitempty"`   // of Took
 	// Notes, of Started, are what the calendars said of the start: doubts, and what speaks against an emergency.
 	Notes []string `json:"notes,omitempty"`
@@ -59,6 +61,11 @@ const (
 	Approved  What = "approved"
 	Declined  What = "declined"
 	Completed What = "completed" // a manual task was done
+
+	Delegated     What = "delegated"     // a person has given their voice on an approval to another one
+	AddedApprover What = "addedApprover" // one more role or participant has to approve
+	BrokeGlass    What = "brokeGlass"    // one person has settled an approval alone, in an emergency
+	Reviewed      What = "reviewed"      // another person has looked at what was settled so
 )
 
 // Outcome is how an attempt, a step or a run came out.

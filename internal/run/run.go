@@ -30,6 +30,8 @@ type Run struct {
 	Steps    []Step // by the numbers of the program's nodes
 	// Reason is that of the cancellation, or of the failure that is compensated.
 	Reason string
+	// Glass is who has settled approvals alone since the last review.
+	Glass []string
 
 	byID  map[string]int
 	after [][]int // who waits for a node
@@ -78,10 +80,14 @@ type Step struct {
 	Result  map[string]any
 	Outputs map[string]any
 	Error   string
-	Reason  string // why it was skipped or taken over
+	Failed  time.Time // since when a person is asked what becomes of it
+	Reason  string    // why it was skipped or taken over
 	Votes   []Vote
-	Params  map[string]any // of a subplan
-	Undo    Undo
+	// Delegations are voices that were given to others, in the order of the journal; Added is who has to approve beside those of the plan.
+	Delegations []Delegation
+	Added       []string
+	Params      map[string]any // of a subplan
+	Undo        Undo
 
 	waits    int  // how many of what it waits for are not settled
 	void     bool // something that it waits for came out another way
@@ -103,6 +109,7 @@ type Undo struct {
 	Until   time.Time
 	Term    int64
 	Error   string
+	Failed  time.Time // since when a person is asked what becomes of it
 	Call    *plan.Call
 	Locks   []string
 
@@ -114,6 +121,17 @@ type Vote struct {
 	Who, For, Comment string
 	At                time.Time
 	Approved          bool
+	// From is who has delegated the voice to them; empty: it is their own.
+	From string `json:",omitempty"`
+}
+
+// Delegation is the voice of one person, given to another one.
+type Delegation struct {
+	From   string    `json:"from"`
+	To     string    `json:"to"`
+	For    string    `json:"for"` // the role or participant that was asked
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
 }
 
 // Status is how a step stands.
