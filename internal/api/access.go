@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -20,7 +22,9 @@ type Access string
 // The closed list of accesses. Roles include what they build on: an operator reads what a viewer reads.
 const (
 	Health    Access = "health" // everybody, without credentials
+	Anyone    Access = "anyone" // everybody, without a token: who asks proves in the request who they are
 	Viewer    Access = Access(wire.Viewer)
+	Driller   Access = Access(wire.Driller)
 	Operator  Access = Access(wire.Operator)
 	Commander Access = Access(wire.Commander)
 	Auditor   Access = Access(wire.Auditor)
@@ -36,14 +40,16 @@ func grants(role wire.Role) []Access {
 	switch role {
 	case wire.Viewer:
 		return []Access{Viewer}
+	case wire.Driller:
+		return []Access{Viewer, Driller}
 	case wire.Operator:
-		return []Access{Viewer, Operator}
+		return []Access{Viewer, Driller, Operator}
 	case wire.Commander:
-		return []Access{Viewer, Operator, Commander}
+		return []Access{Viewer, Driller, Operator, Commander}
 	case wire.Auditor:
 		return []Access{Viewer, Auditor}
 	case wire.Admin:
-		return []Access{Viewer, Operator, Commander, Auditor, Admin}
+		return []Access{Viewer, Driller, Operator, Commander, Auditor, Admin}
 	}
 	return nil
 }
@@ -54,25 +60,37 @@ type identity struct {
 	Name string
 	// Person is set for people, Machine ("agent") and ID ("u1-a") for machines.
 	Person  string
-	Role    wire.Role
+	Roles   []wire.Role
 	Machine string
 	ID      string
+	// Session is that of a person who logged in, "" for a token; Factor is when they showed the second factor.
+	Session string
+	Factor  time.Time
 }
 
 func (i identity) may(access []Access) bool {
 	if i.Machine != "" {
 		return slices.Contains(access, Access("machine:"+i.Machine))
 	}
-	return slices.ContainsFunc(grants(i.Role), func(a Access) bool { return slices.Contains(access, a) })
+	return slices.ContainsFunc(access, i.has)
 }
 
-// has reports whether the person's role includes the access.
-func (i identity) has(a Access) bool { return i.Machine == "" && slices.Contains(grants(i.Role), a) }
+// has reports whether one of the person's roles includes the access.
+func (i identity) has(a Access) bool {
+	return i.Machine == "" && slices.ContainsFunc(i.Roles, func(r wire.Role) bool { return slices.Contains(grants(r), a) })
+}
 
 type (
 	identityKey struct{}
 	pathKey     struct{}
+	addressKey  struct{}
 )
+
+// addressOf is the host that the request comes from.
+func addressOf(ctx context.Context) string {
+	address, _ := ctx.Value(addressKey{}).(string)
+	return address
+}
 
 // pathOf is the path of the request, for problems.
 func pathOf(ctx context.Context) string {
@@ -101,7 +119,20 @@ func (s *Server) admit(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	r, w := humago.Unwrap(ctx)
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	ctx = huma.WithValue(ctx, addressKey{}, host)
 	over := s.d.Standing.Over()
+	if slices.Contains(access, Anyone) {
+		if over != nil {
+			writeProblem(w, r, over)
+			return
+		}
+		next(ctx)
+		return
+	}
 	id, err := s.identify(r)
 	if over != nil && (err != nil || !answersWhenOver(ctx.Operation().OperationID)) {
 		err = over // what its store says of tokens, owners or routes holds no more
@@ -144,11 +175,15 @@ func (s *Server) identify(r *http.Request) (identity, error) {
 		if !strings.EqualFold(scheme, "Bearer") {
 			return identity{}, errs.New(errs.Unauthorised, "use Authorization: Bearer TOKEN")
 		}
-		t, err := s.d.Store.Authenticate(r.Context(), strings.TrimSpace(secret))
+		c, err := s.d.Store.Authenticate(r.Context(), strings.TrimSpace(secret), r.Method == http.MethodGet)
 		if err != nil {
 			return identity{}, err
 		}
-		return identity{Name: "person:" + t.Name, Person: t.Name, Role: t.Role}, nil
+		id := identity{Name: "person:" + c.Name, Person: c.Name, Roles: c.Roles, Session: c.Session}
+		if c.Factor != 0 {
+			id.Factor = time.UnixMilli(c.Factor).UTC()
+		}
+		return id, nil
 	}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		name := r.TLS.VerifiedChains[0][0].Subject.CommonName

@@ -41,12 +41,13 @@ type Store interface {
 
 	Events(ctx context.Context, after int64, limit int, newest bool, r wire.Read) ([]wire.Event, error)
 	Note(ctx context.Context, who, what, subject string, detail any) error
-	Authenticate(ctx context.Context, secret string) (wire.Token, error)
+	Authenticate(ctx context.Context, secret string, reading bool) (wire.Caller, error)
 	Tokens(ctx context.Context, r wire.Read) ([]wire.Token, error)
 	CreateToken(ctx context.Context, who, name string, role wire.Role, expires int64) (wire.NewToken, error)
 	RevokeToken(ctx context.Context, who, id string) error
 
 	RunStore
+	PeopleStore
 	// LogKeys lists the keys that nodes sign the evidence log with.
 	LogKeys(ctx context.Context) ([]wire.LogKey, error)
 

@@ -25,6 +25,7 @@ import (
 	"perdure/internal/estate"
 	"perdure/internal/etcdnode"
 	"perdure/internal/etcdnode/etcdtest"
+	"perdure/internal/person"
 	"perdure/internal/pki"
 	"perdure/internal/store"
 	"perdure/internal/unit"
@@ -125,7 +126,7 @@ func start(t *testing.T, tune ...func(*api.Options)) *node {
 	t.Helper()
 	n := &node{t: t, tokens: map[wire.Role]string{}, controls: &controls{}}
 	n.member = etcdtest.Start(t, etcdtest.Options(t, 1)...)[0]
-	n.store = store.New(n.member.Client(), store.Options{Node: "a", Timeout: 30 * time.Second, MayAct: n.MayAct, Logger: etcdtest.Logger(t)})
+	n.store = store.New(n.member.Client(), store.Options{Node: "a", Timeout: 30 * time.Second, MayAct: n.MayAct, Logger: etcdtest.Logger(t), Cost: person.Cost{Memory: 64, Time: 1, Lanes: 1}})
 	if _, err := n.store.EnsureIncarnation(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -291,8 +292,9 @@ var parameter = regexp.MustCompile(`\{[^}]+\}`)
 func TestNothingButHealthIsOpenAndEveryRoleIsRefusedWhereItShouldBe(t *testing.T) {
 	n := start(t)
 	includes := map[string][]api.Access{
-		"viewer": {api.Viewer}, "operator": {api.Viewer, api.Operator}, "commander": {api.Viewer, api.Operator, api.Commander},
-		"auditor": {api.Viewer, api.Auditor}, "admin": {api.Viewer, api.Operator, api.Commander, api.Auditor, api.Admin},
+		"viewer": {api.Viewer}, "driller": {api.Viewer, api.Driller}, "operator": {api.Viewer, api.Driller, api.Operator},
+		"commander": {api.Viewer, api.Driller, api.Operator, api.Commander},
+		"auditor":   {api.Viewer, api.Auditor}, "admin": {api.Viewer, api.Driller, api.Operator, api.Commander, api.Auditor, api.Admin},
 		"agent:x1": {api.Agent}, "gateway:x1": {api.Gateway}, "node:x1": {api.Node}, "app:x1": {api.App},
 		"wrong-token": nil, "perdure_bootstrap_AAAA": nil, "": nil, "king:a": nil, "agent:": nil,
 	}
@@ -305,9 +307,14 @@ func TestNothingButHealthIsOpenAndEveryRoleIsRefusedWhereItShouldBe(t *testing.T
 		t.Fatalf("the table has only %d routes", len(routes))
 	}
 	open := 0
+	var logins []string
 	for _, r := range routes {
 		if slices.Contains(r.Access, api.Health) {
 			open++
+			continue
+		}
+		if slices.Contains(r.Access, api.Anyone) {
+			logins = append(logins, r.Path)
 			continue
 		}
 		path := parameter.ReplaceAllString(r.Path, "x1")
@@ -328,6 +335,9 @@ func TestNothingButHealthIsOpenAndEveryRoleIsRefusedWhereItShouldBe(t *testing.T
 	}
 	if open != 2 {
 		t.Errorf("%d routes are open, want only healthz and readyz", open)
+	}
+	if !slices.Equal(logins, []string{"/api/v1/login"}) {
+		t.Errorf("without a token are answered %q, want only the login", logins)
 	}
 	anybody := callers[""]
 	anybody.want(200, "GET", "/healthz", nil)

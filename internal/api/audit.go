@@ -25,7 +25,7 @@ func (s *Server) listTokens(ctx context.Context, in *struct{ Freshness }) (*body
 type tokenInput struct {
 	Body struct {
 		Name    string    `json:"name" minLength:"1" maxLength:"128" doc:"the person's name, as it stands in the audit log"`
-		Role    wire.Role `json:"role" enum:"viewer,operator,commander,auditor,admin"`
+		Role    wire.Role `json:"role" enum:"viewer,driller,operator,commander,auditor,admin"`
 		Expires int64     `json:"expires,omitempty" doc:"Unix milliseconds; 0 for never"`
 	}
 }

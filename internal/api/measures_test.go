@@ -28,17 +28,20 @@ steps:
 - {id: agree, approval: {of: [commander], text: "Good?"}}
 `
 
-// planner has the plans of the manifest, and one where there is none.
+// planner has the plans of the manifest, and count, and else the drill of people_test.go, where there is none.
 type planner struct {
 	plans
 	t *testing.T
 }
 
 func (p planner) Program(text, name string, mode plan.Mode) (*plan.Program, error) {
-	if text != "" {
+	switch {
+	case text != "":
 		return p.plans.Program(text, name, mode)
+	case name == "count":
+		return runtest.Program(p.t, taskPlan, mode), nil
 	}
-	return runtest.Program(p.t, taskPlan, mode), nil
+	return drills{p.t}.Program(text, name, mode)
 }
 
 // counted is a run that is over.

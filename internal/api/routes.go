@@ -56,9 +56,11 @@ var (
 	onlyViewers   = []Access{Viewer}
 	onlyAdmins    = []Access{Admin}
 	onlyAuditors  = []Access{Auditor}
+	drillers      = []Access{Driller}
 	operators     = []Access{Operator}
 	commanders    = []Access{Commander}
 	onlyAnybody   = []Access{Health}
+	anyone        = []Access{Anyone}
 	transitioners = []Access{Agent, Node, Operator}
 )
 
@@ -96,17 +98,34 @@ func (s *Server) routes() []route {
 		{"POST", "/api/v1/units/{unit}/release", commanders, "release", "End the quarantine of a unit", "switches", 0, to(s.release)},
 		{"GET", "/api/v1/switches", readers, "listSwitches", "The running or last switch of every group", "switches", 0, to(s.listSwitches)},
 
-		{"POST", "/api/v1/runs", operators, "startRun", "Start a run of a plan; mode emergency needs a commander", "runs", 0, to(s.startRun)},
+		{"POST", "/api/v1/runs", drillers, "startRun", "Start a run of a plan; a mode that is for real needs an operator, mode emergency a commander", "runs", 0, to(s.startRun)},
 		{"GET", "/api/v1/runs", onlyViewers, "listRuns", "All runs, the newest first", "runs", 0, to(s.listRuns)},
 		{"GET", "/api/v1/runs/{run}", onlyViewers, "getRun", "A run, and how every step stands", "runs", 0, to(s.getRun)},
 		{"GET", "/api/v1/runs/{run}/journal", onlyViewers, "getJournal", "The journal of a run", "runs", 0, to(s.getJournal)},
-		{"POST", "/api/v1/runs/{run}/words", onlyViewers, "sayToRun", "What a person says to a run; all but approvals needs an operator", "runs", 0, to(s.sayToRun)},
+		{"POST", "/api/v1/runs/{run}/words", onlyViewers, "sayToRun", "What a person says to a run; all but approvals needs an operator, or a driller where it is not for real", "runs", 0, to(s.sayToRun)},
 		{"GET", "/api/v1/runs/{run}/measures", onlyViewers, "getMeasures", "How long everything in a run took: clocks, recovery time, critical path, steps", "runs", 0, to(s.getMeasures)},
 		{"GET", "/api/v1/runs/{run}/report", onlyViewers, "report", "The drill record or the switch report of a run: HTML, DOCX or XLSX", "runs", 0, stream("application/octet-stream", s.report)},
 		{"POST", "/api/v1/plans/{plan}/preflight", onlyViewers, "preflight", "What can be said of a run before it starts: worst case, P50 and P95, findings. It changes nothing", "runs", 0, to(s.preflight)},
 		{"POST", "/api/v1/runs/{run}/pack", onlyAuditors, "evidencePack", "The evidence of a run as one file, as perdure evidence verify takes it", "evidence", 0, stream("application/octet-stream", s.evidencePack)},
 		{"GET", "/api/v1/calendar", onlyViewers, "calendar", "Windows, freezes, cut-offs and schedules as they stand now", "runs", 0, to(s.calendar)},
 		{"GET", "/api/v1/evidence/keys", onlyViewers, "evidenceKeys", "The public keys that nodes sign the evidence log with", "evidence", 0, to(s.evidenceKeys)},
+
+		{"GET", "/api/v1/inbox", onlyViewers, "inbox", "What waits for you over all runs, the oldest first", "people", 0, to(s.inbox)},
+		{"POST", "/api/v1/login", anyone, "login", "Open a session with a password and, where there is one, a second factor; the answer is the only place its secret is shown", "people", 0, to(s.login)},
+		{"POST", "/api/v1/logout", onlyViewers, "logout", "End the session that this request is part of", "people", 0, to(s.logout)},
+		{"PUT", "/api/v1/me/password", onlyViewers, "changePassword", "Change your own password; all your sessions end", "people", 0, to(s.changePassword)},
+		{"PUT", "/api/v1/me/second-factor", onlyViewers, "setFactor", "Enrol your second factor; the answer is the only place its recovery codes are shown, and all your sessions end", "people", 0, to(s.setFactor)},
+		{"GET", "/api/v1/sessions", onlyViewers, "listSessions", "Your sessions; an admin's answer has everybody's", "people", 0, to(s.listSessions)},
+		{"DELETE", "/api/v1/sessions/{id}", onlyViewers, "endSession", "End one of your sessions; an admin ends any", "people", 0, to(s.endSession)},
+		{"GET", "/api/v1/users", onlyAdmins, "listUsers", "All users, without anything secret", "people", 0, to(s.listUsers)},
+		{"POST", "/api/v1/users", onlyAdmins, "addUser", "Add a user; a name is given once for ever", "people", 0, to(s.addUser)},
+		{"PUT", "/api/v1/users/{user}/password", onlyAdmins, "resetPassword", "Set a user's password; their sessions and their second factor end", "people", 0, to(s.resetPassword)},
+		{"PUT", "/api/v1/users/{user}/roles", onlyAdmins, "setUserRoles", "Give a user other roles", "people", 0, to(s.setUserRoles)},
+		{"POST", "/api/v1/users/{user}/lock", onlyAdmins, "lockUser", "Keep a user out; their sessions end", "people", 0, to(s.lockUser)},
+		{"POST", "/api/v1/users/{user}/unlock", onlyAdmins, "unlockUser", "Let a user in again, and forget wrong tries", "people", 0, to(s.unlockUser)},
+		{"DELETE", "/api/v1/users/{user}", onlyAdmins, "removeUser", "End a user for good; their sessions end", "people", 0, to(s.removeUser)},
+		{"GET", "/api/v1/policy", onlyViewers, "getPolicy", "What the estate wants of people", "people", 0, to(s.getPolicy)},
+		{"PUT", "/api/v1/policy", onlyAdmins, "setPolicy", "Say what the estate wants of people", "people", 0, to(s.setPolicy)},
 
 		{"GET", "/api/v1/watch", readers, "watch", "Everything that changes, one JSON object per line", "watch", 0, stream("application/x-ndjson", s.watch)},
 
@@ -138,9 +157,13 @@ func (r route) operation() huma.Operation {
 		Metadata: map[string]any{"access": r.Access},
 		Errors:   []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable},
 	}
-	if r.Access[0] == Health {
+	switch r.Access[0] {
+	case Health:
 		op.Security = []map[string][]string{}
 		op.Errors = []int{http.StatusServiceUnavailable}
+	case Anyone:
+		op.Security = []map[string][]string{}
+	case Viewer, Driller, Operator, Commander, Auditor, Admin, Agent, Gateway, Node, App:
 	}
 	return op
 }

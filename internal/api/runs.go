@@ -40,8 +40,16 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*body[wire.Run],
 	if !slices.Contains(plan.Modes(), ask.Mode) {
 		return nil, errs.New(errs.Invalid, "mode %q is not one of %v", ask.Mode, plan.Modes())
 	}
-	if ask.Mode == plan.Emergency && !id.has(Commander) {
+	switch {
+	case ask.Mode == plan.Emergency && !id.has(Commander):
 		return nil, errs.New(errs.Forbidden, "%s may not start a run in mode emergency: it needs role commander", id.Name)
+	case ask.Mode.Real() && !id.has(Operator):
+		return nil, errs.New(errs.Forbidden, "%s may not start a run in mode %s, which is for real: it needs role operator", id.Name, ask.Mode)
+	}
+	if ask.Mode.Real() {
+		if err := s.forReal(ctx, id); err != nil {
+			return nil, err
+		}
 	}
 	if ask.ID != "" {
 		if have, err := s.d.Store.Run(ctx, ask.ID, wire.Fresh); err == nil && have.Plan == ask.Plan && have.StartedBy == id.Person {
@@ -71,7 +79,7 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*body[wire.Run],
 	if err != nil {
 		return nil, err
 	}
-	first := run.Entry{Seq: 1, At: now, By: id.Person, What: run.Started, Params: params, Text: ask.Reason, Notes: notes, DisruptedAt: utc(ask.DisruptedAt), DetectedAt: utc(ask.DetectedAt)}
+	first := run.Entry{Seq: 1, At: now, By: id.Person, What: run.Started, Params: params, Text: ask.Reason, Notes: notes, DisruptedAt: utc(ask.DisruptedAt), DetectedAt: utc(ask.DetectedAt), Factor: id.Factor}
 	head, err := wire.NewRun(ask.ID, program, first)
 	if err != nil {
 		return nil, err
@@ -159,26 +167,134 @@ type wordInput struct {
 
 func (s *Server) sayToRun(ctx context.Context, in *wordInput) (*body[wire.Run], error) {
 	id, word := who(ctx), in.Body
-	e := run.Entry{By: id.Person, What: word.What, Node: word.Step, Undo: word.Undo, Text: word.Text, For: word.For, Result: word.Result}
-	switch word.What {
-	case run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled, run.Completed:
-		if !id.has(Operator) {
-			return nil, errs.New(errs.Forbidden, "%s may not do that to a run: it needs role operator", id.Name)
+	e := run.Entry{
+		By: id.Person, What: word.What, Node: word.Step, Undo: word.Undo, Text: word.Text, For: word.For, To: word.To, Result: word.Result, Factor: id.Factor,
+	}
+	head, err := s.d.Store.Run(ctx, in.Run, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.maySay(ctx, id, head, &e); err != nil {
+		return nil, err
+	}
+	// Pausing does no harm, and a review does nothing: neither waits for a second factor.
+	if head.Mode.Real() && e.What != run.Paused && e.What != run.Reviewed {
+		if err := s.forReal(ctx, id); err != nil {
+			return nil, err
 		}
-	case run.Approved, run.Declined:
+	}
+	return answer(s.d.Store.Say(ctx, in.Run, e))
+}
+
+// maySay judges whether a person may say something to a run, as far as that follows from who they are; what the run takes is its own to judge.
+func (s *Server) maySay(ctx context.Context, id identity, head wire.Run, e *run.Entry) error {
+	switch e.What {
+	case run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled:
+		return id.maySteer(head)
+	case run.Completed:
+		return s.mayComplete(ctx, id, head, e.Node)
+	case run.AddedApprover:
+		if err := id.maySteer(head); err != nil {
+			return err
+		}
+		if slices.Contains(wire.Roles(), wire.Role(e.For)) || e.For == "" {
+			return nil
+		}
+		return s.known(ctx, e.For)
+	case run.Approved, run.Declined, run.Delegated:
 		if e.For == "" {
 			e.For = id.Person
 		}
 		// A person speaks for a role that they have, or for themselves.
-		if e.For != id.Person && !id.has(Access(e.For)) {
-			return nil, errs.New(errs.Forbidden, "%s may not decide for %q", id.Name, e.For)
+		if e.For != id.Person && !id.speaksAs(head, e.For) {
+			return errs.New(errs.Forbidden, "%s may not decide for %q", id.Name, e.For)
 		}
+		if e.What == run.Delegated && e.To != "" {
+			return s.known(ctx, e.To)
+		}
+		return nil
+	case run.BrokeGlass:
+		if !id.has(Commander) {
+			return errs.New(errs.Forbidden, "%s may not break glass: it needs role commander", id.Name)
+		}
+		return nil
+	case run.Reviewed:
+		if !id.has(Auditor) && !id.has(Commander) {
+			return errs.New(errs.Forbidden, "%s may not review a run: it needs role auditor or commander", id.Name)
+		}
+		return nil
 	case run.Took, run.Entered, run.Passed, run.Began, run.Ended, run.Opened, run.Finished, run.Started:
-		fallthrough
-	default:
-		return nil, errs.New(errs.Invalid, "%q is not something that people say to a run; allowed: paused, resumed, retried, skipped, takenOver, cancelled, approved, declined, completed", word.What)
 	}
-	return answer(s.d.Store.Say(ctx, in.Run, e))
+	return errs.New(errs.Invalid, "%q is not something that people say to a run; allowed: paused, resumed, retried, skipped, takenOver, cancelled, approved, declined, completed, delegated, addedApprover, brokeGlass, reviewed", e.What)
+}
+
+// steers reports whether a person may steer a run: who has the rights for real, or for what is not real.
+func (i identity) steers(head wire.Run) bool {
+	return i.has(Operator) || !head.Mode.Real() && i.has(Driller)
+}
+
+func (i identity) maySteer(head wire.Run) error {
+	if i.steers(head) {
+		return nil
+	}
+	need := "operator"
+	if !head.Mode.Real() {
+		need = "driller or operator"
+	}
+	return errs.New(errs.Forbidden, "%s may not do that to a run in mode %s: it needs role %s", i.Name, head.Mode, need)
+}
+
+// speaksAs reports whether a person has a role that is asked. The rights of drillers do not count for real.
+func (i identity) speaksAs(head wire.Run, role string) bool {
+	if Access(role) == Driller && head.Mode.Real() && !i.has(Operator) {
+		return false
+	}
+	return slices.Contains(wire.Roles(), wire.Role(role)) && i.has(Access(role))
+}
+
+// mayComplete lets those who steer, and who owns the task.
+func (s *Server) mayComplete(ctx context.Context, id identity, head wire.Run, step string) error {
+	refused := id.maySteer(head)
+	if refused == nil {
+		return nil
+	}
+	program, err := s.d.Store.Program(ctx, head.ID)
+	if err != nil {
+		return err
+	}
+	for i := range program.Nodes {
+		if m := program.Nodes[i].Step.Manual; program.Nodes[i].ID == step && m != nil && (m.Owner == id.Person || id.speaksAs(head, m.Owner)) {
+			return nil
+		}
+	}
+	return refused
+}
+
+// known refuses a person of whom nobody has heard: what is asked of them would wait for ever.
+func (s *Server) known(ctx context.Context, name string) error {
+	ok, err := s.d.Store.Person(ctx, name)
+	if err == nil && !ok {
+		err = errs.New(errs.NotFound, "there is nobody called %q who may act; perdure user list shows who there is", name)
+	}
+	return err
+}
+
+// forReal refuses what is done for real to whoever has shown no second factor, where the estate wants one.
+func (s *Server) forReal(ctx context.Context, id identity) error {
+	if !id.Factor.IsZero() || id.Machine != "" {
+		return nil
+	}
+	p, err := s.d.Store.Policy(ctx, wire.Fresh)
+	if err != nil {
+		return err
+	}
+	switch {
+	case id.Session != "" && p.SecondFactor != wire.FactorOff:
+		return errs.New(errs.Forbidden, "%s has logged in without a second factor, and this is for real: enrol one (perdure user totp) and log in with it", id.Name)
+	case id.Session == "" && p.SecondFactor == wire.FactorAll:
+		return errs.New(errs.Forbidden, "%s shows a token, which has no second factor, and this is for real: log in (perdure login)", id.Name)
+	}
+	return nil
 }
 
 func stateOf(head wire.Run, r *run.Run) wire.RunState {
@@ -187,7 +303,7 @@ func stateOf(head wire.Run, r *run.Run) wire.RunState {
 		n := &r.Program.Nodes[i]
 		step := wire.RunStep{
 			ID: n.ID, Title: n.Step.Title, Kind: n.Step.Kind(), Status: s.Status, Attempts: s.Attempt, Text: s.Text, Error: s.Error, Reason: s.Reason,
-			Outputs: s.Outputs, Votes: s.Votes, Undo: s.Undo.Status,
+			Outputs: s.Outputs, Votes: s.Votes, Undo: s.Undo.Status, Delegations: s.Delegations, Added: s.Added,
 		}
 		if m := n.Step.Manual; m != nil {
 			step.Owner, step.Fields = m.Owner, m.Fields

@@ -57,6 +57,7 @@ type Server struct {
 	http     *http.Server
 	listener net.Listener
 	watches  chan struct{}
+	logins   pace
 	stopping context.Context
 	stop     context.CancelFunc
 	requests *prometheus.HistogramVec
@@ -113,7 +114,7 @@ func (s *Server) config() huma.Config {
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"token":       {Type: "http", Scheme: "bearer", Description: "A person's token."},
+					"token":       {Type: "http", Scheme: "bearer", Description: "A person's token, or the secret of a session."},
 					"certificate": {Type: "mutualTLS", Description: "A machine's certificate: agent:NAME, gateway:NAME, node:NAME, app:NAME."},
 				},
 			},

@@ -33,6 +33,11 @@ func (s *Server) switchUnit(ctx context.Context, in *switchInput) (*body[wire.Sw
 	default:
 		return nil, errs.New(errs.Invalid, "mode %q is not one of takeover, switch-back, emergency", in.Body.Mode)
 	}
+	if !in.Body.DryRun {
+		if err := s.forReal(ctx, id); err != nil {
+			return nil, err
+		}
+	}
 	c, err := s.switcher()
 	if err != nil {
 		return nil, err
@@ -59,6 +64,9 @@ type acceptInput struct {
 }
 
 func (s *Server) accept(ctx context.Context, in *acceptInput) (*body[wire.SwitchAnswer], error) {
+	if err := s.forReal(ctx, who(ctx)); err != nil {
+		return nil, err
+	}
 	c, err := s.switcher()
 	if err != nil {
 		return nil, err
@@ -99,6 +107,9 @@ type releaseInput struct {
 }
 
 func (s *Server) release(ctx context.Context, in *releaseInput) (*body[wire.SwitchAnswer], error) {
+	if err := s.forReal(ctx, who(ctx)); err != nil {
+		return nil, err
+	}
 	c, err := s.switcher()
 	if err != nil {
 		return nil, err

@@ -72,7 +72,7 @@ func (s *Server) watch(hctx huma.Context, in *watchInput) {
 		})
 	}()
 	lines := &lineWriter{w: w, control: http.NewResponseController(w), node: s.o.Node}
-	s.pump(ctx, lines, updates, ended)
+	s.pump(ctx, lines, updates, ended, func() bool { return s.stillIn(ctx, r) })
 	cancel()
 	<-ended
 	if failed != nil && !lines.begun && hctx.Context().Err() == nil {
@@ -81,7 +81,7 @@ func (s *Server) watch(hctx huma.Context, in *watchInput) {
 }
 
 // pump writes until one side ends.
-func (s *Server) pump(ctx context.Context, lines *lineWriter, updates <-chan wire.Update, ended <-chan struct{}) {
+func (s *Server) pump(ctx context.Context, lines *lineWriter, updates <-chan wire.Update, ended <-chan struct{}, stillIn func() bool) {
 	beat := time.NewTicker(s.o.Heartbeat)
 	defer beat.Stop()
 	for {
@@ -108,6 +108,9 @@ func (s *Server) pump(ctx context.Context, lines *lineWriter, updates <-chan wir
 				failed = lines.update(u)
 			}
 		case <-beat.C:
+			if !stillIn() {
+				return
+			}
 			if !lines.known {
 				continue // nothing was read yet: there is nothing to be fresh about
 			}
@@ -117,6 +120,15 @@ func (s *Server) pump(ctx context.Context, lines *lineWriter, updates <-chan wir
 			return
 		}
 	}
+}
+
+// stillIn reports whether the session that a watch was begun in goes on: its end ends what it sees.
+func (s *Server) stillIn(ctx context.Context, r *http.Request) bool {
+	if who(ctx).Session == "" {
+		return true
+	}
+	_, err := s.identify(r)
+	return errs.KindOf(err) != errs.Unauthorised
 }
 
 func (s *Server) quorum(ctx context.Context) bool { return s.d.Member.HasLeader(ctx) }

@@ -27,6 +27,16 @@ func Modes() []Mode {
 	return []Mode{Drill, Takeover, Emergency, SwitchBack, Failover, Move, Experiment, Verification, Inspection, Change}
 }
 
+// Real reports whether a run of the mode changes what the business works with; else it is an exercise, or only looks.
+func (m Mode) Real() bool {
+	switch m {
+	case Drill, Experiment, Verification, Inspection:
+		return false
+	case Takeover, Emergency, SwitchBack, Failover, Move, Change:
+	}
+	return true
+}
+
 // Plan is a recovery plan 灾难恢复计划, or another plan of something that is done step by step.
 type Plan struct {
 	Name  string `yaml:"name" json:"name"`

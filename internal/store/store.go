@@ -1,5 +1,5 @@
-// Package store is the control plane's state as typed values on etcd: groups' records, the manifest, registrations, tokens,
-// the audit log, and the incarnation that all of it belongs to.
+// Package store is the control plane's state as typed values on etcd: groups' records, the manifest, registrations, tokens, people and their
+// sessions, the audit log, and the incarnation that all of it belongs to.
 //
 // Every change of a record is one transition, judged by unit.Apply and committed on the condition that the record is still
 // at the revision it was judged on; the audit event is written by the same transaction (I1). The store is needed to change
@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"perdure/internal/errs"
+	"perdure/internal/person"
 	"perdure/internal/wire"
 )
 
@@ -42,6 +43,10 @@ const (
 	journalsPrefix    = "journals/"
 	runnersPrefix     = "runners/"
 	locksPrefix       = "locks/"
+	usersPrefix       = "users/"
+	triesPrefix       = "tries/"
+	sessionsPrefix    = "sessions/"
+	policyKey         = "policy"
 	logHeadKey        = "log/head"
 	logBatchesPrefix  = "log/batches/"
 	checkpointKey     = "log/checkpoint"
@@ -58,6 +63,8 @@ type Options struct {
 	MayAct func() error
 	// RunnerTTL is for how many seconds at least a run waits for a runner that was lost (default 4).
 	RunnerTTL int64
+	// Cost is that of hashes of passwords (default person.Usual).
+	Cost person.Cost
 	// HasLeader lets calls that need the quorum fail at once where there is none; nil lets them run into their deadline.
 	HasLeader func(ctx context.Context) bool
 	// Now gives the wall clock, for display only (default time.Now).
@@ -69,6 +76,9 @@ type Options struct {
 type Store struct {
 	c *clientv3.Client
 	o Options
+	// hashing bounds the memory that hashes of passwords take at a time; derive makes them.
+	hashing chan struct{}
+	derive  func(password string, salt []byte, c person.Cost) person.Keys
 }
 
 // New makes a store on a client, which stays the caller's to close.
@@ -85,7 +95,10 @@ func New(c *clientv3.Client, o Options) *Store {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Store{c: c, o: o}
+	if o.Cost == (person.Cost{}) {
+		o.Cost = person.Usual()
+	}
+	return &Store{c: c, o: o, hashing: make(chan struct{}, hashesAtATime), derive: person.Derive}
 }
 
 // quorum refuses at once what could only run into its deadline.

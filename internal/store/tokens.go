@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -35,8 +34,8 @@ type storedToken struct {
 
 // CreateToken makes a token; its secret is in the answer and nowhere else. expires is in Unix milliseconds, 0 for never.
 func (s *Store) CreateToken(ctx context.Context, who, name string, role wire.Role, expires int64) (wire.NewToken, error) {
-	if !slices.Contains(wire.Roles(), role) {
-		return wire.NewToken{}, errs.New(errs.Invalid, "role %q is not one of viewer, operator, commander, auditor, admin", role)
+	if err := checkRoles([]wire.Role{role}); err != nil {
+		return wire.NewToken{}, err
 	}
 	if err := checkName("name", name); err != nil {
 		return wire.NewToken{}, err
@@ -98,29 +97,33 @@ func (s *Store) RevokeToken(ctx context.Context, who, id string) error {
 	return s.writeToken(ctx, who, "token.revoke", t, e.modified)
 }
 
-// Authenticate gives the token that the secret belongs to. It asks the local member only, so it works without a quorum;
-// on a node that is cut off, a token revoked elsewhere still reads. Unknown, revoked and expired tokens get the same answer.
-func (s *Store) Authenticate(ctx context.Context, secret string) (wire.Token, error) {
-	refused := errs.New(errs.Unauthorised, "the bearer token is unknown, revoked or expired")
+// Authenticate gives who the secret of a token or of a session belongs to. For a token it asks the local member only, so it works without a
+// quorum; on a node that is cut off, a token revoked elsewhere still reads. For a session it asks the quorum, and the local member only where
+// the store has none and the request is reading. Unknown, revoked and expired ones get the same answer.
+func (s *Store) Authenticate(ctx context.Context, secret string, reading bool) (wire.Caller, error) {
+	refused := errs.New(errs.Unauthorised, "the bearer token is unknown, revoked or expired; after a login: perdure login")
 	id, _, ok := strings.Cut(strings.TrimPrefix(secret, tokenPrefix), "_")
 	if !ok || !strings.HasPrefix(secret, tokenPrefix) || checkName("token", id) != nil {
-		return wire.Token{}, refused
+		return wire.Caller{}, refused
+	}
+	if strings.HasPrefix(id, sessionMark) {
+		return s.session(ctx, id, secret, reading, refused)
 	}
 	e, _, err := s.get(ctx, tokensPrefix+id, wire.Local)
 	if err != nil {
-		return wire.Token{}, err
+		return wire.Caller{}, err
 	}
 	if e.modified == 0 {
-		return wire.Token{}, refused
+		return wire.Caller{}, refused
 	}
 	t, err := decode[storedToken](e)
 	if err != nil {
-		return wire.Token{}, err
+		return wire.Caller{}, err
 	}
-	if subtle.ConstantTimeCompare([]byte(t.Hash), []byte(hash(secret))) != 1 || t.Revoked != 0 || t.Expires != 0 && t.Expires <= s.now() {
-		return wire.Token{}, refused
+	if subtle.ConstantTimeCompare([]byte(t.Hash), []byte(hash(secret))) != 1 || !t.Good(s.now()) {
+		return wire.Caller{}, refused
 	}
-	return t.Token, nil
+	return wire.Caller{Name: t.Name, Roles: []wire.Role{t.Role}}, nil
 }
 
 // BootstrapToken makes the first admin token of a new estate and leaves it in the file, mode 0600. A file that holds a token

@@ -13,10 +13,12 @@ import (
 	"perdure/internal/wire"
 )
 
-// secretPrefixes are never watched: tokens have hashes in them, and events are read by those who may.
-func secretPrefixes() []string { return []string{tokensPrefix, eventsPrefix} }
+// secretPrefixes are never watched: tokens, users and sessions have hashes in them, and events are read by those who may.
+func secretPrefixes() []string {
+	return []string{tokensPrefix, eventsPrefix, usersPrefix, triesPrefix, sessionsPrefix}
+}
 
-// Watch gives what happens under the prefixes (relative to Root; none means everything but tokens and events) after the position,
+// Watch gives what happens under the prefixes (relative to Root; none means everything but those) after the position,
 // to handle, one call for all changes of one revision, until ctx ends or handle fails. It is served by the local member
 // and goes on without a quorum.
 //

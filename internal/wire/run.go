@@ -29,6 +29,8 @@ type Run struct {
 	// Notes are what the calendars said of the start. Schedules are those that the run counts for.
 	Notes     []string `json:"notes,omitempty"`
 	Schedules []string `json:"schedules,omitempty"`
+	// ReviewDue: glass was broken in it, and nobody has reviewed that yet.
+	ReviewDue bool `json:"reviewDue,omitempty"`
 	// Seq is the number of the last entry of the journal.
 	Seq int `json:"seq"`
 	// Incarnation is that of the store in which a person last said that the run goes on: in another one nothing of it acts (I10).
@@ -58,6 +60,7 @@ func NewRun(id string, program *plan.Program, first run.Entry) (Run, error) {
 func (h Run) At(r *run.Run) Run {
 	h.Phase, h.Paused, h.Outcome, h.Reason = r.Phase, r.Paused, r.Outcome, r.Reason
 	h.Steps, h.Settled, h.Asked = len(r.Steps), r.Settled(), r.Asked()
+	h.ReviewDue = len(r.Glass) > 0
 	if r.Phase == run.Over {
 		h.FinishedAt = r.Finished.UnixMilli()
 	}
@@ -93,12 +96,14 @@ type PreflightRequest struct {
 
 // RunWord is what a person says to a run.
 type RunWord struct {
-	What run.What `json:"what"` // paused, resumed, retried, skipped, takenOver, cancelled, approved, declined or completed
+	What run.What `json:"what"` // paused, resumed, retried, skipped, takenOver, cancelled, approved, declined, completed, delegated, addedApprover, brokeGlass or reviewed
 	Step string   `json:"step,omitempty"`
 	Undo bool     `json:"undo,omitempty"`
 	Text string   `json:"text,omitempty"`
-	// For is the role or participant that an approval is given for.
+	// For is the role or participant that an approval is given or delegated for, or that is asked too.
 	For string `json:"for,omitempty"`
+	// To is the person that an approval is delegated to.
+	To string `json:"to,omitempty"`
 	// Result is what was filled in.
 	Result map[string]any `json:"result,omitempty"`
 }
@@ -131,4 +136,7 @@ type RunStep struct {
 	Outputs map[string]any `json:"outputs,omitempty"`
 	Votes   []run.Vote     `json:"votes,omitempty"`
 	Undo    run.Status     `json:"undo,omitempty"`
+	// Delegations are voices of an approval that were given to others; Added is who is asked beside those of the plan.
+	Delegations []run.Delegation `json:"delegations,omitempty"`
+	Added       []string         `json:"added,omitempty"`
 }

@@ -113,6 +113,7 @@ type Role string
 // The closed list of roles.
 const (
 	Viewer    Role = "viewer"    // reads
+	Driller   Role = "driller"   // reads; starts, steers and answers runs that are not for real
 	Operator  Role = "operator"  // reads, applies manifests, planned switches
 	Commander Role = "commander" // operator, and emergencies: accept a loss, confirm
 	Auditor   Role = "auditor"   // reads, and the audit log
@@ -120,7 +121,7 @@ const (
 )
 
 // Roles lists all roles.
-func Roles() []Role { return []Role{Viewer, Operator, Commander, Auditor, Admin} }
+func Roles() []Role { return []Role{Viewer, Driller, Operator, Commander, Auditor, Admin} }
 
 // Token is a person's bearer token without its secret.
 type Token struct {

@@ -1,0 +1,260 @@
+package api
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"perdure/internal/errs"
+	"perdure/internal/run"
+	"perdure/internal/wire"
+)
+
+// PeopleStore is what the API needs of the store about people.
+type PeopleStore interface {
+	Login(ctx context.Context, l wire.Login, from string) (wire.NewSession, error)
+	Sessions(ctx context.Context, r wire.Read) ([]wire.Session, error)
+	// EndSession ends a session; owner limits it to that person's own, "" does not.
+	EndSession(ctx context.Context, who, owner, id string) error
+	ChangePassword(ctx context.Context, name string, ask wire.NewPassword, from string) error
+	SetFactor(ctx context.Context, name string, ask wire.NewFactor, from string) ([]string, error)
+	Users(ctx context.Context, r wire.Read) ([]wire.User, error)
+	AddUser(ctx context.Context, who, name string, roles []wire.Role, password string) (wire.User, error)
+	ResetPassword(ctx context.Context, who, name, password string) (wire.User, error)
+	SetUserRoles(ctx context.Context, who, name string, roles []wire.Role) (wire.User, error)
+	LockUser(ctx context.Context, who, name string) (wire.User, error)
+	UnlockUser(ctx context.Context, who, name string) (wire.User, error)
+	RemoveUser(ctx context.Context, who, name string) (wire.User, error)
+	// Person reports whether somebody of that name may act.
+	Person(ctx context.Context, name string) (bool, error)
+	Policy(ctx context.Context, r wire.Read) (wire.Policy, error)
+	SetPolicy(ctx context.Context, who string, p wire.Policy) (wire.Policy, error)
+}
+
+// Bounds of what is tried with a password: the time of one try, how many an address has at once, how long one of them takes to come back,
+// and how many addresses are told apart.
+const (
+	loginLimit     = 10 * time.Second
+	loginBurst     = 10
+	loginInterval  = 3 * time.Second
+	mostAddresses  = 4096
+	otherAddresses = "others"
+)
+
+// pace bounds how often an address tries. Beyond mostAddresses they share one pace.
+type pace struct {
+	mu   sync.Mutex
+	free map[string]time.Time // when an address has all its tries again
+}
+
+// take counts a try; wait is how long the address has to wait where it has none left.
+func (p *pace) take(address string, now time.Time) (wait time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.free == nil {
+		p.free = map[string]time.Time{}
+	}
+	if _, known := p.free[address]; !known && len(p.free) >= mostAddresses {
+		for a, free := range p.free {
+			if !free.After(now) {
+				delete(p.free, a)
+			}
+		}
+		if len(p.free) >= mostAddresses {
+			address = otherAddresses
+		}
+	}
+	free := p.free[address]
+	if free.Before(now) {
+		free = now
+	}
+	if wait = free.Sub(now) - (loginBurst-1)*loginInterval; wait > 0 {
+		return wait
+	}
+	p.free[address] = free.Add(loginInterval)
+	return 0
+}
+
+// trying bounds a try with a password.
+func (s *Server) trying(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	if wait := s.logins.take(addressOf(ctx), time.Now()); wait > 0 {
+		return nil, nil, errs.New(errs.Refused, "too many tries come from %s: wait %s", addressOf(ctx), wait.Round(time.Second)+time.Second)
+	}
+	ctx, cancel := context.WithTimeout(ctx, loginLimit)
+	return ctx, cancel, nil
+}
+
+func (s *Server) login(ctx context.Context, in *struct{ Body wire.Login }) (*body[wire.NewSession], error) {
+	from := addressOf(ctx)
+	ctx, cancel, err := s.trying(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	return answer(s.d.Store.Login(ctx, in.Body, from))
+}
+
+// inSession refuses tokens: what a login began only a login changes.
+func inSession(ctx context.Context) (identity, error) {
+	id := who(ctx)
+	if id.Session == "" {
+		return id, errs.New(errs.Refused, "%s shows a token and has not logged in; perdure login", id.Name)
+	}
+	return id, nil
+}
+
+func (s *Server) logout(ctx context.Context, _ *struct{}) (*nothing, error) {
+	id, err := inSession(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.d.Store.EndSession(ctx, id.Name, id.Person, id.Session)
+}
+
+func (s *Server) changePassword(ctx context.Context, in *struct{ Body wire.NewPassword }) (*nothing, error) {
+	id, err := inSession(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel, err := s.trying(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	return nil, s.d.Store.ChangePassword(ctx, id.Person, in.Body, addressOf(ctx))
+}
+
+// recoveryCodes are shown once.
+type recoveryCodes struct {
+	Codes []string `json:"codes"`
+}
+
+func (s *Server) setFactor(ctx context.Context, in *struct{ Body wire.NewFactor }) (*body[recoveryCodes], error) {
+	id, err := inSession(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel, err := s.trying(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	codes, err := s.d.Store.SetFactor(ctx, id.Person, in.Body, addressOf(ctx))
+	return answer(recoveryCodes{codes}, err)
+}
+
+func (s *Server) listSessions(ctx context.Context, in *struct{ Freshness }) (*body[[]wire.Session], error) {
+	id := who(ctx)
+	sessions, err := s.d.Store.Sessions(ctx, in.Read)
+	if !id.has(Admin) {
+		sessions = slices.DeleteFunc(sessions, func(x wire.Session) bool { return x.User != id.Person })
+	}
+	return answer(sessions, err)
+}
+
+func (s *Server) endSession(ctx context.Context, in *struct {
+	ID string `path:"id"`
+},
+) (*nothing, error) {
+	id := who(ctx)
+	owner := id.Person
+	if id.has(Admin) {
+		owner = ""
+	}
+	return nil, s.d.Store.EndSession(ctx, id.Name, owner, in.ID)
+}
+
+func (s *Server) listUsers(ctx context.Context, in *struct{ Freshness }) (*body[[]wire.User], error) {
+	return answer(s.d.Store.Users(ctx, in.Read))
+}
+
+func (s *Server) addUser(ctx context.Context, in *struct{ Body wire.NewUser }) (*body[wire.User], error) {
+	u := in.Body
+	return answer(s.d.Store.AddUser(ctx, who(ctx).Name, u.Name, u.Roles, u.Password))
+}
+
+type userInput struct {
+	User string `path:"user"`
+}
+
+func (s *Server) resetPassword(ctx context.Context, in *struct {
+	User string `path:"user"`
+	Body struct {
+		Password string `json:"password"`
+	}
+},
+) (*body[wire.User], error) {
+	return answer(s.d.Store.ResetPassword(ctx, who(ctx).Name, in.User, in.Body.Password))
+}
+
+func (s *Server) setUserRoles(ctx context.Context, in *struct {
+	User string `path:"user"`
+	Body struct {
+		Roles []wire.Role `json:"roles"`
+	}
+},
+) (*body[wire.User], error) {
+	return answer(s.d.Store.SetUserRoles(ctx, who(ctx).Name, in.User, in.Body.Roles))
+}
+
+func (s *Server) lockUser(ctx context.Context, in *userInput) (*body[wire.User], error) {
+	return answer(s.d.Store.LockUser(ctx, who(ctx).Name, in.User))
+}
+
+func (s *Server) unlockUser(ctx context.Context, in *userInput) (*body[wire.User], error) {
+	return answer(s.d.Store.UnlockUser(ctx, who(ctx).Name, in.User))
+}
+
+func (s *Server) removeUser(ctx context.Context, in *userInput) (*body[wire.User], error) {
+	return answer(s.d.Store.RemoveUser(ctx, who(ctx).Name, in.User))
+}
+
+func (s *Server) getPolicy(ctx context.Context, in *struct{ Freshness }) (*body[wire.Policy], error) {
+	return answer(s.d.Store.Policy(ctx, in.Read))
+}
+
+func (s *Server) setPolicy(ctx context.Context, in *struct {
+	Body struct {
+		SecondFactor wire.FactorPolicy `json:"secondFactor" enum:"off,on,all"`
+	}
+},
+) (*body[wire.Policy], error) {
+	return answer(s.d.Store.SetPolicy(ctx, who(ctx).Name, wire.Policy{SecondFactor: in.Body.SecondFactor}))
+}
+
+type inboxInput struct {
+	Limit int `query:"limit" minimum:"1" maximum:"1000" default:"200" doc:"at most so many items"`
+}
+
+func (s *Server) inbox(ctx context.Context, in *inboxInput) (*body[[]wire.InboxItem], error) {
+	id := who(ctx)
+	runs, err := s.d.Store.Runs(ctx, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	items := []wire.InboxItem{}
+	for _, head := range runs {
+		if len(head.Asked) == 0 && (!head.ReviewDue || head.Phase != run.Over) {
+			continue
+		}
+		_, r, err := s.replay(ctx, head.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, ask := range r.WaitsFor(run.Person{
+			Name: id.Person, Holds: func(role string) bool { return id.speaksAs(head, role) },
+			Steers: id.steers(head), Reviews: id.has(Auditor) || id.has(Commander),
+		}) {
+			items = append(items, wire.InboxItem{Run: head.ID, Plan: head.Plan, Mode: head.Mode, Ask: ask})
+		}
+	}
+	slices.SortStableFunc(items, func(a, b wire.InboxItem) int {
+		if c := a.Since.Compare(b.Since); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Run, b.Run)
+	})
+	return &body[[]wire.InboxItem]{items[:min(len(items), in.Limit)]}, nil
+}

@@ -1,0 +1,197 @@
+package store
+
+import (
+	"context"
+	"crypto/subtle"
+	"slices"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"perdure/internal/errs"
+	"perdure/internal/wire"
+)
+
+// sessionMark begins the ID of a session, so that its secret is told from a token's.
+const sessionMark = "s-"
+
+// How long a session lives, at most and unused; its use is written down once in so long.
+const (
+	sessionLife = 8 * time.Hour
+	sessionIdle = 30 * time.Minute
+	sessionNote = time.Minute
+)
+
+// storedSession is a session as the store keeps it: never the secret, only its hash, and the stamp of its user when it began.
+type storedSession struct {
+	wire.Session
+	Hash  string `json:"hash"`
+	Stamp string `json:"stamp"`
+}
+
+// good reports whether the session counts: its user is as at its beginning, and it was used lately.
+func (x storedSession) good(u storedUser, now int64) bool {
+	return u.Active() && u.Stamp == x.Stamp && now < x.Expires && now-x.Seen < sessionIdle.Milliseconds()
+}
+
+// Login opens a session; its secret is in the answer and nowhere else. from is the address of who logs in.
+func (s *Store) Login(ctx context.Context, l wire.Login, from string) (wire.NewSession, error) {
+	var out wire.NewSession
+	err := s.prove(ctx, l, from, "login", func(p *proven) ([]clientv3.Op, error) {
+		lease, err := s.grant(ctx, sessionLife)
+		if err != nil {
+			return nil, err
+		}
+		now := s.now()
+		id := sessionMark + randomHex(8)
+		out = wire.NewSession{Session: wire.Session{ID: id, User: p.user.Name, Created: now, Seen: now, Expires: now + sessionLife.Milliseconds(), From: from}, Secret: newSecret(id), Roles: p.user.Roles}
+		if p.factor {
+			out.Factor = now
+		}
+		write, err := put(sessionsPrefix+id, storedSession{Session: out.Session, Hash: hash(out.Secret), Stamp: p.user.Stamp}, clientv3.WithLease(lease))
+		if err != nil {
+			return nil, err
+		}
+		event, err := s.event(p.user.Created, wire.Event{Who: "person:" + p.user.Name, What: "login", Subject: id}, out.Session)
+		return []clientv3.Op{write, event}, err
+	})
+	if err != nil {
+		return wire.NewSession{}, err
+	}
+	return out, nil
+}
+
+// grant makes a lease that ends what nobody ended.
+func (s *Store) grant(ctx context.Context, life time.Duration) (clientv3.LeaseID, error) {
+	ctx, cancel := s.limit(ctx)
+	defer cancel()
+	lease, err := s.c.Grant(ctx, int64(life/time.Second))
+	if err != nil {
+		return 0, readError("open a session", err)
+	}
+	return lease.ID, nil
+}
+
+// session gives whose session it is.
+func (s *Store) session(ctx context.Context, id, secret string, reading bool, refused error) (wire.Caller, error) {
+	read := wire.Fresh
+	e, _, err := s.get(ctx, sessionsPrefix+id, read)
+	if err != nil && reading && errs.KindOf(err) == errs.Unavailable {
+		read = wire.Local
+		e, _, err = s.get(ctx, sessionsPrefix+id, read)
+	}
+	if err != nil {
+		return wire.Caller{}, err
+	}
+	if e.modified == 0 {
+		return wire.Caller{}, refused
+	}
+	x, err := decode[storedSession](e)
+	if err != nil {
+		return wire.Caller{}, err
+	}
+	of, _, err := s.get(ctx, usersPrefix+x.User, read)
+	if err != nil {
+		return wire.Caller{}, err
+	}
+	if of.modified == 0 {
+		return wire.Caller{}, refused
+	}
+	u, err := decode[storedUser](of)
+	if err != nil {
+		return wire.Caller{}, err
+	}
+	now := s.now()
+	if subtle.ConstantTimeCompare([]byte(x.Hash), []byte(hash(secret))) != 1 || !x.good(u, now) {
+		return wire.Caller{}, refused
+	}
+	if read == wire.Fresh && now-x.Seen >= sessionNote.Milliseconds() {
+		x.Seen = now
+		if write, err := put(e.key, x, clientv3.WithLease(e.lease)); err == nil {
+			// Where it is not written the session ends a little earlier than it could.
+			_, _, _ = s.commit(ctx, "note the use of a session", []clientv3.Cmp{unchanged(e.key, e.modified)}, []clientv3.Op{write})
+		}
+	}
+	return wire.Caller{Name: u.Name, Roles: u.Roles, Session: x.ID, Factor: x.Factor}, nil
+}
+
+// Sessions lists the sessions that count, the newest first.
+func (s *Store) Sessions(ctx context.Context, r wire.Read) ([]wire.Session, error) {
+	kept, err := listOf[storedSession](ctx, s, sessionsPrefix, r)
+	if err != nil {
+		return nil, err
+	}
+	users, err := listOf[storedUser](ctx, s, usersPrefix, r)
+	if err != nil {
+		return nil, err
+	}
+	byName := make(map[string]storedUser, len(users))
+	for _, u := range users {
+		byName[u.Name] = u
+	}
+	now := s.now()
+	sessions := []wire.Session{}
+	for _, x := range kept {
+		if u, ok := byName[x.User]; ok && x.good(u, now) {
+			sessions = append(sessions, x.Session)
+		}
+	}
+	slices.SortFunc(sessions, func(a, b wire.Session) int { return int(b.Created - a.Created) })
+	return sessions, nil
+}
+
+// EndSession ends a session at once. owner limits it to that person's own, "" does not.
+func (s *Store) EndSession(ctx context.Context, who, owner, id string) error {
+	if err := checkName("session", id); err != nil {
+		return err
+	}
+	key := sessionsPrefix + id
+	e, _, err := s.get(ctx, key, wire.Fresh)
+	if err != nil {
+		return err
+	}
+	missing := errs.New(errs.NotFound, "there is no session %q; `perdure session list` shows them", id)
+	if e.modified == 0 {
+		return missing
+	}
+	x, err := decode[storedSession](e)
+	if err != nil {
+		return err
+	}
+	if owner != "" && x.User != owner {
+		return missing
+	}
+	event, err := s.event(e.modified, wire.Event{Who: who, What: "session.end", Subject: id}, x.Session)
+	if err != nil {
+		return err
+	}
+	_, _, err = s.commit(ctx, "end session "+id, nil, []clientv3.Op{clientv3.OpDelete(Root + key), event})
+	return err
+}
+
+// Policy is what the estate wants of people.
+func (s *Store) Policy(ctx context.Context, r wire.Read) (wire.Policy, error) {
+	e, _, err := s.get(ctx, policyKey, r)
+	if err != nil || e.modified == 0 {
+		return wire.Policy{SecondFactor: wire.FactorSessions}, err
+	}
+	return decode[wire.Policy](e)
+}
+
+// SetPolicy says what the estate wants of people.
+func (s *Store) SetPolicy(ctx context.Context, who string, p wire.Policy) (wire.Policy, error) {
+	if !slices.Contains([]wire.FactorPolicy{wire.FactorOff, wire.FactorSessions, wire.FactorAll}, p.SecondFactor) {
+		return p, errs.New(errs.Invalid, "second factor %q is not one of off, on, all", p.SecondFactor)
+	}
+	p.By, p.At = who, s.now()
+	write, err := put(policyKey, p)
+	if err != nil {
+		return p, err
+	}
+	event, err := s.event(0, wire.Event{Who: who, What: "policy.set", Subject: "second-factor"}, p)
+	if err != nil {
+		return p, err
+	}
+	_, _, err = s.commit(ctx, "set the policy", nil, []clientv3.Op{write, event})
+	return p, err
+}

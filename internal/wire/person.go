@@ -1,0 +1,113 @@
+package wire
+
+import (
+	"perdure/internal/plan"
+	"perdure/internal/run"
+)
+
+// Good reports whether the token counts at a time, in Unix milliseconds.
+func (t Token) Good(now int64) bool { return t.Revoked == 0 && (t.Expires == 0 || t.Expires > now) }
+
+// Caller is who a bearer token or a session belongs to.
+type Caller struct {
+	Name  string
+	Roles []Role
+	// Session is the ID of a session, "" for a token; Factor is when its person showed the second factor, in Unix milliseconds, 0: not.
+	Session string
+	Factor  int64
+}
+
+// User is a person who logs in, without anything secret. Times are Unix milliseconds, 0: not.
+type User struct {
+	Name      string `json:"name"`
+	Roles     []Role `json:"roles"`
+	Created   int64  `json:"created"`
+	CreatedBy string `json:"createdBy,omitempty"`
+	// Password is when it was set last, Factor since when there is a second factor, Recovery how many recovery codes are left.
+	Password  int64  `json:"password"`
+	Factor    int64  `json:"factor,omitempty"`
+	Recovery  int    `json:"recovery,omitempty"`
+	Locked    int64  `json:"locked,omitempty"`
+	LockedBy  string `json:"lockedBy,omitempty"`
+	Removed   int64  `json:"removed,omitempty"`
+	RemovedBy string `json:"removedBy,omitempty"`
+	// Waits is until when nothing is tried after wrong tries.
+	Waits int64 `json:"waits,omitempty"`
+}
+
+// Active reports whether the person may log in.
+func (u User) Active() bool { return u.Locked == 0 && u.Removed == 0 }
+
+// Session is a login, without its secret. Times are Unix milliseconds.
+type Session struct {
+	ID      string `json:"id"`
+	User    string `json:"user"`
+	Created int64  `json:"created"`
+	// Seen is when it was used last, to the minute; Expires is when it ends however much it is used.
+	Seen    int64 `json:"seen"`
+	Expires int64 `json:"expires"`
+	// Factor is when the second factor was given, 0: not.
+	Factor int64  `json:"factor,omitempty"`
+	From   string `json:"from,omitempty"` // address that it was opened from
+}
+
+// NewSession is the answer to a login, the only time its secret is shown.
+type NewSession struct {
+	Session
+	Secret string `json:"secret"`
+	Roles  []Role `json:"roles"`
+}
+
+// Login asks for a session. Code is that of the second factor or a recovery code, where the person has one.
+type Login struct {
+	User     string `json:"user"`
+	Password string `json:"password"`
+	Code     string `json:"code,omitempty"`
+}
+
+// NewUser asks for a user.
+type NewUser struct {
+	Name     string `json:"name"`
+	Roles    []Role `json:"roles"`
+	Password string `json:"password"`
+}
+
+// NewPassword is a person's own change of the password.
+type NewPassword struct {
+	Password string `json:"password"` // as it is
+	Code     string `json:"code,omitempty"`
+	New      string `json:"new"`
+}
+
+// NewFactor is a person's own enrolment of a second factor: the secret that their app has, and its present code.
+type NewFactor struct {
+	Password string `json:"password"`
+	Code     string `json:"code,omitempty"` // of the second factor that is replaced
+	Secret   []byte `json:"secret"`
+	Present  string `json:"present"`
+}
+
+// FactorPolicy says whose second factor is required for what is done for real.
+type FactorPolicy string
+
+// The policies.
+const (
+	FactorOff      FactorPolicy = "off"
+	FactorSessions FactorPolicy = "on"  // of people who log in; tokens stay as they are
+	FactorAll      FactorPolicy = "all" // also of tokens, which have none: they do nothing for real
+)
+
+// Policy is what the estate wants of people.
+type Policy struct {
+	SecondFactor FactorPolicy `json:"secondFactor" enum:"off,on,all"`
+	By           string       `json:"by,omitempty"`
+	At           int64        `json:"at,omitempty"` // Unix milliseconds
+}
+
+// InboxItem is one thing that waits for a person.
+type InboxItem struct {
+	Run  string    `json:"run"`
+	Plan string    `json:"plan"`
+	Mode plan.Mode `json:"mode"`
+	run.Ask
+}
