@@ -73,7 +73,7 @@ func TestTokenIsShownOnceOrWrittenToANewFile(t *testing.T) {
 	if r.code != 2 {
 		t.Errorf("an existing file was written over: exit %d", r.code)
 	}
-	if r = run(t.Context(), call{env: f.env(), args: []string{"token", "create", "dee", "--role", "boss"}}); r.code != 2 || !strings.Contains(r.err, "viewer, operator") {
+	if r = run(t.Context(), call{env: f.env(), args: []string{"token", "create", "dee", "--role", "boss"}}); r.code != 2 || !strings.Contains(r.err, "viewer, driller, operator") {
 		t.Errorf("exit %d: %s", r.code, r.err)
 	}
 }

@@ -64,7 +64,7 @@ func (s *session) showCalendar(v calendar.View) {
 		}
 		rows = append(rows, []cell{{text: w.Name}, {state, c}, {text: left}, {text: placed(w.From)}, {text: placed(w.Until)}, {text: modesOf(w.Modes)}, {text: forWhat(w)}})
 	}
-	part(windowsTitle, []phrase{colWindow, colState, colLeft, colFrom, colUntil, colModes, colFor}, rows)
+	part(windowsTitle, []phrase{colWindow, colState, colLeft, colBegins, colUntil, colModes, colAppliesTo}, rows)
 	rows = nil
 	for _, f := range v.Freezes {
 		state, c := s.say(notYet), plain
@@ -74,7 +74,7 @@ func (s *session) showCalendar(v calendar.View) {
 		}
 		rows = append(rows, []cell{{text: f.Name}, {state, c}, {text: left}, {text: placed(f.From)}, {text: placed(f.Until)}, {text: modesOf(f.Modes)}, {text: f.Reason}})
 	}
-	part(freezesTitle, []phrase{colFreeze, colState, colLeft, colFrom, colUntil, colModes, colReason}, rows)
+	part(freezesTitle, []phrase{colFreeze, colState, colLeft, colBegins, colUntil, colModes, colReason}, rows)
 	rows = nil
 	for _, c := range v.Cutoffs {
 		rows = append(rows, []cell{{text: c.Name}, {text: string(c.System)}, {text: placed(c.At)}, {text: s.say(inWord, span(c.At.Sub(v.At)))}})

@@ -19,6 +19,9 @@ import (
 // labContext is what a lab leaves for its operator, below the directory it was started in.
 const labContext = ".lab/operator.yaml"
 
+// sessionSuffix makes the name of the file of a session out of that of a context.
+const sessionSuffix = ".session"
+
 // estateContext says how to reach an estate and as whom. Paths in its file are relative to the file.
 type estateContext struct {
 	// Endpoints are base URLs of nodes, https://host:port; the next one is asked when one does not answer.
@@ -30,6 +33,8 @@ type estateContext struct {
 	// Hosts is a file of lines "address name", asked before any other resolver.
 	Hosts string `yaml:"hosts,omitempty"`
 
+	// session is the file that a login leaves its secret in, beside the file of the context; "" without such a file.
+	session string
 	// secret is the token itself where the environment gives it.
 	secret  string
 	timeout time.Duration
@@ -66,6 +71,9 @@ func (f *contextFlags) resolve(getenv func(string) string) (estateContext, error
 		} else if v := getenv(env); v != "" {
 			*to = v
 		}
+	}
+	if _, err := os.Stat(c.session); c.session != "" && err == nil {
+		c.Token = c.session // who logged in acts as that person, until they log out
 	}
 	over(&c.CA, f.ca, "PERDURE_CA")
 	over(&c.Token, f.token, "PERDURE_TOKEN_FILE")
@@ -112,6 +120,7 @@ func (f *contextFlags) fromFile(getenv func(string) string) (estateContext, erro
 	if err := d.Decode(&c); err != nil {
 		return c, errs.New(errs.Invalid, "context %s: %w; allowed fields: endpoints, ca, token, hosts", file, err)
 	}
+	c.session = file + sessionSuffix
 	for _, path := range []*string{&c.CA, &c.Token, &c.Hosts} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(filepath.Dir(file), *path)

@@ -169,6 +169,7 @@ func startFake(t *testing.T) *fakeNode {
 	mux.HandleFunc("GET /api/v1/snapshot", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("the store")) })
 	f.serveRuns(answer)
 	f.serveMeasures(answer, mux)
+	f.servePeople(mux, answer)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	f.url = server.URL

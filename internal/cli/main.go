@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,6 +51,7 @@ type session struct {
 	json    bool
 	lang    string
 	context contextFlags
+	lines   *bufio.Reader // of In, once something was read from it line by line
 }
 
 func (s *session) root() *cobra.Command {
@@ -83,6 +85,7 @@ transaction, and shows what was done. Commands talk to any node of the estate; s
 		return usagef("%s; see %q", err, cmd.CommandPath()+" --help")
 	})
 	root.AddCommand(s.manifestCommand(), s.applyCommand("apply"), s.statusCommand(), s.switchCommand(), s.planCommand(), s.runCommand(), s.calendarCommand(), s.evidenceCommand(), s.quarantineCommand(), s.divergenceCommand(), s.tokenCommand(),
+		s.loginCommand(), s.logoutCommand(), s.sessionCommand(), s.userCommand(), s.policyCommand(), s.inboxCommand(),
 		s.eventsCommand(), s.nodeCommand(), s.agentCommand(), s.gatewayCommand(), s.guardCommand(), s.labCommand(), s.versionCommand())
 	return root
 }

@@ -23,6 +23,11 @@ func (s *session) estate() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.client(token)
+}
+
+// client reaches the estate with a token, "" for none.
+func (c estateContext) client(token string) (*client.Client, error) {
 	options := client.Options{Endpoints: c.Endpoints, Token: token, Timeout: c.timeout, Attempt: min(patience, c.timeout)}
 	dialer := &net.Dialer{Timeout: 2 * time.Second}
 	if c.Hosts != "" {
@@ -34,9 +39,11 @@ func (s *session) estate() (*client.Client, error) {
 	}
 	options.Dial = dialer.DialContext
 	if c.CA != "" {
-		if options.TLS, err = (pki.Files{CA: c.CA}).ClientTLS(); err != nil {
+		trusted, err := pki.Files{CA: c.CA}.ClientTLS()
+		if err != nil {
 			return nil, errs.New(errs.Invalid, "cannot use the authority %s: %w", c.CA, err)
 		}
+		options.TLS = trusted
 	}
 	return client.New(options)
 }

@@ -173,6 +173,44 @@ const (
 	colBy
 	colAsked
 	runSays
+
+	askUser
+	askPassword
+	askNewPassword
+	askAgain
+	notTheSame
+	askCode
+	askOldCode
+	askNewCode
+	loggedIn
+	loggedOut
+	sessionGone
+	colSeen
+	colExpires
+	colFactor
+	colRecovery
+	colFrom
+	factorNone
+	factorSince
+	factorScan
+	factorCodes
+	passwordChanged
+	userIs
+	userLocked
+	userRemoved
+	userWaits
+	askRemoveUser
+	policyOn
+	policyOff
+	policyAll
+	askGlass
+	inboxEmpty
+	inboxFrom
+	colSince
+	colWhat
+	colFor
+	colText
+
 	packWritten
 	packGood
 	packFacts
@@ -213,10 +251,10 @@ const (
 	colFreeze
 	colCutoff
 	colSchedule
-	colFrom
+	colBegins
 	colUntil
 	colLeft
-	colFor
+	colAppliesTo
 	colReason
 	colAt
 	colLastRun
@@ -395,6 +433,42 @@ var phrases = [phraseCount]text{
 	colBy:           {"by", "发起人"},
 	colAsked:        {"waits for people at", "等待人工"},
 	runSays:         {"run %s: %s, %d of %d steps settled", "执行 %s：%s，%d/%d 个步骤已完成"},
+	askUser:         {"name", "用户名"},
+	askPassword:     {"password", "密码"},
+	askNewPassword:  {"new password", "新密码"},
+	askAgain:        {"the new password again", "再次输入新密码"},
+	notTheSame:      {"you typed two different passwords", "两次输入的密码不一致"},
+	askCode:         {"code of the second factor (empty: you have none)", "第二因素验证码（没有则留空）"},
+	askOldCode:      {"code of the second factor that is replaced (empty: there is none)", "被替换的第二因素验证码（没有则留空）"},
+	askNewCode:      {"code that the app shows now", "应用当前显示的验证码"},
+	loggedIn:        {"logged in as %s (%s) until %s, second factor: %s", "已登录：%s（%s），有效至 %s，第二因素：%s"},
+	loggedOut:       {"logged out", "已退出登录"},
+	sessionGone:     {"session %s has ended", "会话 %s 已结束"},
+	colSeen:         {"last used", "最近使用"},
+	colExpires:      {"ends", "失效时间"},
+	colFactor:       {"second factor", "第二因素"},
+	colRecovery:     {"recovery codes", "恢复码"},
+	colFrom:         {"from", "来源"},
+	factorNone:      {"none", "无"},
+	factorSince:     {"since %s", "自 %s"},
+	factorScan:      {"Scan this with the app that makes your codes, or type the secret of the text below:", "用验证码应用扫描，或手工输入下面文本中的 secret："},
+	factorCodes:     {"Your second factor is enrolled, and your sessions have ended: log in again. Each of these recovery codes is good once, in place of a code; they are shown only now:", "第二因素已登记，您的会话均已结束，请重新登录。以下恢复码每个可代替验证码使用一次，仅此一次显示："},
+	passwordChanged: {"the password is changed, and your sessions have ended: log in again", "密码已修改，您的会话均已结束，请重新登录"},
+	userIs:          {"user %s (%s): %s", "用户 %s（%s）：%s"},
+	userLocked:      {"locked %s by %s", "已于 %s 由 %s 锁定"},
+	userRemoved:     {"removed %s by %s", "已于 %s 由 %s 移除"},
+	userWaits:       {"waits until %s after wrong tries", "多次输错，%s 前不可登录"},
+	askRemoveUser:   {"Remove user %s for good?", "永久移除用户 %s？"},
+	policyOn:        {"people who log in do nothing for real without one; tokens stay as they are", "登录用户没有第二因素不得进行真实操作；令牌不受影响"},
+	policyOff:       {"nobody needs one", "不要求第二因素"},
+	policyAll:       {"nobody does anything for real without one; tokens have none", "没有第二因素不得进行真实操作；令牌没有第二因素"},
+	askGlass:        {"Break glass: settle approval %s of run %s alone? Another person will have to review the run.", "紧急破窗：由您一人决定审批 %s（执行 %s）？事后须由他人复核。"},
+	inboxEmpty:      {"nothing waits for you", "没有待办事项"},
+	inboxFrom:       {"(delegated by %s)", "（由 %s 委托）"},
+	colSince:        {"since", "起始时间"},
+	colWhat:         {"what", "事项"},
+	colFor:          {"as", "身份"},
+	colText:         {"text", "内容"},
 	packWritten:     {"%s: %s bytes; verify it with perdure evidence verify", "%s：%s 字节；核验：perdure evidence verify"},
 	packGood:        {"good: every byte of the evidence of run %s is what was signed", "核验通过：执行 %s 的证据与签名时逐字节一致"},
 	packFacts:       {"entries: %d; files: %s; log %s of %d entries, signed by %s", "条目 %d；文件 %s；日志 %s 共 %d 条，签名 %s"},
@@ -410,10 +484,10 @@ var phrases = [phraseCount]text{
 	colFreeze:      {"freeze", "封网期"},
 	colCutoff:      {"cut-off", "截止"},
 	colSchedule:    {"schedule", "计划"},
-	colFrom:        {"from", "起"},
+	colBegins:      {"from", "起"},
 	colUntil:       {"until", "止"},
 	colLeft:        {"time", "时间"},
-	colFor:         {"for", "适用"},
+	colAppliesTo:   {"for", "适用"},
 	colReason:      {"reason", "原因"},
 	colAt:          {"at", "时刻"},
 	colLastRun:     {"last run", "最近执行"},
@@ -460,4 +534,6 @@ var words = map[string]string{
 	"accepting": "待接受损失", "closing": "关闭写闸", "drained": "已排空", "promoting": "提升中", "growing": "恢复同步", "done": "完成", "failed": "失败",
 	"open": "开放", "closed": "关闭", "sync": "同步", "async": "异步", "pinned": "固定同步",
 	"ahead": "未到", "held": "已执行", "due": "待执行", "overdue": "逾期", "frozen": "封网中",
+	"approval": "审批", "task": "任务", "failure": "失败处置", "review": "复核",
+	"drill": "模拟演练",
 }

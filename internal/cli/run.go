@@ -25,7 +25,8 @@ func (s *session) runCommand() *cobra.Command {
 		Long: `Runs carry out plans. A run goes on by itself, on any node: no command has to stay for it.
 
 What a step asks of people is answered with approve, decline and complete-task; a step that failed with retry, skip and
-take-over; the run as a whole with pause, resume and cancel. Every word stands in the journal with name and time.`,
+take-over; the run as a whole with pause, resume and cancel. Every word stands in the journal with name and time.
+What waits for you over all runs is told by "perdure inbox".`,
 	}
 	c.AddCommand(s.runStartCommand(), s.runListCommand(), s.runShowCommand(), s.runWatchCommand(), s.runMeasuresCommand(), s.runReportCommand(),
 		s.wordCommand("pause", "", "Begin nothing more for now; what is under way ends", run.Paused, false),
@@ -36,6 +37,7 @@ take-over; the run as a whole with pause, resume and cancel. Every word stands i
 		s.wordCommand("take-over", "STEP", "Say that a step was done by hand", run.TakenOver, true),
 		s.wordCommand("approve", "STEP", "Approve what a step asks", run.Approved, false),
 		s.wordCommand("decline", "STEP", "Decline what a step asks: the plan says what happens then", run.Declined, true),
+		s.delegateCommand(), s.addApproverCommand(), s.breakGlassCommand(), s.reviewCommand(),
 		s.wordCommand("complete-task", "STEP", "Say that a task is done, with what it asks for", run.Completed, false),
 	)
 	return c
@@ -218,6 +220,8 @@ func (s *session) runListCommand() *cobra.Command {
 // stateOfRun is one word for where a run stands.
 func stateOfRun(r wire.Run) (string, colour) {
 	switch {
+	case r.Phase == run.Over && r.ReviewDue:
+		return string(r.Outcome) + ", review due", red
 	case r.Phase == run.Over && r.Outcome == run.Done:
 		return string(r.Outcome), green
 	case r.Phase == run.Over:
@@ -305,7 +309,19 @@ func remark(step wire.RunStep) string {
 		if !v.Approved {
 			word = "declined"
 		}
-		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s by %s for %s %s", word, v.Who, v.For, v.Comment)))
+		behalf := v.For
+		if v.From != "" {
+			behalf += ", delegated by " + v.From
+		}
+		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s by %s for %s %s", word, v.Who, behalf, v.Comment)))
+	}
+	if step.Status == run.Open {
+		for _, d := range step.Delegations {
+			parts = append(parts, fmt.Sprintf("%s delegated to %s for %s: %s", d.From, d.To, d.For, d.Reason))
+		}
+		for _, name := range step.Added {
+			parts = append(parts, name+" is asked too")
+		}
 	}
 	return strings.Join(parts, "; ")
 }
@@ -403,7 +419,7 @@ func (s *session) showEntry(e run.Entry) {
 		c = green
 	case e.Outcome == run.Failed, e.What == run.Declined:
 		c = red
-	case e.What == run.Opened, e.Outcome == run.Unknown:
+	case e.What == run.Opened, e.What == run.BrokeGlass, e.Outcome == run.Unknown:
 		c = yellow
 	}
 	word := string(e.What)
@@ -413,7 +429,13 @@ func (s *session) showEntry(e run.Entry) {
 	if e.Undo && e.Node != "" {
 		word = "undo " + word
 	}
-	rest := strings.Join(slices.DeleteFunc([]string{e.Text, e.Error}, func(t string) bool { return t == "" }), "; ")
+	to := ""
+	if e.What == run.Delegated {
+		to = "to " + e.To
+	} else if e.What == run.AddedApprover {
+		to = e.For
+	}
+	rest := strings.Join(slices.DeleteFunc([]string{to, e.Text, e.Error}, func(t string) bool { return t == "" }), "; ")
 	fmt.Fprintf(s.Out, "%s  %-10s %s\n", e.At.Local().Format("15:04:05.000"), s.paint(c, word), strings.TrimRight(fmt.Sprintf("%-28s %-12s %s", dash(e.Node), e.By, rest), " "))
 	s.showNotes(e.Notes)
 }
@@ -452,16 +474,7 @@ func (s *session) wordCommand(name, step, short string, what run.What, why bool)
 				}
 				word.Result[field] = looksLike(value)
 			}
-			head, err := c.SayToRun(cmd.Context(), args[0], word)
-			if err != nil {
-				return err
-			}
-			if s.json {
-				return s.emit(head)
-			}
-			state, _ := stateOfRun(head)
-			fmt.Fprintln(s.Out, s.say(runSays, head.ID, state, head.Settled, head.Steps))
-			return nil
+			return s.sayTo(cmd.Context(), c, args[0], word)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why, or what was done; it stands in the journal")
@@ -475,6 +488,20 @@ func (s *session) wordCommand(name, step, short string, what run.What, why bool)
 		c.Flags().BoolVar(&undo, "undo", false, "undo what was done; of a step: it is about its undoing")
 	}
 	return c
+}
+
+// sayTo says a word to a run and shows where the run stands then.
+func (s *session) sayTo(ctx context.Context, c *client.Client, id string, word wire.RunWord) error {
+	head, err := c.SayToRun(ctx, id, word)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return s.emit(head)
+	}
+	state, _ := stateOfRun(head)
+	fmt.Fprintln(s.Out, s.say(runSays, head.ID, state, head.Settled, head.Steps))
+	return nil
 }
 
 // looksLike reads a number, a truth value, or a text in quotation marks as JSON; all else is text as it stands, such as 007.

@@ -66,7 +66,7 @@ func (s *session) tokenCreateCommand() *cobra.Command {
 			return s.showToken(t, file)
 		},
 	}
-	c.Flags().StringVar(&role, "role", "", "viewer, operator, commander, auditor or admin")
+	c.Flags().StringVar(&role, "role", "", "viewer, driller, operator, commander, auditor or admin")
 	c.Flags().DurationVar(&expires, "expires", 0, "how long it lives (default: until it is revoked)")
 	c.Flags().StringVar(&out, "out", "", "write the secret to this new file, mode 0600, instead of showing it")
 	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(roleNames(), cobra.ShellCompDirectiveNoFileComp))

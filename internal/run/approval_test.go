@@ -3,6 +3,7 @@ package run_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -200,11 +201,11 @@ func TestWhatWaitsForAPersonIsWhatTheyMayAnswerNow(t *testing.T) {
 	r := opened(t, "{of: [operations, business, eve], need: 3, order: serial}", plan.Takeover)
 	waits := func(name string, roles ...string) string {
 		t.Helper()
-		var out string
+		var out strings.Builder
 		for _, a := range r.WaitsFor(run.Person{Name: name, Holds: func(role string) bool { return slices.Contains(roles, role) }}) {
-			out += fmt.Sprintf("%s %s for %s from %q since %d; ", a.Why, a.Step, a.For, a.From, a.Since.Unix())
+			fmt.Fprintf(&out, "%s %s for %s from %q since %d; ", a.Why, a.Step, a.For, a.From, a.Since.Unix())
 		}
-		return out
+		return out.String()
 	}
 	want := func(got, want string) {
 		t.Helper()

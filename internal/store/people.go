@@ -228,14 +228,13 @@ func (s *Store) RemoveUser(ctx context.Context, who, name string) (wire.User, er
 
 // Person reports whether somebody of that name may act: a user who is not locked, or whose name a token that counts bears.
 func (s *Store) Person(ctx context.Context, name string) (bool, error) {
-	if checkName("user", name) != nil {
-		return false, nil
-	}
 	u, _, err := s.user(ctx, name)
-	switch {
+	switch kind := errs.KindOf(err); {
+	case kind == errs.Invalid:
+		return false, nil // nobody can be called that
 	case err == nil && u.Active():
 		return true, nil
-	case err != nil && errs.KindOf(err) != errs.NotFound:
+	case err != nil && kind != errs.NotFound:
 		return false, err
 	}
 	tokens, err := s.Tokens(ctx, wire.Fresh)
