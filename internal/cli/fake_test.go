@@ -41,6 +41,7 @@ type fakeNode struct {
 	looked   chan struct{} // a look at the estate, where somebody waits for it
 	asked    []string      // method and path, with switch requests as JSON
 	url      string
+	session  bool         // the session of ann counts too
 	journal  []runs.Entry // of a run; each look sees one entry more
 	notes    []string     // what the calendars say of a start
 	held     []calendar.Run
@@ -60,7 +61,7 @@ func startFake(t *testing.T) *fakeNode {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.note(r.Method + " " + r.URL.Path)
-			if r.Header.Get("Authorization") != "Bearer "+token {
+			if shown := r.Header.Get("Authorization"); shown != "Bearer "+token && (!f.session || shown != "Bearer "+sessionSecret) {
 				writeProblem(w, wire.Problem{Status: 401, Kind: string(errs.Unauthorised), Detail: "show a bearer token"})
 				return
 			}

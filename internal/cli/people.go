@@ -448,7 +448,10 @@ that this one replaces (else an empty line), and a code of the new one. Your ses
 			if err != nil {
 				return err
 			}
-			name := s.ownName(place, sessions)
+			name, err := ownName(place, sessions)
+			if err != nil {
+				return err
+			}
 			ask := wire.NewFactor{Secret: make([]byte, person.SecretSize)}
 			_, _ = rand.Read(ask.Secret) // the system's source of randomness does not fail
 			uri := person.URI("Perdure", name, ask.Secret)
@@ -481,14 +484,17 @@ that this one replaces (else an empty line), and a code of the new one. Your ses
 }
 
 // ownName is the person of the session whose secret is in the context, for the label in the app.
-func (s *session) ownName(place estateContext, sessions []wire.Session) string {
-	token, _ := place.bearer() // it was read before
+func ownName(place estateContext, sessions []wire.Session) (string, error) {
+	token, err := place.bearer()
+	if err != nil {
+		return "", err
+	}
 	for _, x := range sessions {
 		if strings.Contains(token, x.ID+"_") {
-			return x.User
+			return x.User, nil
 		}
 	}
-	return "me"
+	return "", errs.New(errs.Refused, "a second factor belongs to somebody who has logged in, and you show a token; perdure login")
 }
 
 // drawQR draws a text as a QR code of half blocks, light on dark, with the margin that readers need.

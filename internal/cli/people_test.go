@@ -204,11 +204,15 @@ func TestPasswordsAreReadFromStandardInput(t *testing.T) {
 
 func TestSecondFactorIsEnrolledWithAPictureAndItsCodesAreShownOnce(t *testing.T) {
 	f := startFake(t)
-	r := run(t.Context(), call{env: f.env(), in: "correct horse battery\n\n654321\n", args: []string{"user", "totp"}})
+	if r := run(t.Context(), call{env: f.env(), args: []string{"user", "totp"}}); r.code != 3 || r.out != "" || !strings.Contains(r.err, "perdure login") {
+		t.Errorf("with a token: exit %d: %s%s", r.code, r.out, r.err)
+	}
+	f.session = true
+	r := run(t.Context(), call{env: f.env("PERDURE_TOKEN", sessionSecret), in: "correct horse battery\n\n654321\n", args: []string{"user", "totp"}})
 	if r.code != 0 || !slices.Contains(f.asked, "correct horse battery//654321") {
 		t.Fatalf("exit %d: %s; asked %q", r.code, r.err, f.asked)
 	}
-	if r.out != "ABCD-EFGH-IJKL-MNOP\nBCDE-FGHI-JKLM-NOPQ\n" || !strings.Contains(r.err, "otpauth://totp/Perdure:") || !strings.Contains(r.err, "█▀▀▀") && !strings.Contains(r.err, "▄▄▄▄▄") {
+	if r.out != "ABCD-EFGH-IJKL-MNOP\nBCDE-FGHI-JKLM-NOPQ\n" || !strings.Contains(r.err, "otpauth://totp/Perdure:ann?") || !strings.Contains(r.err, "█▀▀▀") && !strings.Contains(r.err, "▄▄▄▄▄") {
 		t.Errorf("%s%s", r.out, r.err)
 	}
 }
