@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base32"
 	"encoding/base64"
 	"slices"
@@ -417,4 +418,35 @@ func TestSecretsOfPeopleAreNotWatched(t *testing.T) {
 	for _, prefix := range []string{"users/", "users/ann", "sessions/", "tries/", "use"} {
 		kind(t, a.Watch(t.Context(), wire.Position{}, []string{prefix}, func(wire.Update) error { return nil }), errs.Forbidden)
 	}
+}
+
+func TestSessionsDoNotOutliveARecoveryOfTheStore(t *testing.T) {
+	a, _, _, _ := withAnn(t)
+	in := mustLogin(t, a, "")
+	if _, err := a.Recover(t.Context(), "person:ann", "restore", "the store was lost"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := a.Authenticate(t.Context(), in.Secret, true)
+	kind(t, err, errs.Unauthorised)
+	if sessions, err := a.Sessions(t.Context(), wire.Fresh); err != nil || len(sessions) != 0 {
+		t.Errorf("sessions %+v, %v", sessions, err)
+	}
+	in = mustLogin(t, a, "")
+	if _, err := a.Authenticate(t.Context(), in.Secret, true); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWithoutAQuorumASessionOnlyReads(t *testing.T) {
+	var leaderless atomic.Bool
+	a, _, _, _ := withAnn(t, func(o *store.Options) { o.HasLeader = func(context.Context) bool { return !leaderless.Load() } })
+	in := mustLogin(t, a, "")
+	leaderless.Store(true)
+	if _, err := a.Authenticate(t.Context(), in.Secret, true); err != nil {
+		t.Errorf("it does not read: %v", err)
+	}
+	_, err := a.Authenticate(t.Context(), in.Secret, false)
+	kind(t, err, errs.Unavailable)
+	_, err = login(t, a, annsPassword, "")
+	kind(t, err, errs.Unavailable)
 }

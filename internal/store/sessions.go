@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/wire"
 )
 
@@ -27,11 +28,13 @@ type storedSession struct {
 	wire.Session
 	Hash  string `json:"hash"`
 	Stamp string `json:"stamp"`
+	// Incarnation is that of the store: a recovered or restored one does not know which sessions were ended since (I10).
+	Incarnation estate.Incarnation `json:"incarnation"`
 }
 
-// good reports whether the session counts: its user is as at its beginning, and it was used lately.
-func (x storedSession) good(u storedUser, now int64) bool {
-	return u.Active() && u.Stamp == x.Stamp && now < x.Expires && now-x.Seen < sessionIdle.Milliseconds()
+// good reports whether the session counts: its user and the store are as at its beginning, and it was used lately.
+func (x storedSession) good(u storedUser, own wire.Incarnation, now int64) bool {
+	return u.Active() && u.Stamp == x.Stamp && own.Incarnation == x.Incarnation && now < x.Expires && now-x.Seen < sessionIdle.Milliseconds()
 }
 
 // Login opens a session; its secret is in the answer and nowhere else. from is the address of who logs in.
@@ -42,13 +45,17 @@ func (s *Store) Login(ctx context.Context, l wire.Login, from string) (wire.NewS
 		if err != nil {
 			return nil, err
 		}
+		own, err := s.Incarnation(ctx, wire.Fresh)
+		if err != nil {
+			return nil, err
+		}
 		now := s.now()
 		id := sessionMark + randomHex(8)
 		out = wire.NewSession{Session: wire.Session{ID: id, User: p.user.Name, Created: now, Seen: now, Expires: now + sessionLife.Milliseconds(), From: from}, Secret: newSecret(id), Roles: p.user.Roles}
 		if p.factor {
 			out.Factor = now
 		}
-		write, err := put(sessionsPrefix+id, storedSession{Session: out.Session, Hash: hash(out.Secret), Stamp: p.user.Stamp}, clientv3.WithLease(lease))
+		write, err := put(sessionsPrefix+id, storedSession{Session: out.Session, Hash: hash(out.Secret), Stamp: p.user.Stamp, Incarnation: own.Incarnation}, clientv3.WithLease(lease))
 		if err != nil {
 			return nil, err
 		}
@@ -101,8 +108,12 @@ func (s *Store) session(ctx context.Context, id, secret string, reading bool, re
 	if err != nil {
 		return wire.Caller{}, err
 	}
+	own, err := s.Incarnation(ctx, read)
+	if err != nil {
+		return wire.Caller{}, err
+	}
 	now := s.now()
-	if subtle.ConstantTimeCompare([]byte(x.Hash), []byte(hash(secret))) != 1 || !x.good(u, now) {
+	if subtle.ConstantTimeCompare([]byte(x.Hash), []byte(hash(secret))) != 1 || !x.good(u, own, now) {
 		return wire.Caller{}, refused
 	}
 	if read == wire.Fresh && now-x.Seen >= sessionNote.Milliseconds() {
@@ -125,6 +136,10 @@ func (s *Store) Sessions(ctx context.Context, r wire.Read) ([]wire.Session, erro
 	if err != nil {
 		return nil, err
 	}
+	own, err := s.Incarnation(ctx, r)
+	if err != nil {
+		return nil, err
+	}
 	byName := make(map[string]storedUser, len(users))
 	for _, u := range users {
 		byName[u.Name] = u
@@ -132,7 +147,7 @@ func (s *Store) Sessions(ctx context.Context, r wire.Read) ([]wire.Session, erro
 	now := s.now()
 	sessions := []wire.Session{}
 	for _, x := range kept {
-		if u, ok := byName[x.User]; ok && x.good(u, now) {
+		if u, ok := byName[x.User]; ok && x.good(u, own, now) {
 			sessions = append(sessions, x.Session)
 		}
 	}
