@@ -29,23 +29,24 @@ const (
 
 // fakeNode answers the API from memory, with the same JSON as a real node. A switch walks one phase with each look at the groups.
 type fakeNode struct {
-	mu       sync.Mutex
-	estate   wire.Estate
-	manifest wire.Manifest
-	plan     wire.SwitchAnswer
-	walk     []unit.Phase // what is left of a running switch
-	walkTo   []unit.Phase // where a switch goes, instead of to its end
-	refusal  *wire.Problem
-	diff     []string
-	applied  []string      // texts
-	looked   chan struct{} // a look at the estate, where somebody waits for it
-	asked    []string      // method and path, with switch requests as JSON
-	url      string
-	session  bool         // the session of ann counts too
-	journal  []runs.Entry // of a run; each look sees one entry more
-	notes    []string     // what the calendars say of a start
-	held     []calendar.Run
-	history  []*measure.Measures
+	mu        sync.Mutex
+	estate    wire.Estate
+	manifest  wire.Manifest
+	plan      wire.SwitchAnswer
+	walk      []unit.Phase // what is left of a running switch
+	walkTo    []unit.Phase // where a switch goes, instead of to its end
+	refusal   *wire.Problem
+	diff      []string
+	applied   []string      // texts
+	looked    chan struct{} // a look at the estate, where somebody waits for it
+	asked     []string      // method and path, with switch requests as JSON
+	url       string
+	session   bool // the session of ann counts too
+	reviewDue bool
+	journal   []runs.Entry // of a run; each look sees one entry more
+	notes     []string     // what the calendars say of a start
+	held      []calendar.Run
+	history   []*measure.Measures
 }
 
 func (f *fakeNode) note(what string) { f.asked = append(f.asked, what) }

@@ -236,3 +236,20 @@ func TestWordsOfApprovalsAreSaid(t *testing.T) {
 		}
 	}
 }
+
+func TestRunWithBrokenGlassIsListedAsDueForReview(t *testing.T) {
+	f := withPlans(t)
+	f.reviewDue = true
+	r := run(t.Context(), call{env: f.env(), args: []string{"run", "list"}})
+	if r.code != 0 || !strings.Contains(r.out, "done, review due") {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
+	}
+	f.journal = slices.Insert(f.journal, 5, runs.Entry{At: f.journal[4].At, By: "ann", What: runs.Delegated, Node: "agree", To: "cid", Text: "on leave"}, runs.Entry{At: f.journal[4].At, By: "op", What: runs.AddedApprover, Node: "agree", For: "risk"})
+	for i := range f.journal {
+		f.journal[i].Seq = i + 1
+	}
+	r = run(t.Context(), call{env: f.env(), args: []string{"run", "watch", "r1"}})
+	if r.code != 0 || !strings.Contains(r.out, "to cid; on leave") || !strings.Contains(r.out, "op           risk") {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
+	}
+}

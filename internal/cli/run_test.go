@@ -22,7 +22,7 @@ func (f *fakeNode) serveRuns(answer func(pattern string, give func(r *http.Reque
 	head := func() wire.Run {
 		h := wire.Run{ID: "r1", Plan: "move-unit", Mode: plan.Takeover, StartedBy: "ann", StartedAt: now, Phase: runs.Running, Steps: 7, Settled: 1, Asked: []string{"agree"}, Reason: "power works", Notes: f.notes}
 		if n := len(f.journal); n > 0 && f.journal[n-1].What == runs.Finished {
-			h.Phase, h.Outcome, h.Asked, h.Settled = runs.Over, f.journal[n-1].Outcome, nil, 7
+			h.Phase, h.Outcome, h.Asked, h.Settled, h.ReviewDue = runs.Over, f.journal[n-1].Outcome, nil, 7, f.reviewDue
 		}
 		return h
 	}
