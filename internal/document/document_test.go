@@ -437,6 +437,45 @@ steps:
 	sameInAllFormats(t, d)
 }
 
+func TestDelegationBrokenGlassItsReviewAndNotesOfTheStartAreTold(t *testing.T) {
+	src := source(t, `
+apiVersion: perdure/v1
+kind: Plan
+name: p
+modes: [emergency]
+steps:
+- {id: ask, approval: {of: [commander], need: 2, text: "Go?"}}
+`, `
+0s ann started - {"notes":["a freeze forbids it: year end"]}
+0s node:a took - {"term":1}
+0s node:a opened ask {"text":"Go?"}
+1s bob delegated ask {"for":"commander","to":"cid","text":"on a plane"}
+2s ann addedApprover ask {"for":"auditor","text":"by rule"}
+3s dan brokeGlass ask {"text":"nobody is reached","factor":"2026-11-22T00:00:00Z"}
+3s node:a finished - {"outcome":"done"}
+9s eve reviewed - {"text":"it was right"}
+`, plan.Emergency)
+	d := report(t, src, document.English)
+	var rows [][]string
+	for _, s := range d.Sections {
+		rows = append(rows, s.Rows...)
+	}
+	for _, want := range []string{"told at the start: a freeze forbids it: year end", "dan decided alone (break-glass), to be reviewed: nobody is reached"} {
+		if !slices.ContainsFunc(rows, func(row []string) bool { return slices.Contains(row, want) }) {
+			t.Errorf("there is no %q", want)
+		}
+	}
+	for person, what := range map[string]string{"bob": "to cid", "ann": "by rule", "dan": "decided alone", "eve": "reviewed"} {
+		if !slices.ContainsFunc(rows, func(row []string) bool {
+			return slices.Contains(row, person) && strings.Contains(strings.Join(row, " "), what)
+		}) {
+			t.Errorf("%s is not told of as %q", person, what)
+		}
+	}
+	sameInAllFormats(t, d)
+	sameInAllFormats(t, report(t, src, document.Chinese))
+}
+
 // TestHostileTextsAreHarmless puts everything that formats take for their own into every text of a run.
 func TestHostileTextsAreHarmless(t *testing.T) {
 	for _, evil := range []string{

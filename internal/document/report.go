@@ -293,7 +293,8 @@ func (w *writer) people() Section {
 	s := Section{Title: w.t.say("people"), Head: w.heads("at", "person", "what", "step", "behalf", "asked", "said")}
 	for _, e := range w.src.Journal {
 		switch e.What {
-		case run.Started, run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled, run.Approved, run.Declined, run.Completed:
+		case run.Started, run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled, run.Approved, run.Declined, run.Completed,
+			run.Delegated, run.AddedApprover, run.BrokeGlass, run.Reviewed:
 		case run.Took, run.Entered, run.Passed, run.Began, run.Ended, run.Opened, run.Finished:
 			continue
 		}
@@ -302,10 +303,13 @@ func (w *writer) people() Section {
 			what = w.t.say("said.undo", what)
 		}
 		asked := ""
-		if state, ok := w.r.Step(e.Node); ok && (e.What == run.Approved || e.What == run.Declined || e.What == run.Completed) {
+		if state, ok := w.r.Step(e.Node); ok && (e.What == run.Approved || e.What == run.Declined || e.What == run.Completed || e.What == run.BrokeGlass) {
 			asked = state.Text
 		}
 		said := []string{}
+		if e.To != "" {
+			said = append(said, w.t.say("said.to", e.To))
+		}
 		if e.Text != "" {
 			said = append(said, e.Text)
 		}
@@ -347,7 +351,13 @@ func (w *writer) deviations() Section {
 				key = "dev.cancelledUndo"
 			}
 			add(e.At, "", key, e.By, orDash(e.Text))
-		case run.Started, run.Entered, run.Passed, run.Began, run.Opened, run.Finished, run.Approved, run.Completed:
+		case run.BrokeGlass:
+			add(e.At, e.Node, "dev.brokeGlass", e.By, orDash(e.Text))
+		case run.Started:
+			for _, note := range e.Notes {
+				add(e.At, "", "dev.note", note)
+			}
+		case run.Entered, run.Passed, run.Began, run.Opened, run.Finished, run.Approved, run.Completed, run.Delegated, run.AddedApprover, run.Reviewed:
 		}
 	}
 	if met := w.m.RTO.Met; met != nil && !*met {

@@ -86,7 +86,7 @@ var english = catalogue{
 
 	"dev.failed": "attempt %d failed: %s", "dev.undoFailed": "attempt %d of the undoing failed: %s", "dev.unknown": "nobody knows what attempt %d did: %s", "dev.noEffect": "attempt %d had no effect: %s", "dev.took": "node %s took the run over",
 	"dev.skipped": "%s left the step out: %s", "dev.takenOver": "%s had done the step by hand: %s", "dev.retried": "%s had the step begun again: %s", "dev.undoSkipped": "%s left the undoing out: %s", "dev.undoTakenOver": "%s had undone the step by hand: %s", "dev.undoRetried": "%s had the undoing begun again: %s", "dev.cancelled": "%s cancelled the run: %s", "dev.cancelledUndo": "%s cancelled the run, with undoing: %s", "dev.paused": "%s paused the run: %s",
-	"dev.resumed": "%s had the run go on: %s", "dev.declined": "%s declined: %s", "dev.contract": "contract of the mode: %s", "dev.rto": "recovery took %s, the objective is %s", "dev.expression": "it could not begin or end: %s",
+	"dev.resumed": "%s had the run go on: %s", "dev.declined": "%s declined: %s", "dev.contract": "contract of the mode: %s", "dev.note": "told at the start: %s", "dev.brokeGlass": "%s decided alone (break-glass), to be reviewed: %s", "dev.rto": "recovery took %s, the objective is %s", "dev.expression": "it could not begin or end: %s",
 
 	"ev.entries": "Entries of the journal", "ev.program": "SHA-256 of the program", "ev.journal": "SHA-256 of the journal", "ev.origin": "Evidence log", "ev.leaves": "Entries in the log",
 	"more": "%s … (%d more characters stand in the journal)", "page": "Page",
@@ -98,7 +98,8 @@ var english = catalogue{
 	"status.": "not begun", "status.ready": "ready", "status.acting": "acting", "status.unknown": "in doubt", "status.pausing": "between attempts", "status.asking": "failed, a person decides", "status.open": "open", "status.inside": "under way",
 	"status.done": "done", "status.passed": "passed over", "status.skipped": "left out", "status.bypassed": "branch not chosen", "status.declined": "declined", "status.failed": "failed, the run went on", "status.dropped": "not done any more",
 	"outcome.done": "done", "outcome.declined": "declined", "outcome.undone": "undone", "outcome.cancelled": "cancelled",
-	"said.started": "started the run", "said.paused": "paused the run", "said.resumed": "had it go on", "said.retried": "had it begun again", "said.skipped": "left it out", "said.takenOver": "did it by hand", "said.cancelled": "cancelled the run", "said.approved": "approved", "said.declined": "declined", "said.completed": "completed the task",
+	"said.started": "started the run", "said.paused": "paused the run", "said.resumed": "had it go on", "said.retried": "had it begun again", "said.skipped": "left it out", "said.takenOver": "did it by hand", "said.cancelled": "cancelled the run", "said.approved": "approved", "said.declined": "declined", "said.completed": "completed the task", "said.delegated": "gave the voice on", "said.addedApprover": "asked one more", "said.brokeGlass": "decided alone, in an emergency (break-glass)", "said.reviewed": "reviewed the break-glass",
+	"said.to":   "to %s",
 	"said.undo": "%s (the undoing)",
 }
 
@@ -126,7 +127,7 @@ var chinese = catalogue{
 
 	"dev.failed": "第 %d 次尝试失败：%s", "dev.undoFailed": "第 %d 次撤销失败：%s", "dev.unknown": "第 %d 次尝试的效果未知：%s", "dev.noEffect": "第 %d 次尝试没有效果：%s", "dev.took": "节点 %s 接续执行",
 	"dev.skipped": "%s 略过此步骤：%s", "dev.takenOver": "%s 已人工完成此步骤：%s", "dev.retried": "%s 重新开始此步骤：%s", "dev.undoSkipped": "%s 略过撤销：%s", "dev.undoTakenOver": "%s 已人工撤销此步骤：%s", "dev.undoRetried": "%s 重新开始撤销：%s", "dev.cancelled": "%s 取消执行：%s", "dev.cancelledUndo": "%s 取消执行并撤销：%s", "dev.paused": "%s 暂停执行：%s",
-	"dev.resumed": "%s 恢复执行：%s", "dev.declined": "%s 否决：%s", "dev.contract": "模式约束：%s", "dev.rto": "恢复用时 %s，目标为 %s", "dev.expression": "未能开始或结束：%s",
+	"dev.resumed": "%s 恢复执行：%s", "dev.declined": "%s 否决：%s", "dev.contract": "模式约束：%s", "dev.note": "发起时提示：%s", "dev.brokeGlass": "%s 单人放行（破窗），须复核：%s", "dev.rto": "恢复用时 %s，目标为 %s", "dev.expression": "未能开始或结束：%s",
 
 	"ev.entries": "日志条目", "ev.program": "程序 SHA-256", "ev.journal": "日志 SHA-256", "ev.origin": "证据日志", "ev.leaves": "证据日志中的条目",
 	"more": "%s …（其余 %d 个字符见日志）", "page": "页",
@@ -138,6 +139,7 @@ var chinese = catalogue{
 	"status.": "未开始", "status.ready": "就绪", "status.acting": "执行中", "status.unknown": "结果不明", "status.pausing": "等待重试", "status.asking": "失败，待人决定", "status.open": "进行中", "status.inside": "进行中",
 	"status.done": "完成", "status.passed": "跳过", "status.skipped": "略过", "status.bypassed": "未走此分支", "status.declined": "否决", "status.failed": "失败，继续执行", "status.dropped": "不再执行",
 	"outcome.done": "完成", "outcome.declined": "被否决", "outcome.undone": "已撤销", "outcome.cancelled": "已取消",
-	"said.started": "发起执行", "said.paused": "暂停执行", "said.resumed": "恢复执行", "said.retried": "重新开始", "said.skipped": "略过", "said.takenOver": "人工完成", "said.cancelled": "取消执行", "said.approved": "同意", "said.declined": "否决", "said.completed": "完成任务",
+	"said.started": "发起执行", "said.paused": "暂停执行", "said.resumed": "恢复执行", "said.retried": "重新开始", "said.skipped": "略过", "said.takenOver": "人工完成", "said.cancelled": "取消执行", "said.approved": "同意", "said.declined": "否决", "said.completed": "完成任务", "said.delegated": "委托审批", "said.addedApprover": "增加审批人", "said.brokeGlass": "紧急单人放行（破窗）", "said.reviewed": "复核破窗放行",
+	"said.to":   "委托给 %s",
 	"said.undo": "%s（撤销）",
 }
