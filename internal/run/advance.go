@@ -253,8 +253,8 @@ func (r *Run) takeStep(i int, e Entry) error {
 		if e.Text == "" {
 			return errs.New(errs.Invalid, "step %s is left out only with a reason", n.ID)
 		}
-		if err := r.ownApproval(n, e); err != nil {
-			return err
+		if n.Step.Approval != nil {
+			return undecided(n)
 		}
 		s.Reason = e.By + ": " + e.Text
 		if s.Status == Waiting { // what comes after it still comes after what it waits for
@@ -270,8 +270,8 @@ func (r *Run) takeStep(i int, e Entry) error {
 		if e.Text == "" {
 			return errs.New(errs.Invalid, "step %s is taken over only with a word on what was done", n.ID)
 		}
-		if err := r.ownApproval(n, e); err != nil {
-			return err
+		if n.Step.Approval != nil {
+			return undecided(n)
 		}
 		s.Reason, s.Result, s.Outputs = e.By+": "+e.Text, e.Result, e.Outputs
 		if s.Outputs == nil {
@@ -401,12 +401,9 @@ func (r *Run) ask(i int, e Entry) {
 	}
 }
 
-// ownApproval refuses what would let who started the run do without the word of others (R6).
-func (r *Run) ownApproval(n *plan.Node, e Entry) error {
-	if n.Step.Approval != nil && e.By == r.StartedBy {
-		return errs.Refuse("R6", "%s started the run and cannot decide on %s", e.By, n.ID)
-	}
-	return nil
+// undecided refuses what would let a run go on without the word of those who are asked (R6).
+func undecided(n *plan.Node) error {
+	return errs.Refuse("R6", "the approval %s is decided, and neither left out nor done by hand: approve or decline it, delegate it, retry it where its time is over, or break the glass in an emergency", n.ID)
 }
 
 // failed is what a failure for good means for the run (R4).

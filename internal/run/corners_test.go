@@ -303,14 +303,17 @@ func TestCleanupInsideASubplanIsDoneOnlyIfThatHasBegun(t *testing.T) {
 	status(t, r, "early", run.Dropped)
 }
 
-func TestWhoStartedARunLeavesOutNoApproval(t *testing.T) {
+func TestNobodyLeavesOutAnApproval(t *testing.T) {
 	r := begun(t, compiled(t, "- {id: ask, after: [], timeout: 1m, onFailure: ask, approval: {of: [ops], need: 1}}\n"+step("next", "after: [ask]")))
 	refused(t, r, run.Entry{What: run.Skipped, Node: "ask", By: "ann", Text: "in a hurry"}, errs.Refused)
 	next(t, r, 8)
 	refused(t, r, run.Entry{What: run.Skipped, Node: "ask", By: "ann", Text: "in a hurry"}, errs.Refused)
 	advance(t, r, run.Entry{What: run.Ended, Node: "ask", Outcome: run.Failed, Error: "late"})
 	refused(t, r, run.Entry{What: run.TakenOver, Node: "ask", By: "ann", Text: "in a hurry"}, errs.Refused)
-	advance(t, r, run.Entry{What: run.Skipped, Node: "ask", By: "bob", Text: "agreed by telephone"})
+	refused(t, r, run.Entry{What: run.Skipped, Node: "ask", By: "bob", Text: "agreed by telephone"}, errs.Refused)
+	advance(t, r, run.Entry{What: run.Retried, Node: "ask", By: "ann"})
+	next(t, r, 8)
+	advance(t, r, run.Entry{What: run.Approved, Node: "ask", By: "bob", For: "ops"})
 	status(t, r, "next", run.Ready)
 }
 

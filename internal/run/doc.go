@@ -13,8 +13,8 @@
 // nothing, which repeats the attempt of a lost runner and is a failure of one that was carried out to its end. Where no probe can tell, a
 // person is asked whatever the plan says about failures, and a run that winds up waits for the answer. What only looks is never in doubt.
 //
-// A step that is skipped before its turn is left out when its turn comes, so that what comes after it keeps its place. Only others than who
-// started the run may leave out an approval (R6).
+// A step that is skipped before its turn is left out when its turn comes, so that what comes after it keeps its place. An approval is never
+// left out (R6).
 //
 // What must hold:
 //
