@@ -90,7 +90,12 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	control := controller.New(st.Quorum(), peers, receipts{client: machines, gateways: c.Gateways}, controller.Options{
 		Node: c.Name, Timing: unit.DefaultTiming(), Client: machines, MayAct: standing.MayAct, Logger: p.log,
 	})
-	notes, err := notary.New(st, notary.Options{Node: c.Name, Dir: c.DataDir, IsLeader: member.IsLeader, MayAct: standing.MayAct, Logger: p.log})
+	// Nobody knows who leads an external store: there every node lets the log grow and starts what is due, and all but the first find it done.
+	leads := member.IsLeader
+	if len(c.Store.External) > 0 {
+		leads = nil
+	}
+	notes, err := notary.New(st, notary.Options{Node: c.Name, Dir: c.DataDir, IsLeader: leads, MayAct: standing.MayAct, Logger: p.log})
 	if err != nil {
 		return err
 	}
@@ -128,11 +133,6 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	act(control.Run)
 	act(notes.Run)
 	act(runner.New(runs{st.Runners()}, resource.Set{"unit": resource.Units{Switcher: control}, "notify": resource.Notes{Log: p.log}}, runner.Options{Node: c.Name, Logger: p.log}).Run)
-	// Nobody knows who leads an external store: there every node starts what is due, and all but the first find it started.
-	leads := member.IsLeader
-	if len(c.Store.External) > 0 {
-		leads = nil
-	}
 	act(scheduler.New(st, manifests{}, scheduler.Options{Node: c.Name, IsLeader: leads, MayAct: standing.MayAct, Logger: p.log}).Run)
 	act(func(ctx context.Context) error { return c.bootstrap(ctx, st, p.log) })
 	group.Go(func() error {

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -22,7 +21,9 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/etcdnode"
 	"perdure/internal/pki"
+	"perdure/internal/plan"
 	"perdure/internal/porttest"
+	"perdure/internal/run"
 	"perdure/internal/wire"
 )
 
@@ -298,10 +299,22 @@ func TestNodeWorksOnAnEtcdThatSomebodyElseRuns(t *testing.T) {
 		}
 		text = append(append(text, part...), "\n---\n"...)
 	}
-	text = bytes.TrimSuffix(text, []byte("\n---\n"))
+	text = append(text, "apiVersion: perdure/v1\nkind: Plan\nname: pause\nmodes: [drill]\nsteps: [{id: a, wait: {for: 10ms}}]\n"...)
 	if _, err := client.ApplyManifest(t.Context(), text, 0, false); err != nil {
 		t.Fatal(err)
 	}
+	// Runs are carried out there, and their evidence is kept, although no member of that store is a node.
+	if _, err := client.StartRun(t.Context(), wire.StartRun{Plan: "pause", Mode: plan.Drill, ID: "r1"}); err != nil {
+		t.Fatal(err)
+	}
+	e.until("the run is done, and its evidence is there", func() (bool, string) {
+		state, err := client.Run(t.Context(), "r1")
+		if err != nil || state.Run.Outcome != run.Done {
+			return false, fmt.Sprint(state.Run.Phase, err)
+		}
+		_, err = client.EvidencePack(t.Context(), "r1", io.Discard)
+		return err == nil, fmt.Sprint(err)
+	})
 	groups, err := client.Groups(t.Context(), wire.Fresh)
 	if err != nil || len(groups) != 2 {
 		t.Errorf("%d groups, %v", len(groups), err)
