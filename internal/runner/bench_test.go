@@ -148,7 +148,7 @@ func middle(v []float64) float64 {
 func BenchmarkPortfolio(b *testing.B) {
 	const systems, steps = 1000, 30
 	var one, all strings.Builder
-	one.WriteString("apiVersion: perdure/v1\nkind: Plan\nname: system\nmodes: [takeover]\nparameters:\n- {name: system, doc: S., required: true}\nsteps:\n")
+	one.WriteString("apiVersion: perdure/v1\nkind: Plan\nname: system\nmodes: [takeover, drill]\nparameters:\n- {name: system, doc: S., required: true}\nsteps:\n")
 	for i := range steps {
 		fmt.Fprintf(&one, "- {id: s%d, act: {driver: world, action: set, target: \"${params.system}-%[1]d\", with: {to: done}}}\n", i)
 	}
