@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -149,6 +151,9 @@ func (r *running) evidence(ctx context.Context, binary string, out *story.Progre
 	defer cancel()
 	for _, head := range runs {
 		pack := filepath.Join(dir, head.ID+".pack")
+		if err := os.Remove(pack); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an earlier evidence of the story
+			return errs.New(errs.Unavailable, "cannot replace %s: %w", pack, err)
+		}
 		if err := until(bound, "the evidence of "+head.ID, func() error {
 			_, err := r.command(bound, binary, "audrey", a.At, "evidence", "pack", head.ID, "--out", pack)
 			return err
