@@ -194,6 +194,7 @@ func (c *Client) do(ctx context.Context, r call) error {
 	var last error
 	uncertain := false
 	for budget := c.o.Attempt; ; budget *= 2 {
+		began := time.Now()
 		for _, e := range c.order() {
 			got := c.attempt(ctx, e, r, body, budget)
 			uncertain = uncertain || got.sent || errs.KindOf(got.err) == errs.Unknown
@@ -210,6 +211,10 @@ func (c *Client) do(ctx context.Context, r call) error {
 			if ctx.Err() != nil {
 				return c.giveUp(r, uncertain, last)
 			}
+		}
+		// Nobody took the change yet. A round that would be cut off could only make that uncertain.
+		if end, _ := ctx.Deadline(); r.changes && !uncertain && time.Until(end) < roundPause+time.Since(began) {
+			return c.giveUp(r, uncertain, last)
 		}
 		pause := time.NewTimer(roundPause)
 		select {
@@ -244,9 +249,13 @@ func (c *Client) attempt(ctx context.Context, e *endpoint, r call, body []byte, 
 		ctx, cancel = context.WithTimeout(ctx, budget)
 		defer cancel()
 	}
-	// A request is on its way as soon as it has a connection; before that nothing can have been done.
+	// A request is on its way as soon as it has a connection; before that nothing can have been done. The transport looks for
+	// another connection only when nothing of a change was written to the one before.
 	var sent atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { sent.Store(false) },
+		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
+	})
 	resp, err := c.send(ctx, e, r, body)
 	if err != nil {
 		e.did(false)

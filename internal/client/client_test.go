@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -425,6 +428,86 @@ func TestWhatANodeSaidIsToldRatherThanThatAnotherIsNotThere(t *testing.T) {
 	cold, _ := stand(t, refuse(503, errs.Unavailable, "it is cold"))
 	c := dial(t, client.Options{Endpoints: []string{cold, nobody(t)}, Timeout: 300 * time.Millisecond})
 	if _, err := c.Groups(t.Context(), wire.Fresh); err == nil || !strings.Contains(err.Error(), "it is cold") {
+		t.Fatal(err)
+	}
+}
+
+func TestChangeThatEveryNodeRefusedIsNotMadeUncertainByALastTryThatIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const answer = 40 * time.Millisecond // with the pauses between, a thirteenth try would begin 30 ms before the end
+		listener := pipes{make(chan net.Conn), make(chan struct{})}
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(answer)
+			refuse(503, errs.Unavailable, "no quorum")(w, r)
+		})}
+		go server.Serve(listener)
+		c := dial(t, client.Options{Endpoints: []string{"http://node"}, Dial: listener.dial})
+		_, err := c.Transition(t.Context(), "u1", 0, unit.Transition{})
+		if errs.KindOf(err) != errs.Unavailable || !strings.Contains(err.Error(), "no quorum") {
+			t.Error(err)
+		}
+		c.Close()
+		server.Close()
+		time.Sleep(answer) // what is being answered ends
+	})
+}
+
+// pipes is a listener in memory.
+type pipes struct {
+	conns chan net.Conn
+	ended chan struct{}
+}
+
+func (p pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case p.conns <- theirs:
+		return ours, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.ended:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipes) Close() error   { close(p.ended); return nil }
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
+
+// firstOnly is a connection that takes one request; the second finds it dead before a byte of it is written.
+type firstOnly struct {
+	net.Conn
+
+	used *atomic.Bool
+}
+
+func (c firstOnly) Write(b []byte) (int, error) {
+	if c.used.Swap(true) {
+		return 0, syscall.EPIPE
+	}
+	return c.Conn.Write(b)
+}
+
+func TestChangeThatNeverLeftADeadConnectionIsNotUncertain(t *testing.T) {
+	url, _ := stand(t, ok(wire.Group{Revision: 9}))
+	var used atomic.Bool
+	c := dial(t, client.Options{Endpoints: []string{url}, Timeout: 300 * time.Millisecond, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if used.Load() {
+			return nil, syscall.ECONNREFUSED
+		}
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return firstOnly{conn, &used}, err
+	}})
+	if _, err := c.Transition(t.Context(), "u1", 0, unit.Transition{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Transition(t.Context(), "u1", 0, unit.Transition{}); errs.KindOf(err) != errs.Unavailable {
 		t.Fatal(err)
 	}
 }
