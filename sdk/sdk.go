@@ -4,7 +4,8 @@
 // not open (I1, I9), the idempotency record makes it happen once (I5), and success is claimed only when COMMIT came back
 // without an error and without a warning of class 01 (I3). Everything else is said to be unknown, never to be a success.
 //
-// A handler chooses one of three shapes of work. Function is one statement, one round trip, and the fastest. Pipeline is any SQL
+// A handler chooses a shape of work. Function is one statement and one round trip, and Grouped the same for requests that may share a
+// transaction, which is the fastest. Pipeline is any SQL
 // sent at once. Interactive is code between statements. Open makes the connection to a unit, Service the HTTP semantics of the
 // Idempotency-Key draft, Dispatcher sends what work put into the outbox, Register tells the gateways about this instance.
 package sdk
@@ -62,7 +63,7 @@ type Result struct {
 type Answer struct {
 	Outcome   Outcome // Committed, Replayed or Refused
 	Ownership string  // "counter.id.epoch"
-	Seq       int64   // number of the idempotency record
+	Seq       int64   // number of the transaction that made the idempotency record
 	Result
 }
 
@@ -103,6 +104,7 @@ func Refuse(status int, title, detail string) *Refusal {
 const (
 	defaultMaxConns     = 16
 	defaultWarmConns    = 8
+	defaultTogether     = 16
 	warmPeriod          = 5 * time.Second
 	defaultRunningWait  = time.Second
 	defaultAbandonAfter = time.Minute

@@ -20,6 +20,8 @@ type Options struct {
 	MaxConns int
 	// WarmConns are kept open, to a copy too, so that a switch does not begin with a storm of logins; default 8, at most MaxConns.
 	WarmConns int
+	// Together bounds how many requests of Grouped work share a transaction; default 16, 1: none do.
+	Together int
 	// RunningWait is how long a request waits for another one with the same key before it answers 409; default 1 s, negative: not at all.
 	RunningWait time.Duration
 	// AbandonAfter is how long work that nobody waits for any more may go on before its connection is closed; default 1 min.
@@ -47,6 +49,8 @@ type Unit struct {
 	// keepers has a place for each request that keeps its connection while it waits for another one with its key: at most half may.
 	keepers chan struct{}
 
+	groups groups
+
 	mu        sync.Mutex
 	closed    bool
 	abandoned map[*call]struct{}
@@ -63,6 +67,7 @@ func Open(unit, conninfo string, o Options) (*Unit, error) {
 		return nil, fmt.Errorf("cannot open unit %s: %w", unit, err)
 	}
 	o.MaxConns = cmp.Or(o.MaxConns, defaultMaxConns)
+	o.Together = max(1, cmp.Or(o.Together, defaultTogether))
 	o.RunningWait = max(0, cmp.Or(o.RunningWait, defaultRunningWait))
 	o.AbandonAfter = cmp.Or(o.AbandonAfter, defaultAbandonAfter)
 	o.Name = cmp.Or(o.Name, "perdure-sdk")
@@ -92,6 +97,7 @@ func Open(unit, conninfo string, o Options) (*Unit, error) {
 	return &Unit{
 		id: unit, opt: o, pool: pool, hands: make(chan func()), done: make(chan struct{}),
 		keepers: make(chan struct{}, o.MaxConns/2), abandoned: map[*call]struct{}{},
+		groups: groups{most: o.Together},
 	}, nil
 }
 
@@ -143,6 +149,7 @@ type turn struct {
 	unit  *Unit
 	conn  *pgxpool.Conn // nil: none yet, or none any more
 	keeps bool          // one of the unit's keepers
+	alone bool          // the request was tried before: it goes by itself
 }
 
 // take gives the connection of the turn, or waits for one; where that fails nothing was sent.
@@ -257,12 +264,7 @@ type ended[T any] struct {
 func detached[T any](ctx context.Context, t *turn, work func(context.Context, *pgx.Conn) (T, error)) (T, error) {
 	u, conn, free := t.unit, t.conn, context.WithoutCancel(ctx)
 	run := func() ended[T] {
-		s := sessionOf(conn.Conn())
-		s.warned = false
-		v, err := work(free, conn.Conn())
-		if err == nil && s.cutShort() {
-			err = unknown(nil, "the wait for the copies was cut short, so COMMIT proves nothing")
-		}
+		v, err := proven(free, conn.Conn(), work)
 		return ended[T]{value: v, err: err}
 	}
 	if ctx.Done() == nil {
@@ -290,4 +292,15 @@ func detached[T any](ctx context.Context, t *turn, work func(context.Context, *p
 	t.conn = nil
 	var none T
 	return none, unknown(context.Cause(ctx), "no answer from the database in time")
+}
+
+// proven carries out what ends in a COMMIT, and takes that for one only if no warning came with it (I3).
+func proven[T any](ctx context.Context, c *pgx.Conn, work func(context.Context, *pgx.Conn) (T, error)) (T, error) {
+	s := sessionOf(c)
+	s.warned = false
+	v, err := work(ctx, c)
+	if err == nil && s.cutShort() {
+		err = unknown(nil, "the wait for the copies was cut short, so COMMIT proves nothing")
+	}
+	return v, err
 }

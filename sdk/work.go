@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Work is what a request does in the database: Function, Pipeline or Interactive.
+// Work is what a request does in the database: Function, Grouped, Pipeline or Interactive.
 type Work interface {
 	// run does the work once, on the connection of the turn. Its error is a *Failure, a *Refusal, or an error of the database.
 	run(ctx context.Context, t *turn, r Request) (Answer, error)
@@ -33,7 +33,9 @@ type function struct {
 // Function is work in one statement and one round trip: a function of the database that begins with perdure.claim or perdure.once
 // and ends with perdure.settle. It takes the perdure.request and then args, and returns perdure.answer. Name may have a schema:
 // "bank.transfer".
-func Function(name string, args ...any) Work {
+func Function(name string, args ...any) Work { return newFunction(name, args) }
+
+func newFunction(name string, args []any) function {
 	var b strings.Builder
 	b.Grow(len(name) + 160)
 	b.WriteString("select record_send(")
@@ -51,16 +53,18 @@ func (w function) run(ctx context.Context, t *turn, r Request) (Answer, error) {
 	if _, err := t.take(ctx); err != nil {
 		return Answer{}, err
 	}
-	return detached(ctx, t, func(ctx context.Context, c *pgx.Conn) (Answer, error) {
-		a, ok, err := scanAnswer(c.QueryRow(ctx, w.sql, r.args(w.args...)...))
-		switch {
-		case err != nil || ok:
-			return a, err
-		case w.none != nil:
-			return a, w.none
-		}
-		return a, unsettled(w.sql)
-	})
+	return detached(ctx, t, func(ctx context.Context, c *pgx.Conn) (Answer, error) { return w.call(ctx, c, r) })
+}
+
+func (w function) call(ctx context.Context, c *pgx.Conn, r Request) (Answer, error) {
+	a, ok, err := scanAnswer(c.QueryRow(ctx, w.sql, r.args(w.args...)...))
+	switch {
+	case err != nil || ok:
+		return a, err
+	case w.none != nil:
+		return a, w.none
+	}
+	return a, unsettled(w.sql)
 }
 
 // onceSQL asks for the answer that the key has already; null: it has none.

@@ -123,12 +123,12 @@ func single(in *sdk.Incoming) (movement, error) {
 
 func transfer(in *sdk.Incoming) (sdk.Work, error) {
 	m, err := pair(in)
-	return sdk.Function("corebank.transfer", m.From, m.To, m.Amount), err
+	return sdk.Grouped("corebank.transfer", m.From, m.To, m.Amount), err
 }
 
 func crossTransfer(in *sdk.Incoming) (sdk.Work, error) {
 	m, err := pair(in)
-	return sdk.Function("corebank.debit", m.From, m.Amount, m.To), err
+	return sdk.Grouped("corebank.debit", m.From, m.Amount, m.To), err
 }
 
 func credit(in *sdk.Incoming) (sdk.Work, error) {
@@ -136,12 +136,12 @@ func credit(in *sdk.Incoming) (sdk.Work, error) {
 	if err == nil && m.Origin != "" && in.Caller != outboxCaller {
 		err = sdk.Refuse(http.StatusForbidden, "Not allowed", "only the outbox says where money comes from")
 	}
-	return sdk.Function("corebank.credit", m.Account, m.Amount, m.Origin), err
+	return sdk.Grouped("corebank.credit", m.Account, m.Amount, m.Origin), err
 }
 
 func debit(in *sdk.Incoming) (sdk.Work, error) {
 	m, err := single(in)
-	return sdk.Function("corebank.debit", m.Account, m.Amount, ""), err
+	return sdk.Grouped("corebank.debit", m.Account, m.Amount, ""), err
 }
 
 // giveBack returns what another unit refused for good to the account it came from, and settles the message, in one transaction.

@@ -155,6 +155,7 @@ func BenchmarkGuardedTransfer(b *testing.B) {
 		{"raw", func(ctx context.Context, from, to string) error { return rawTransfer(ctx, pool, from, to, false) }},
 		{"raw-compact", func(ctx context.Context, from, to string) error { return rawTransfer(ctx, pool, from, to, true) }},
 		{"function", run(func(from, to string) sdk.Work { return sdk.Function("corebank.transfer", from, to, "1.00") })},
+		{"grouped", run(func(from, to string) sdk.Work { return sdk.Grouped("corebank.transfer", from, to, "1.00") })},
 		{"pipeline", run(pipelineTransfer)},
 		{"interactive", run(interactiveTransfer)},
 	}

@@ -120,3 +120,42 @@ func TestSessionThatHearsNoWarningIsRefused(t *testing.T) {
 	mustExec(t, app, "set client_min_messages = warning")
 	mustExec(t, app, "select perdure.enter('u1')")
 }
+
+func TestRequestsOfOneUnitMayShareATransactionAndNothingElseComesBeforeTheGuard(t *testing.T) {
+	s := pgtest.Start(t, pgtest.Options{})
+	agent := install(t, s)
+	mustExec(t, agent, guard.OpenSQL, []string{"u1", "u2"}, 1, "ab12", 1, "u1-a")
+	app := s.ConnectAs("perdure_app")
+	claim := func(unit, key string) error {
+		_, err := app.Exec(t.Context(), `select perdure.claim(row($1, 1, 'c', 'r', $2, '\x01', 'infinity')::perdure.request)`, unit, key)
+		return err
+	}
+	settle := func(unit, key string) {
+		t.Helper()
+		mustExec(t, app, `select perdure.settle(row($1, 1, 'c', 'r', $2, '\x01', 'infinity')::perdure.request, 200, '', '', '{}', null)`, unit, key)
+	}
+	for _, second := range []struct {
+		unit, key string
+		fits      bool
+	}{{"u1", "k2", true}, {"u2", "k3", false}} {
+		mustExec(t, app, "begin")
+		if err := claim("u1", "k1"); err != nil {
+			t.Fatal(err)
+		}
+		settle("u1", "k1")
+		err := claim(second.unit, second.key)
+		if second.fits != (err == nil) || err != nil && refusedWith(err) != guard.Misused {
+			t.Errorf("a claim for %s behind one for u1 that wrote: %v", second.unit, err)
+		}
+		if err == nil {
+			settle(second.unit, second.key)
+		}
+		mustExec(t, app, "rollback")
+	}
+	mustExec(t, app, "begin")
+	mustExec(t, app, "select pg_current_xact_id()")
+	if err := claim("u1", "k1"); refusedWith(err) != guard.Misused {
+		t.Errorf("a claim in a transaction that had begun to write: %v", err)
+	}
+	mustExec(t, app, "rollback")
+}

@@ -42,8 +42,8 @@ create table perdure.policy (
   purging     boolean  not null default true -- false: nothing is removed. A person's own switch, set by hand; the product never sets it
 );
 
--- Idempotency records: one for each request that had its effect, written in the transaction of the effect (I5). A transaction
--- writes one at most, so its number, xid, is the record's: applications and receipts call it seq.
+-- Idempotency records: one for each request that had its effect, written in the transaction of the effect (I5), whose number is xid:
+-- applications and receipts call it seq. Requests that share a transaction share the number.
 create table perdure.record (
   xid          xid8        not null default pg_current_xact_id(),
   recorded_at  timestamptz not null default clock_timestamp(),

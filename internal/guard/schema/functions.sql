@@ -120,7 +120,7 @@ end $$;
 
 -- claim is enter for one request with a key. It does not look whether the key is recorded already: then settle fails for the key's
 -- uniqueness (23505 on perdure.record) and nothing has happened; ask once for the stored answer. That costs a new request nothing, and
--- most are new. "Running" is a lock of the session, not a row (I5). It gives the ownership; call it by assignment, which is not a query.
+-- most are new. Further requests of the unit may be claimed in the same transaction. "Running" is a lock of the session, not a row (I5). It gives the ownership; call it by assignment, which is not a query.
 create or replace function perdure.claim(r perdure.request) returns text
 language plpgsql volatile parallel unsafe security definer as $$
 declare
@@ -133,7 +133,7 @@ declare
 begin
   if pg_is_in_recovery() or current_setting('transaction_isolation') <> 'read committed'
      or current_setting('synchronous_commit') not in ('on', 'remote_apply') or current_setting('client_min_messages') = 'error'
-     or pg_current_xact_id_if_assigned() is not null then
+     or (pg_current_xact_id_if_assigned() is not null and split_part(current_setting('perdure.entered', true), ' ', 1) is distinct from r.unit) then
     perform perdure.misused();
   end if;
   v_done := pg_advisory_xact_lock_shared(hashtextextended('perdure:' || r.unit, 0));
