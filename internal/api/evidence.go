@@ -28,7 +28,12 @@ func (s *Server) evidencePack(ctx huma.Context, in *runInput) {
 		writeProblem(w, r, errs.New(errs.Unavailable, "this node makes no packs of evidence"))
 		return
 	}
-	pack, err := s.d.Evidence.Pack(ctx.Context(), who(ctx.Context()).Name, in.Run, nil)
+	files, err := s.filesOf(ctx.Context(), in.Run)
+	if err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	pack, err := s.d.Evidence.Pack(ctx.Context(), who(ctx.Context()).Name, in.Run, files)
 	if err != nil {
 		writeProblem(w, r, err)
 		return

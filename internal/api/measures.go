@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -128,28 +129,38 @@ func (s *Server) report(ctx huma.Context, in *reportInput) {
 	_, _ = w.Write(file) // whoever gets a cut file sees it by its length
 }
 
-// reportOf makes the document of a run. Once it is over, where its journal stands in the evidence log is part of it.
 func (s *Server) reportOf(ctx context.Context, in *reportInput) ([]byte, error) {
 	zone, err := zoneOf(in.Zone)
 	if err != nil {
 		return nil, err
 	}
-	head, program, journal, err := s.journalOf(ctx, in.Run)
+	src, _, err := s.sourceOf(ctx, in.Run)
 	if err != nil {
 		return nil, err
 	}
-	src := document.Source{Run: in.Run, Program: program, Journal: journal, ProgramSum: head.Program}
-	if s.d.Evidence != nil && head.Phase == run.Over {
-		if src.Origin, src.Leaves, err = s.d.Evidence.Journal(ctx, in.Run); err != nil {
-			return nil, err
-		}
+	return written(src, in.Format, document.Language(in.Lang), zone)
+}
+
+// sourceOf reads what the document of a run is made of. Once it is over, where its journal stands in the evidence log is part of it.
+func (s *Server) sourceOf(ctx context.Context, id string) (src document.Source, over bool, err error) {
+	head, program, journal, err := s.journalOf(ctx, id)
+	if err != nil {
+		return src, false, err
 	}
-	d, err := document.Report(src, document.Language(in.Lang), zone)
+	src = document.Source{Run: id, Program: program, Journal: journal, ProgramSum: head.Program}
+	if s.d.Evidence != nil && head.Phase == run.Over {
+		src.Origin, src.Leaves, err = s.d.Evidence.Journal(ctx, id)
+	}
+	return src, head.Phase == run.Over, err
+}
+
+func written(src document.Source, format string, l document.Language, zone *time.Location) ([]byte, error) {
+	d, err := document.Report(src, l, zone)
 	if err != nil {
 		return nil, err
 	}
 	var file bytes.Buffer
-	switch in.Format {
+	switch format {
 	case "docx":
 		err = d.DOCX(&file)
 	case "xlsx":
@@ -158,9 +169,31 @@ func (s *Server) reportOf(ctx context.Context, in *reportInput) ([]byte, error) 
 		err = d.HTML(&file)
 	}
 	if err != nil {
-		return nil, errs.New(errs.Internal, "cannot write the report of run %s: %w", in.Run, err)
+		return nil, errs.New(errs.Internal, "cannot write the report of run %s: %w", src.Run, err)
 	}
 	return file.Bytes(), nil
+}
+
+// filesOf are what a pack has beside the journal and the program of a run that is over: its report in both languages, and its measures.
+func (s *Server) filesOf(ctx context.Context, id string) (map[string][]byte, error) {
+	src, over, err := s.sourceOf(ctx, id)
+	if err != nil || !over {
+		return nil, err
+	}
+	measures, err := measure.Of(id, src.Program, src.Journal)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{}
+	if files["measures.json"], err = json.Marshal(measures); err != nil {
+		return nil, errs.New(errs.Internal, "cannot write the measures of run %s: %w", id, err)
+	}
+	for _, l := range []document.Language{document.English, document.Chinese} {
+		if files["report."+string(l)+".html"], err = written(src, "html", l, time.UTC); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
 }
 
 var offset = regexp.MustCompile(`^[+-](0[0-9]|1[0-4]):[0-5][0-9]$`)

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -17,9 +18,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"perdure/internal/client"
 	"perdure/internal/errs"
 	"perdure/internal/etcdnode"
+	"perdure/internal/evidence"
 	"perdure/internal/pki"
 	"perdure/internal/plan"
 	"perdure/internal/porttest"
@@ -303,6 +307,7 @@ func TestNodeWorksOnAnEtcdThatSomebodyElseRuns(t *testing.T) {
 	if _, err := client.ApplyManifest(t.Context(), text, 0, false); err != nil {
 		t.Fatal(err)
 	}
+	var pack bytes.Buffer
 	// Runs are carried out there, and their evidence is kept, although no member of that store is a node.
 	if _, err := client.StartRun(t.Context(), wire.StartRun{Plan: "pause", Mode: plan.Drill, ID: "r1"}); err != nil {
 		t.Fatal(err)
@@ -312,9 +317,26 @@ func TestNodeWorksOnAnEtcdThatSomebodyElseRuns(t *testing.T) {
 		if err != nil || state.Run.Outcome != run.Done {
 			return false, fmt.Sprint(state.Run.Phase, err)
 		}
-		_, err = client.EvidencePack(t.Context(), "r1", io.Discard)
+		pack.Reset()
+		_, err = client.EvidencePack(t.Context(), "r1", &pack)
 		return err == nil, fmt.Sprint(err)
 	})
+	keys, err := client.EvidenceKeys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var known []note.Verifier
+	for _, k := range keys {
+		v, err := note.NewVerifier(k.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known = append(known, v)
+	}
+	verdict, err := evidence.Verify(&pack, note.VerifierList(known...), nil)
+	if err != nil || !verdict.Good() || !slices.Equal(verdict.Files, []string{"measures.json", "program.json", "report.en.html", "report.zh-CN.html"}) {
+		t.Errorf("%+v, %v", verdict, err)
+	}
 	groups, err := client.Groups(t.Context(), wire.Fresh)
 	if err != nil || len(groups) != 2 {
 		t.Errorf("%d groups, %v", len(groups), err)

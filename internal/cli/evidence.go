@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -92,14 +94,17 @@ func (s *session) evidenceKeysCommand() *cobra.Command {
 }
 
 func (s *session) evidenceVerifyCommand() *cobra.Command {
-	var keys string
+	var keys, files string
 	c := &cobra.Command{
 		Use: "verify FILE|- --keys FILE", Short: "Verify a pack of evidence; needs no server",
 		Long: `Verify a pack of evidence with the public keys alone. Every byte of the pack counts: what was changed, taken out, added or put
 elsewhere is told with the section and the bytes it is in. The keys are those that "perdure evidence keys" wrote when you trusted
-the estate: keys that come with a pack would prove nothing.`,
-		Example: "  perdure evidence verify takeover-0412.pack --keys bank.keys",
-		Args:    exactly("FILE"),
+the estate: keys that come with a pack would prove nothing.
+
+With --files the program of the run and, where it was over, its report and its measures are written into a new folder, if the pack is good.`,
+		Example: `  perdure evidence verify takeover-0412.pack --keys bank.keys
+  perdure evidence verify takeover-0412.pack --keys bank.keys --files takeover-0412`,
+		Args: exactly("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if keys == "" {
 				return usagef(`--keys FILE is missing: write it with "perdure evidence keys"`)
@@ -117,7 +122,7 @@ the estate: keys that come with a pack would prove nothing.`,
 				defer file.Close()
 				in = file
 			}
-			v, err := evidence.Verify(in, known)
+			v, err := verified(in, known, files)
 			if err != nil {
 				return errs.New(errs.Invalid, "cannot read %s: %w", args[0], err)
 			}
@@ -135,7 +140,33 @@ the estate: keys that come with a pack would prove nothing.`,
 		},
 	}
 	c.Flags().StringVar(&keys, "keys", "", "file with the public keys that you trust, one a line")
+	c.Flags().StringVar(&files, "files", "", "folder to make, for the files of a good pack")
 	return c
+}
+
+// verified verifies a pack and, where it is good and a folder is named, makes that of its files: whole or not at all.
+func verified(in io.Reader, known note.Verifiers, folder string) (evidence.Verdict, error) {
+	if folder == "" {
+		return evidence.Verify(in, known, nil)
+	}
+	if _, err := os.Lstat(folder); !errors.Is(err, fs.ErrNotExist) {
+		return evidence.Verdict{}, errs.New(errs.Conflict, "%s exists; give another name, or remove it", folder)
+	}
+	part, err := os.MkdirTemp(filepath.Dir(filepath.Clean(folder)), ".perdure-pack-")
+	if err != nil {
+		return evidence.Verdict{}, errs.New(errs.Invalid, "cannot make %s: %w", folder, err)
+	}
+	defer os.RemoveAll(part)
+	v, err := evidence.Verify(in, known, func(f evidence.File) error {
+		return os.WriteFile(filepath.Join(part, f.Name), f.Data, 0o600) // the name is one, and no path
+	})
+	if err != nil || !v.Good() {
+		return v, err
+	}
+	if err := os.Rename(part, folder); err != nil {
+		return v, errs.New(errs.Invalid, "cannot make %s: %w", folder, err)
+	}
+	return v, nil
 }
 
 func readKeys(path string) (note.Verifiers, error) {

@@ -3,6 +3,8 @@ package cli_test
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -15,7 +17,7 @@ import (
 	"perdure/internal/evidence"
 )
 
-// packOf writes a pack that has nothing but its contents, and the key of who signed it.
+// packOf writes a pack that has nothing but its contents and a file, and the key of who signed it.
 func packOf(t *testing.T) (pack, keys string) {
 	t.Helper()
 	private, public, err := note.GenerateKey(rand.Reader, "node-a")
@@ -26,7 +28,9 @@ func packOf(t *testing.T) (pack, keys string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	event, err := json.Marshal(map[string]any{"what": evidence.ContentsOfPack, "detail": evidence.Contents{Run: "r1"}})
+	const program = `{"plan":"p"}`
+	sum := sha256.Sum256([]byte(program))
+	event, err := json.Marshal(map[string]any{"what": evidence.ContentsOfPack, "detail": evidence.Contents{Run: "r1", Files: map[string]string{"program.json": hex.EncodeToString(sum[:])}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +38,7 @@ func packOf(t *testing.T) (pack, keys string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := evidence.Pack{Leaves: []evidence.Leaf{{Data: leaf}}}
+	p := evidence.Pack{Leaves: []evidence.Leaf{{Data: leaf}}, Files: []evidence.File{{Name: "program.json", Data: []byte(program)}}}
 	p.Checkpoint, err = evidence.Checkpoint{Origin: "perdure/1.x", Tree: tlog.Tree{N: 1, Hash: tlog.RecordHash(leaf)}}.Sign(signer)
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +71,20 @@ func TestEvidenceIsVerifiedWithoutAServer(t *testing.T) {
 	var v evidence.Verdict
 	if err := json.Unmarshal([]byte(r.out), &v); err != nil || r.code != 3 || len(v.Faults) == 0 || v.Faults[0].Section != "leaf 0" {
 		t.Errorf("%d %s %s %v", r.code, r.out, r.err, err)
+	}
+	into := filepath.Join(t.TempDir(), "files")
+	if r = run(t.Context(), call{args: []string{"evidence", "verify", "-", "--keys", keys, "--files", into}, in: strings.Replace(string(text), `{"plan":"p"}`, `{"plan":"q"}`, 1)}); r.code != 3 {
+		t.Errorf("%d %s %s", r.code, r.out, r.err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(into)); err != nil || len(left) > 0 {
+		t.Errorf("a bad pack left %v, %v", left, err)
+	}
+	r = run(t.Context(), call{args: []string{"evidence", "verify", pack, "--keys", keys, "--files", into}})
+	if got, err := os.ReadFile(filepath.Join(into, "program.json")); r.code != 0 || err != nil || string(got) != `{"plan":"p"}` {
+		t.Errorf("%d %s %s %q, %v", r.code, r.out, r.err, got, err)
+	}
+	if r = run(t.Context(), call{args: []string{"evidence", "verify", pack, "--keys", keys, "--files", into}}); r.code == 0 || !strings.Contains(r.err, "exists; give another name") {
+		t.Errorf("%d %s %s", r.code, r.out, r.err)
 	}
 	stranger := filepath.Join(t.TempDir(), "keys")
 	_, public, err := note.GenerateKey(rand.Reader, "node-b")

@@ -146,9 +146,10 @@ type Verdict struct {
 func (v Verdict) Good() bool { return len(v.Faults) == 0 }
 
 // Verify reads a pack and checks everything in it. An error is one of reading; what is wrong with the pack is in the verdict. Of the
-// leaves no more is kept than their hashes, so the memory it takes grows with their number and not with what stands in them.
-func Verify(r io.Reader, known note.Verifiers) (Verdict, error) {
-	v := verifier{in: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), verdict: Verdict{Faults: []Fault{}, Signers: []string{}}}
+// leaves no more is kept than their hashes, so the memory it takes grows with their number and not with what stands in them. Files are
+// given to take, which may be nil, as they are met: what they are worth is known with the verdict. An error of take ends it.
+func Verify(r io.Reader, known note.Verifiers, take func(File) error) (Verdict, error) {
+	v := verifier{take: take, in: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), verdict: Verdict{Faults: []Fault{}, Signers: []string{}}}
 	if err := v.read(); err != nil {
 		return v.verdict, err
 	}
@@ -167,6 +168,7 @@ type verifier struct {
 	in      *bufio.Reader
 	at      int64
 	sum     hash.Hash
+	take    func(File) error
 	verdict Verdict
 
 	leaves     []placed
@@ -291,8 +293,7 @@ func (v *verifier) section() error {
 	if hex.EncodeToString(sumOf(name, data)) != m[3] {
 		v.fault(shortName(name), at, "the section is not what it was: its hash is another one")
 	}
-	v.keep(name, data, at)
-	return nil
+	return v.keep(name, data, at)
 }
 
 // last names the last section that was read.
@@ -314,10 +315,10 @@ func shortName(head string) string {
 	return strings.Join(words[:min(len(words), 2)], " ")
 }
 
-func (v *verifier) keep(name string, data []byte, at place) {
+func (v *verifier) keep(name string, data []byte, at place) error {
 	if v.checkpoint != nil {
 		v.fault(shortName(name), at, "a section stands behind the checkpoint")
-		return
+		return nil
 	}
 	if m := leafLine.FindStringSubmatch(name); m != nil {
 		index, _ := strconv.ParseInt(m[1], 10, 64) // the form bounds it
@@ -326,13 +327,16 @@ func (v *verifier) keep(name string, data []byte, at place) {
 			v.fault(shortName(name), at, "the leaf does not stand in its place")
 		}
 		v.leaves, v.contents = append(v.leaves, l), data
-		return
+		return nil
 	}
 	if m := fileLine.FindStringSubmatch(name); m != nil {
 		whole := sha256.Sum256(data)
 		v.files = append(v.files, placedFile{m[1], hex.EncodeToString(whole[:]), at})
 		v.verdict.Files = append(v.verdict.Files, m[1])
-		return
+		if v.take != nil {
+			return v.take(File{Name: m[1], Data: data})
+		}
+		return nil
 	}
 	if name == treeLine && v.treeAt == (place{}) {
 		v.treeAt = at
@@ -340,17 +344,18 @@ func (v *verifier) keep(name string, data []byte, at place) {
 			var h tlog.Hash
 			if len(line) != 2*len(h)+1 || line[2*len(h)] != '\n' || !decode(h[:], line[:2*len(h)]) {
 				v.fault(treeLine, at, "it has a line that is no hash")
-				return
+				return nil
 			}
 			v.tree = append(v.tree, h)
 		}
-		return
+		return nil
 	}
 	if name == checkpointLine {
 		v.checkpoint, v.checkAt = data, at
-		return
+		return nil
 	}
 	v.fault(shortName(name), at, "there is no such section")
+	return nil
 }
 
 // checkCheckpoint gives the tree that was signed.

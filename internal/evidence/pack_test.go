@@ -123,7 +123,7 @@ func written(t tester, p evidence.Pack) []byte {
 
 func verdictOf(t tester, pack []byte, known note.Verifiers) evidence.Verdict {
 	t.Helper()
-	v, err := evidence.Verify(bytes.NewReader(pack), known)
+	v, err := evidence.Verify(bytes.NewReader(pack), known, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,8 @@ func (r *running) command(ctx context.Context, binary, person string, at estate.
 	if home := r.home.Load(); at == "" && home != nil {
 		at = *home
 	}
-	args = append(args, "--lang", "en", "--ca", filepath.Join(r.layout.Dir, "ca.crt"), "--hosts", filepath.Join(r.layout.Dir, "hosts"), "--token-file", r.layout.TokenFile(person))
+	args = append([]string{"--lang", "en"}, args...)
+	args = append(args, "--ca", filepath.Join(r.layout.Dir, "ca.crt"), "--hosts", filepath.Join(r.layout.Dir, "hosts"), "--token-file", r.layout.TokenFile(person))
 	for _, p := range r.layout.Of(site.Node) {
 		if at == "" || p.Site == at {
 			args = append(args, "--endpoint", p.NodeURL())
@@ -122,11 +123,14 @@ func (r *running) runIs(ctx context.Context, c story.Condition) (bool, string) {
 	return false, stands
 }
 
-// evidence writes a pack of every run into the lab's folder and verifies each with the public keys alone, as an auditor would.
+// evidence writes a pack of every run into the lab's folder and verifies each with the public keys alone, as an auditor would. The
+// runs' reports are written beside.
 func (r *running) evidence(ctx context.Context, binary string, out *story.Progress, a story.Evidence) error {
-	dir := filepath.Join(r.layout.Dir, evidenceDir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return errs.New(errs.Unavailable, "cannot make the folder of the packs: %w", err)
+	dir, reports := filepath.Join(r.layout.Dir, evidenceDir), filepath.Join(r.layout.Dir, reportsDir)
+	for _, d := range []string{dir, reports} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return errs.New(errs.Unavailable, "cannot make a folder: %w", err)
+		}
 	}
 	keys, err := r.command(ctx, binary, "vera", a.At, "evidence", "keys")
 	if err != nil {
@@ -167,9 +171,32 @@ func (r *running) evidence(ctx context.Context, binary string, out *story.Progre
 		for line := range strings.Lines(string(said)) {
 			out.Say("   %s", strings.TrimRight(line, "\n"))
 		}
+		if err := r.reports(ctx, binary, a.At, filepath.Join(reports, head.ID)); err != nil {
+			return err
+		}
+	}
+	out.Say("   reports of %d runs in %s", len(runs), reports)
+	return nil
+}
+
+// reports writes the report of a run in every form that there is; base ends with the run's name.
+func (r *running) reports(ctx context.Context, binary string, at estate.SiteID, base string) error {
+	for _, lang := range []string{"zh", "en"} {
+		for _, format := range []string{"html", "docx", "xlsx"} {
+			file := base + "." + lang + "." + format
+			if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return errs.New(errs.Unavailable, "cannot replace %s: %w", file, err)
+			}
+			if _, err := r.command(ctx, binary, "vera", at, "run", "report", filepath.Base(base), "--format", format, "--out", file, "--lang", lang); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// evidenceDir is where packs stand in the lab's folder; they stay when the estate has ended.
-const evidenceDir = "evidence"
+// The folders in the lab's own for packs and reports; they stay when the estate has ended.
+const (
+	evidenceDir = "evidence"
+	reportsDir  = "reports"
+)

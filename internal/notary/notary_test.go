@@ -103,7 +103,7 @@ func TestPackOfARunHasItsWholeJournalAndIsGood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := evidence.Verify(bytes.NewReader(pack), knownOf(t, s))
+	v, err := evidence.Verify(bytes.NewReader(pack), knownOf(t, s), nil)
 	if err != nil || !v.Good() {
 		t.Fatalf("%v %v", v.Faults, err)
 	}
