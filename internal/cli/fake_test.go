@@ -223,7 +223,7 @@ func (f *fakeNode) step() {
 func exampleManifest(t *testing.T) (manifest.Set, string) {
 	t.Helper()
 	var files []manifest.File
-	for _, name := range []string{"sites.yaml", "corebank.yaml", "plans.yaml", "calendar.yaml"} {
+	for _, name := range []string{"sites.yaml", "corebank.yaml", "plans.yaml", "calendar.yaml", "business.yaml"} {
 		text, err := os.ReadFile(filepath.Join("../../examples/estate", name))
 		if err != nil {
 			t.Fatal(err)

@@ -37,6 +37,50 @@ const (
 	Query   Archetype = "query"   // 查询型
 )
 
+// Criticality says how much hangs on a system or a business function; a closed list.
+type Criticality string
+
+// The criticalities. What says none is normal.
+const (
+	Critical  Criticality = "critical"  // 关键: goes first
+	Important Criticality = "important" // 重要
+	Normal    Criticality = "normal"    // 一般
+)
+
+// Rank orders criticalities: 0 goes first.
+func (c Criticality) Rank() int {
+	switch c {
+	case Critical:
+		return 0
+	case Important:
+		return 1
+	case Normal:
+	}
+	return 2
+}
+
+// Stage is how a system is kept ready to go on elsewhere; a closed list.
+type Stage string
+
+// The stages, from the slowest recovery to the fastest.
+const (
+	ColdRestore     Stage = "cold-restore"      // from a backup, with a deployment of the application 冷备
+	SameCityStandby Stage = "same-city-standby" // a copy that stands by in the same city 同城主备
+	RemoteStandby   Stage = "remote-standby"    // a copy that stands by in another city only 异地主备
+	MultiActive     Stage = "multi-active"      // units are current at several sites 多活
+)
+
+// ParticipantType is what a participant is to the institution; a closed list.
+type ParticipantType string
+
+// The types of participants.
+const (
+	Headquarters  ParticipantType = "headquarters"   // 总部
+	Branch        ParticipantType = "branch"         // 分支机构
+	RelatedSystem ParticipantType = "related-system" // 关联系统, by whoever runs it
+	ThirdParty    ParticipantType = "third-party"    // 第三方
+)
+
 // Relation says how two sites lie to each other.
 type Relation string
 

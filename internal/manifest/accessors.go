@@ -178,6 +178,19 @@ func (s *Set) canonical() {
 	slices.SortFunc(s.Systems, func(a, b System) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Plans, func(a, b plan.Plan) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Calendars, func(a, b calendar.Calendar) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Functions, func(a, b Function) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Participants, func(a, b Participant) int { return cmp.Compare(a.Name, b.Name) })
+	bySystem := func(s estate.SystemID) string { return string(s) }
+	for i := range s.Functions {
+		s.Functions[i].Systems = sorted(s.Functions[i].Systems, bySystem)
+	}
+	for i := range s.Participants {
+		p := &s.Participants[i]
+		p.Systems = sorted(p.Systems, bySystem)
+		if len(p.Contacts) == 0 {
+			p.Contacts = nil
+		}
+	}
 	for i := range s.Calendars {
 		c := &s.Calendars[i]
 		c.Windows = sorted(c.Windows, func(w calendar.Window) string { return w.Name })
@@ -210,6 +223,7 @@ func (s *Set) canonical() {
 	}
 	for i := range s.Systems {
 		sys := &s.Systems[i]
+		sys.DependsOn = sorted(sys.DependsOn, bySystem)
 		sys.Hosts = sorted(sys.Hosts, func(h string) string { return h })
 		sys.Reads = sorted(sys.Reads, func(r string) string { return r })
 		sys.Modules = sorted(sys.Modules, func(m Module) string { return m.Name })

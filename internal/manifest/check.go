@@ -64,6 +64,7 @@ func (c *checker) checkSet() {
 		sc := systemChecker{checker: c, system: s, doc: d}
 		sc.check()
 	}
+	c.checkBusiness()
 	c.checkPlans()
 	c.checkCalendars()
 	c.checkAddresses()

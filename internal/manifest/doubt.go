@@ -29,6 +29,7 @@ func doubt(set *Set, docs documents) shape.Problems {
 				s.Hold.MaxRequests, s.Limits.Concurrent)
 		}
 	}
+	c.doubtStages()
 	c.doubtPlans()
 	for i := range set.Plans {
 		p := &set.Plans[i]

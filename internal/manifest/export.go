@@ -39,6 +39,12 @@ func (s Set) documents() []written {
 	for _, c := range s.Calendars {
 		out = append(out, written{shapes[3], c.Name, tree(shapes[3], c)})
 	}
+	for _, f := range s.Functions {
+		out = append(out, written{shapes[4], f.Name, tree(shapes[4], f)})
+	}
+	for _, p := range s.Participants {
+		out = append(out, written{shapes[5], p.Name, tree(shapes[5], p)})
+	}
 	for _, p := range s.Plans {
 		out = append(out, written{shapes[2], p.Name, tree(shapes[2], p)})
 	}

@@ -135,6 +135,12 @@ func Check(set Set) error {
 	for _, cal := range set.Calendars {
 		c.docs.calendars = append(c.docs.calendars, &document{kind: "Calendar", name: cal.Name})
 	}
+	for _, f := range set.Functions {
+		c.docs.functions = append(c.docs.functions, &document{kind: "Function", name: f.Name})
+	}
+	for _, p := range set.Participants {
+		c.docs.participants = append(c.docs.participants, &document{kind: "Participant", name: p.Name})
+	}
 	for _, p := range set.Plans {
 		c.docs.plans = append(c.docs.plans, &document{kind: "Plan", name: p.Name})
 	}
@@ -152,9 +158,9 @@ type document struct {
 	broken []string // fields with structural problems: what follows from them is not told again
 }
 
-// documents stand in the order of the set's sites, systems, plans and calendars.
+// documents stand in the order of the set's lists.
 type documents struct {
-	sites, systems, plans, calendars []*document
+	sites, systems, plans, calendars, functions, participants []*document
 	// partial: some document could not be told at all, so a missing name proves nothing.
 	partial bool
 }
@@ -197,7 +203,7 @@ func (d *document) String() string {
 
 func read(files []File) (Set, documents, shape.Problems) {
 	set, docs, problems := readDocuments(files)
-	if len(docs.sites)+len(docs.systems)+len(docs.plans)+len(docs.calendars) == 0 && len(problems) == 0 {
+	if len(docs.sites)+len(docs.systems)+len(docs.plans)+len(docs.calendars)+len(docs.functions)+len(docs.participants) == 0 && len(problems) == 0 {
 		p := shape.Problem{Reason: "there is no document", Allowed: "documents of the kinds " + strings.Join(kindNames(kinds()), ", ")}
 		if len(files) > 0 {
 			p.File = files[0].Name
@@ -283,6 +289,14 @@ func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *d
 			err = tree.Decode(&c)
 			c.Complete()
 			set.Calendars, docs.calendars = append(set.Calendars, c), append(docs.calendars, d)
+		case "Function":
+			var f Function
+			err = tree.Decode(&f)
+			set.Functions, docs.functions = append(set.Functions, f), append(docs.functions, d)
+		case "Participant":
+			var p Participant
+			err = tree.Decode(&p)
+			set.Participants, docs.participants = append(set.Participants, p), append(docs.participants, d)
 		case "Plan":
 			var p plan.Plan
 			err = tree.Decode(&p)

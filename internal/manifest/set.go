@@ -11,8 +11,8 @@ import (
 // APIVersion is the only version of the language so far.
 const APIVersion = "perdure/v1"
 
-// Set is everything that is declared, in canonical order: sites, systems, plans and calendars by name, and so are the named parts in them,
-// but for the steps of a plan, which stand in the order of the document.
+// Set is everything that is declared, in canonical order: documents of each kind by name, and so are the named parts in them, but for the
+// steps of a plan and the contacts of a participant, which stand in the order of the document.
 type Set struct {
 	Sites   []Site   `json:"sites"`
 	Systems []System `json:"systems"`
@@ -20,6 +20,36 @@ type Set struct {
 	Plans []plan.Plan `json:"plans,omitempty"`
 	// Calendars are when things may be done, and when they have to be.
 	Calendars []calendar.Calendar `json:"calendars,omitempty"`
+	// Functions are what the institution does for its customers, and on which systems that rests.
+	Functions []Function `json:"functions,omitempty"`
+	// Participants are who takes part in a switch beside those who carry it out.
+	Participants []Participant `json:"participants,omitempty"`
+}
+
+// Function is a business function 业务功能.
+type Function struct {
+	Name        string             `yaml:"name" json:"name"`
+	Title       string             `yaml:"title,omitempty" json:"title,omitempty"`
+	Criticality estate.Criticality `yaml:"criticality,omitempty" json:"criticality,omitempty"`
+	Systems     []estate.SystemID  `yaml:"systems" json:"systems"`
+}
+
+// Participant takes part in switches: a headquarters, a branch, a related system, a third party 参演单位. Plans give it tasks by its name,
+// and it answers as the user of that name.
+type Participant struct {
+	Name     string                 `yaml:"name" json:"name"`
+	Title    string                 `yaml:"title,omitempty" json:"title,omitempty"`
+	Type     estate.ParticipantType `yaml:"type" json:"type"`
+	Contacts []Contact              `yaml:"contacts,omitempty" json:"contacts,omitempty"`
+	// Systems whose switches it takes part in; none: all.
+	Systems []estate.SystemID `yaml:"systems,omitempty" json:"systems,omitempty"`
+}
+
+// Contact is a person or a desk of a participant, with at least one way to reach it. The order of contacts is that in which they are tried.
+type Contact struct {
+	Name  string `yaml:"name" json:"name"`
+	Phone string `yaml:"phone,omitempty" json:"phone,omitempty"`
+	Mail  string `yaml:"mail,omitempty" json:"mail,omitempty"`
 }
 
 // Site is a data centre or an availability zone 站点.
@@ -67,6 +97,12 @@ type Gateway struct {
 type System struct {
 	Name  estate.SystemID `yaml:"name" json:"name"`
 	Title string          `yaml:"title,omitempty" json:"title,omitempty"`
+	// Criticality is the system's own; that of functions and of systems which rest on it counts too (Criticalities).
+	Criticality estate.Criticality `yaml:"criticality,omitempty" json:"criticality,omitempty"`
+	// Stage is how the system is kept ready, as people say it; empty: as its groups are laid out (StageOf).
+	Stage estate.Stage `yaml:"stage,omitempty" json:"stage,omitempty"`
+	// DependsOn are the systems without which it does not work.
+	DependsOn []estate.SystemID `yaml:"dependsOn,omitempty" json:"dependsOn,omitempty"`
 	// Hosts are the host names whose requests belong to the system; none means every host that no other system names.
 	Hosts []string `yaml:"hosts,omitempty" json:"hosts,omitempty"`
 	// Slots is the number of hash buckets, 1 to 65536. It never changes once data exists.

@@ -19,7 +19,7 @@ import (
 
 // kinds are the documents there are, in the order of the canonical form. Built once, never changed.
 var kinds = sync.OnceValue(func() []kind {
-	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}, {"Plan", "What is done step by step, in drills and for real.", plan.Shape(head("Plan"))}, {"Calendar", "When things may be done, and when they have to be.", calendar.Shape(head("Calendar"))}}
+	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}, {"Plan", "What is done step by step, in drills and for real.", plan.Shape(head("Plan"))}, {"Calendar", "When things may be done, and when they have to be.", calendar.Shape(head("Calendar"))}, {"Function", "What the institution does for its customers, and on which systems that rests.", functionShape()}, {"Participant", "Who takes part in switches beside those who carry them out.", participantShape()}}
 })
 
 type kind struct {
@@ -72,6 +72,9 @@ func systemShape() shape.Shape {
 	return shape.AnObject(append(head("System"),
 		shape.Field{Name: "name", Doc: "Name of the system.", Shape: shape.Name(shape.NameAllowed), Required: true},
 		shape.Field{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
+		shape.Field{Name: "criticality", Doc: "How much hangs on the system: critical 关键, important 重要, normal 一般 (which it is where nothing is said). It is at least that of functions and systems that rest on it.", Shape: criticality()},
+		shape.Field{Name: "stage", Doc: "How it is kept ready to go on elsewhere: cold-restore 冷备, same-city-standby 同城主备, remote-standby 异地主备, multi-active 多活; by default as its groups are laid out.", Shape: shape.OneOf(estate.ColdRestore, estate.SameCityStandby, estate.RemoteStandby, estate.MultiActive)},
+		shape.Field{Name: "dependsOn", Doc: "Systems without which it does not work; they are switched before it.", Shape: systemNames(0)},
 		shape.Field{Name: "hosts", Doc: "Host names whose requests belong to the system; none for all that no other system names.", Shape: shape.AList("host names", 0, 64, host(), nil)},
 		shape.Field{Name: "slots", Doc: "Number of hash buckets of the routing key; slot = CRC32-IEEE(key) mod slots. Fixed once data exists.", Shape: shape.Number(1, math.MaxUint16+1), Fallback: strconv.Itoa(estate.DefaultSlots)},
 		shape.Field{Name: "modules", Doc: "Parts of the system, each with one archetype.", Shape: shape.AList("at least one module", 1, 64, shape.AnObject([]shape.Field{
@@ -147,6 +150,39 @@ func systemShape() shape.Shape {
 			{Name: "overrides", Doc: "Routing keys that belong to it whatever their slot.", Shape: shape.AList("routing keys", 0, 10000, shape.Formed(`^[A-Za-z0-9._~:@+=/#*-]+$`, "a routing key of 1 to 128 letters, digits and -._~:@+=/#*", 128), nil)},
 		}), shape.By("name"))},
 	))
+}
+
+func functionShape() shape.Shape {
+	return shape.AnObject(append(head("Function"),
+		shape.Field{Name: "name", Doc: "Name of the business function 业务功能.", Shape: shape.Name(shape.NameAllowed), Required: true},
+		shape.Field{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
+		shape.Field{Name: "criticality", Doc: "How much hangs on it; its systems are at least as critical.", Shape: criticality()},
+		shape.Field{Name: "systems", Doc: "Systems that it rests on.", Shape: systemNames(1), Required: true},
+	))
+}
+
+func participantShape() shape.Shape {
+	contacts := shape.AList("contacts, the one to try first in front", 0, 16, shape.AnObject([]shape.Field{
+		{Name: "name", Doc: "Person or desk.", Shape: shape.Title(), Required: true},
+		{Name: "phone", Doc: "Telephone number.", Shape: shape.Formed(`^\+?[0-9][0-9 ()/-]{2,38}$`, "a telephone number such as +86 10 5555 0100", 40)},
+		{Name: "mail", Doc: "Mail address.", Shape: shape.Formed(`^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`, "a mail address", 254)},
+	}), shape.By("name"))
+	contacts.Ordered = true
+	return shape.AnObject(append(head("Participant"),
+		shape.Field{Name: "name", Doc: "Name of the participant; plans give it tasks by it, and it answers as the user of that name.", Shape: shape.Name(shape.NameAllowed), Required: true},
+		shape.Field{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
+		shape.Field{Name: "type", Doc: "headquarters 总部, branch 分支机构, related-system 关联系统, third-party 第三方.", Shape: shape.OneOf(estate.Headquarters, estate.Branch, estate.RelatedSystem, estate.ThirdParty), Required: true},
+		shape.Field{Name: "contacts", Doc: "Who is reached there, the one to try first in front.", Shape: contacts},
+		shape.Field{Name: "systems", Doc: "Systems whose switches it takes part in; by default all.", Shape: systemNames(0)},
+	))
+}
+
+func criticality() shape.Shape {
+	return shape.OneOf(estate.Critical, estate.Important, estate.Normal)
+}
+
+func systemNames(least int) shape.Shape {
+	return shape.AList("names of systems", least, 1024, shape.Name("the name of a system"), nil)
 }
 
 func query() shape.Shape {

@@ -1,0 +1,178 @@
+package manifest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"perdure/internal/estate"
+)
+
+// roles are what plans ask by the same fields as participants; wire, which has them as a list, lies above this package.
+var roles = []string{"viewer", "driller", "operator", "commander", "auditor", "admin"}
+
+// checkBusiness: what functions, participants and dependencies say of systems.
+func (c *checker) checkBusiness() {
+	functions := c.registry("a function")
+	for i, f := range c.set.Functions {
+		d := c.docs.functions[i]
+		functions.add(d, "name", f.Name)
+		c.checkSystemNames(d, "systems", f.Systems)
+	}
+	participants := c.registry("a participant")
+	for i, p := range c.set.Participants {
+		d := c.docs.participants[i]
+		participants.add(d, "name", p.Name)
+		if slices.Contains(roles, p.Name) {
+			c.tell(d, "name", "another name", "%s is a role: a task for it would be everybody's who has that role", p.Name)
+		}
+		c.checkSystemNames(d, "systems", p.Systems)
+		names := c.registry("contact")
+		for j, contact := range p.Contacts {
+			at := fmt.Sprintf("contacts[%d]", j)
+			names.add(d, at+".name", contact.Name)
+			if contact.Phone == "" && contact.Mail == "" {
+				c.tell(d, at, "phone, mail, or both", "nobody can reach %q", contact.Name)
+			}
+		}
+	}
+	for i, s := range c.set.Systems {
+		c.checkSystemNames(c.docs.systems[i], "dependsOn", s.DependsOn)
+	}
+	c.checkDependencies()
+}
+
+func (c *checker) checkSystemNames(d *document, field string, list []estate.SystemID) {
+	for i, id := range list {
+		at := fmt.Sprintf("%s[%d]", field, i)
+		switch {
+		case id == "":
+		case slices.Contains(list[:i], id):
+			c.tell(d, at, "", "%s stands twice", id)
+		case c.set.System(id) == nil && !c.docs.partial:
+			c.tell(d, at, "systems "+listed(c.systemNames()), "there is no system %q", id)
+		}
+	}
+}
+
+func (c *checker) systemNames() []estate.SystemID {
+	var names []estate.SystemID
+	for _, s := range c.set.Systems {
+		names = append(names, s.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// checkDependencies tells of systems that depend on each other: none of them could be switched before the others.
+func (c *checker) checkDependencies() {
+	index := map[estate.SystemID]int{}
+	for i, s := range c.set.Systems {
+		if _, again := index[s.Name]; !again && s.Name != "" {
+			index[s.Name] = i
+		}
+	}
+	state := make([]int, len(c.set.Systems)) // 1: under way, 2: done
+	var path []int
+	var visit func(i int)
+	visit = func(i int) {
+		state[i] = 1
+		path = append(path, i)
+		for j, id := range c.set.Systems[i].DependsOn {
+			next, ok := index[id]
+			switch {
+			case !ok:
+			case state[next] == 0:
+				visit(next)
+			case state[next] == 1:
+				c.tell(c.docs.systems[i], fmt.Sprintf("dependsOn[%d]", j), "dependencies without a cycle", "systems depend on each other: %s", c.cycle(path[slices.Index(path, next):]))
+			}
+		}
+		path = path[:len(path)-1]
+		state[i] = 2
+	}
+	for i := range state {
+		if state[i] == 0 {
+			visit(i)
+		}
+	}
+}
+
+// cycle writes the way from a system back to itself, with the place of each dependency.
+func (c *checker) cycle(path []int) string {
+	var b strings.Builder
+	for n, i := range path {
+		s, next := &c.set.Systems[i], c.set.Systems[path[(n+1)%len(path)]].Name
+		if n == 0 {
+			b.WriteString(string(s.Name))
+		}
+		at := slices.Index(s.DependsOn, next)
+		fmt.Fprintf(&b, " -> %s (%s)", next, c.docs.systems[i].where(fmt.Sprintf("dependsOn[%d]", at)))
+	}
+	return b.String()
+}
+
+// doubtStages: what a system is said to be, held against where its copies are.
+func (c *checker) doubtStages() {
+	for i := range c.set.Systems {
+		s := &c.set.Systems[i]
+		if s.Stage == "" || len(s.Groups) == 0 {
+			continue
+		}
+		if found := c.set.layout(s); found != s.Stage {
+			c.tell(c.docs.systems[i], "stage", "", "system %s is declared %s, but laid out as %s", s.Name, s.Stage, found)
+		}
+	}
+}
+
+// layout is the stage that follows from where the owners and the copies are: the weakest group's, for a system goes on as a whole.
+func (s *Set) layout(system *System) estate.Stage {
+	homes := map[estate.SiteID]bool{}
+	stage := estate.SameCityStandby
+	for i := range system.Groups {
+		g := &system.Groups[i]
+		home := g.Home()
+		homes[home] = true
+		sameCity, remote := false, false
+		for _, m := range g.Members {
+			switch s.Relation(home, m.Site) {
+			case estate.SameCity:
+				sameCity = true
+			case estate.Remote:
+				remote = true
+			case estate.SameSite:
+			}
+		}
+		switch {
+		case !sameCity && !remote:
+			return estate.ColdRestore
+		case !sameCity:
+			stage = estate.RemoteStandby
+		}
+	}
+	if len(homes) > 1 {
+		return estate.MultiActive
+	}
+	if len(homes) == 0 {
+		return s.deployed(system)
+	}
+	return stage
+}
+
+// deployed is the stage of a system without groups: it keeps no account data, and runs where it is deployed.
+func (s *Set) deployed(system *System) estate.Stage {
+	if slices.ContainsFunc(system.Deployments, func(d Deployment) bool { return d.Site != system.Deployments[0].Site }) {
+		return estate.MultiActive
+	}
+	return estate.ColdRestore
+}
+
+// Home is the site of the member that owns first, where switching back leads; empty where there is no such member.
+func (g *Group) Home() estate.SiteID {
+	for _, m := range g.Members {
+		if m.ID == g.Owner {
+			return m.Site
+		}
+	}
+	return ""
+}
