@@ -154,6 +154,7 @@ const (
 	findingsLine
 
 	planGood
+	planWritten
 	planHead
 	colStep
 	colKind
@@ -413,6 +414,7 @@ var phrases = [phraseCount]text{
 	nowhereWord:     {"nowhere", "无处生效"},
 	findingsLine:    {"%s: findings of its installation: %d, %s (perdure status --json)", "%s：安装检查发现项 %d 个：%s（perdure status --json）"},
 	quarantineLine:  {"QUARANTINE: accounts of %s are blocked until they are judged: perdure quarantine verify", "待核查限制：%s 的账户在核查之前不可用：perdure quarantine verify"},
+	planWritten:     {"plan %s with %d steps is in %s; check it with: perdure plan check", "预案 %s（%d 个步骤）已写入 %s；请用 perdure plan check 检查"},
 	planGood:        {"%s: good for mode %s: %d steps, at most %s without people", "%s：可用于模式 %s：%d 个步骤，不计人工最长 %s"},
 	planHead:        {"in mode %s: %d steps, at most %s without people; the longest way is marked", "模式 %s：%d 个步骤，不计人工最长 %s；关键路径已标出"},
 	colStep:         {"step", "步骤"},

@@ -611,7 +611,7 @@ func (c *checker) breaks(row Contract) []breach {
 				continue
 			}
 			at := fmt.Sprintf("steps[%d].%s", i, part.field)
-			if why := row.breaks(a); why != "" {
+			if why := row.Breaks(a); why != "" {
 				out = append(out, breach{i, at, fmt.Sprintf("%s of driver %s %s: a run in mode %s may not", a.Name, a.Driver, why, row.Mode)})
 			}
 			if a.Touches.Leaves && leaves == "" {

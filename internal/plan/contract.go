@@ -107,14 +107,14 @@ func ContractOf(m Mode) Contract {
 	panic("plan: a mode without a contract: " + string(m))
 }
 
-// breaks says how an action breaks the contract; empty: it does not.
-func (c Contract) breaks(a *Action) string {
+// Breaks says how an action breaks the contract; empty: it does not.
+func (c Contract) Breaks(a *Action) string {
 	t := a.Touches
 	switch {
 	case t.Interrupts && c.Interruption == NoInterruption:
 		return "interrupts production"
 	case t.Image != "" && c.Image != AnyImage && !c.allows(t.Image):
-		return "brings into use " + t.Image.words() + ", where it has to be " + c.Image.words()
+		return "brings into use " + t.Image.Words() + ", where it has to be " + c.Image.Words()
 	case t.Interfaces == ProductionInterfaces && c.Interfaces != ProductionInterfaces:
 		return "touches production interfaces"
 	case t.Interfaces == TestInterfaces && c.Interfaces == NoInterfaces:
@@ -132,7 +132,8 @@ func (c Contract) allows(i Image) bool {
 	return i == c.Image || c.Image == InSync && i == Replica || c.Image == Replica && i == InSync
 }
 
-func (i Image) words() string {
+// Words names the image within a sentence.
+func (i Image) Words() string {
 	switch i {
 	case Snapshot:
 		return "a snapshot of the replica"

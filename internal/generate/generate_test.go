@@ -1,0 +1,359 @@
+package generate_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+	"pgregory.net/rapid"
+
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/generate"
+	"perdure/internal/manifest"
+	"perdure/internal/plan"
+	"perdure/internal/shape"
+	"perdure/internal/unit"
+)
+
+var update = flag.Bool("update", false, "rewrite what the scripts want")
+
+// TestPlansOfScripts: a script is an estate, one line of options for each plan in "ask", and in "want" the plans or why there are none.
+func TestPlansOfScripts(t *testing.T) {
+	paths, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no script: %v", err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			a, err := txtar.ParseFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var files []manifest.File
+			var asks string
+			for _, f := range a.Files {
+				switch f.Name {
+				case "ask":
+					asks = string(f.Data)
+				case "want":
+				default:
+					files = append(files, manifest.File{Name: f.Name, Text: f.Data})
+				}
+			}
+			if len(files) == 0 {
+				files = example(t)
+			}
+			set, err := manifest.Parse(files...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			for ask := range strings.Lines(asks) {
+				ask = strings.TrimSpace(ask)
+				fmt.Fprintf(&out, "=== %s\n", ask)
+				g, err := generate.Plan(&set, plan.BuiltIn(), optionsOf(t, ask))
+				if err != nil {
+					fmt.Fprintf(&out, "%s: %v\n", errs.KindOf(err), err)
+					continue
+				}
+				out.Write(g.Text)
+				good(t, &set, g)
+			}
+			i := slices.IndexFunc(a.Files, func(f txtar.File) bool { return f.Name == "want" })
+			if i < 0 {
+				a.Files, i = append(a.Files, txtar.File{Name: "want"}), len(a.Files)
+			}
+			if *update {
+				a.Files[i].Data = []byte(out.String())
+				if err := os.WriteFile(path, txtar.Format(a), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(a.Files[i].Data), out.String()); diff != "" {
+				t.Errorf("want (-), got (+):\n%s", diff)
+			}
+		})
+	}
+}
+
+func optionsOf(t *testing.T, ask string) generate.Options {
+	o := generate.Options{}
+	for word := range strings.FieldsSeq(ask) {
+		name, value, _ := strings.Cut(word, "=")
+		switch name {
+		case "mode":
+			o.Mode = plan.Mode(value)
+		case "system":
+			o.System = estate.SystemID(value)
+		case "site":
+			o.Site = estate.SiteID(value)
+		case "to":
+			o.To = estate.SiteID(value)
+		case "at":
+			group, site, _ := strings.Cut(value, ":")
+			if o.Current == nil {
+				o.Current = map[estate.GroupID]estate.SiteID{}
+			}
+			o.Current[estate.GroupID(group)] = estate.SiteID(site)
+		default:
+			t.Fatalf("unknown option %s", word)
+		}
+	}
+	return o
+}
+
+func example(t testing.TB) []manifest.File {
+	paths, err := filepath.Glob("../../examples/estate/*.yaml")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no example: %v", err)
+	}
+	var files []manifest.File
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, manifest.File{Name: filepath.Base(path), Text: text})
+	}
+	return files
+}
+
+type fatal interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// good: the text is a plan that the manifest takes in and that breaks nothing of its mode, and it says what the value says.
+func good(t fatal, set *manifest.Set, g generate.Generated) *plan.Program {
+	t.Helper()
+	file := manifest.File{Name: "generated.yaml", Text: g.Text}
+	plans, err := manifest.ParsePlans(file)
+	if err != nil || len(plans) != 1 {
+		t.Fatalf("the plan is refused: %v\n%s", err, g.Text)
+	}
+	whole := *set
+	whole.Plans = append(slices.Clone(set.Plans), plans[0])
+	if err := manifest.Check(whole); err != nil {
+		t.Fatalf("the manifest refuses the plan: %v\n%s", err, g.Text)
+	}
+	want := g.Plan
+	want.Complete()
+	if diff := cmp.Diff(want, plans[0]); diff != "" {
+		t.Fatalf("the text says something else than the plan:\n%s", diff)
+	}
+	program, err := plan.Compile(plans, plan.BuiltIn(), plans[0].Name, plans[0].Modes[0])
+	if err != nil {
+		t.Fatalf("the plan has no program: %v", err)
+	}
+	if breaches := program.Breaches(plan.BuiltIn()); len(breaches) > 0 {
+		t.Fatalf("the plan breaks its contract: %v", breaches)
+	}
+	for _, s := range plans[0].Steps {
+		if !bytes.Contains(g.Text, []byte("- id: "+s.ID+"\n")) {
+			t.Fatalf("step %s does not stand in the text", s.ID)
+		}
+	}
+	return program
+}
+
+// anEstate draws sites in two cities, systems with groups and modules, dependencies without a cycle, functions and participants.
+func anEstate(t *rapid.T) manifest.Set {
+	var set manifest.Set
+	var sites []estate.SiteID
+	for i := range rapid.IntRange(2, 4).Draw(t, "sites") {
+		s := manifest.Site{Name: estate.SiteID(fmt.Sprintf("s%d", i)), City: []string{"east", "west"}[i%3/2]}
+		if i == 0 {
+			s.Nodes = []manifest.Node{{Name: "n", Host: "n", API: 1, Peer: 2, Client: 3}}
+		}
+		set.Sites, sites = append(set.Sites, s), append(sites, s.Name)
+	}
+	long := strings.Repeat("x", 25)
+	var systems []estate.SystemID
+	for i := range rapid.IntRange(1, 5).Draw(t, "systems") {
+		name := estate.SystemID(fmt.Sprintf("y%d", i))
+		if rapid.Bool().Draw(t, "long") {
+			name = estate.SystemID(fmt.Sprintf("y%d-%s", i, long))
+		}
+		s := manifest.System{
+			Name: name, Title: "Costs ${ little", Hosts: []string{string(name)}, Slots: 4,
+			Criticality: rapid.SampledFrom([]estate.Criticality{"", estate.Critical, estate.Important, estate.Normal}).Draw(t, "criticality"),
+			Stage:       rapid.SampledFrom([]estate.Stage{"", "", "", estate.MultiActive, estate.RemoteStandby, estate.ColdRestore}).Draw(t, "stage"),
+			Targets:     manifest.Targets{RTO: shape.Duration(time.Hour), RPO: shape.Duration(time.Hour)},
+			Idempotency: manifest.Idempotency{Header: "K", Retention: shape.Duration(time.Hour)},
+			Limits:      manifest.Limits{Body: 1, Concurrent: 2}, Hold: manifest.Hold{MaxBytes: 1, MaxRequests: 1},
+		}
+		for _, id := range systems {
+			if rapid.IntRange(0, 3).Draw(t, "depends") == 0 {
+				s.DependsOn = append(s.DependsOn, id)
+			}
+		}
+		for j, a := range []estate.Archetype{estate.Flow, estate.Compute, estate.Query} {
+			if rapid.IntRange(0, 2).Draw(t, "module") > 0 {
+				continue
+			}
+			m := manifest.Module{Name: fmt.Sprintf("m%d-%s", j, long), Archetype: a}
+			s.Modules = append(s.Modules, m)
+			for _, site := range sites {
+				if rapid.Bool().Draw(t, "deployed") {
+					s.Deployments = append(s.Deployments, manifest.Deployment{Module: m.Name, Site: site})
+				}
+			}
+		}
+		if len(s.Modules) == 0 || rapid.IntRange(0, 3).Draw(t, "accounts") > 0 {
+			s.Modules = append(s.Modules, manifest.Module{Name: "ledger", Archetype: estate.Account, Paths: []string{"/"}})
+			s.RoutingKey = []manifest.KeySource{{From: manifest.FromHeader, Name: "Account"}}
+			for _, site := range sites {
+				s.Deployments = append(s.Deployments, manifest.Deployment{Module: "ledger", Site: site})
+			}
+			for g := range rapid.IntRange(1, 2).Draw(t, "groups") {
+				group := manifest.Group{Name: estate.GroupID(fmt.Sprintf("g%d-%d", i, g))}
+				for n, site := range rapid.Permutation(sites).Draw(t, "members")[:rapid.IntRange(1, len(sites)).Draw(t, "copies")] {
+					role := unit.SyncRole
+					if n > 0 {
+						role = rapid.SampledFrom([]unit.Role{unit.PinnedRole, unit.AsyncRole}).Draw(t, "role")
+					}
+					id := estate.MemberID(fmt.Sprintf("%s-%s", group.Name, site))
+					group.Members = append(group.Members, manifest.Member{ID: id, Site: site, Role: role, Database: manifest.Database{Host: string(id), Port: 1}, Agent: manifest.Endpoint{Host: string(id), Port: 2}})
+					if n == 0 {
+						group.Owner = id
+					}
+				}
+				s.Groups = append(s.Groups, group)
+				from, to := estate.Slot(0), estate.Slot(3)
+				if rapid.Bool().Draw(t, "units") {
+					s.Units = append(s.Units, manifest.Unit{Name: estate.UnitID(fmt.Sprintf("v%d-%d", i, g)), Module: "ledger", Group: group.Name, Overrides: []string{fmt.Sprintf("k%d", g)}})
+				}
+				u := manifest.Unit{Name: estate.UnitID(fmt.Sprintf("u%d-%d", i, g)), Module: "ledger", Group: group.Name}
+				if g == 0 {
+					u.Slots = manifest.Slots{{From: from, To: to}}
+				} else {
+					u.Overrides = []string{"own"}
+				}
+				s.Units = append(s.Units, u)
+			}
+		}
+		set.Systems, systems = append(set.Systems, s), append(systems, name)
+	}
+	some := func(label string, least int) []estate.SystemID {
+		return rapid.Permutation(systems).Draw(t, label)[:rapid.IntRange(least, len(systems)).Draw(t, label+" many")]
+	}
+	for i := range rapid.IntRange(0, 2).Draw(t, "functions") {
+		set.Functions = append(set.Functions, manifest.Function{Name: fmt.Sprintf("f%d", i), Criticality: estate.Critical, Systems: some("function", 1)})
+	}
+	for i := range rapid.SampledFrom([]int{0, 1, 3, 70}).Draw(t, "participants") {
+		set.Participants = append(set.Participants, manifest.Participant{
+			Name: fmt.Sprintf("p%d", i), Type: rapid.SampledFrom([]estate.ParticipantType{estate.Headquarters, estate.Branch, estate.RelatedSystem, estate.ThirdParty}).Draw(t, "type"),
+			Systems: some("takes part", 0), Contacts: []manifest.Contact{{Name: "Desk ${x}", Phone: "555"}},
+		})
+	}
+	if err := manifest.Check(set); err != nil {
+		t.Fatalf("the drawn estate is wrong: %v", err)
+	}
+	return set
+}
+
+func TestEveryGeneratedPlanIsGoodForItsModeAndKeepsTheOrder(t *testing.T) {
+	made, refused := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		set := anEstate(t)
+		o := generate.Options{Mode: rapid.SampledFrom(generate.Modes()).Draw(t, "mode")}
+		if rapid.Bool().Draw(t, "of a system") {
+			o.System = set.Systems[rapid.IntRange(0, len(set.Systems)-1).Draw(t, "system")].Name
+		}
+		if o.System == "" || rapid.Bool().Draw(t, "of a site") {
+			o.Site = set.Sites[rapid.IntRange(0, len(set.Sites)-1).Draw(t, "site")].Name
+		}
+		if o.Mode != plan.SwitchBack && rapid.Bool().Draw(t, "to a site") {
+			o.To = set.Sites[rapid.IntRange(0, len(set.Sites)-1).Draw(t, "to")].Name
+		}
+		g, err := generate.Plan(&set, plan.BuiltIn(), o)
+		if err != nil {
+			refused++
+			if k := errs.KindOf(err); k != errs.Refused && k != errs.Invalid || len(g.Text) > 0 {
+				t.Fatalf("kind %s: %v", k, err)
+			}
+			return
+		}
+		made++
+		if o.Mode == plan.Drill {
+			t.Fatalf("no driver clones a copy, and a drill was generated:\n%s", g.Text)
+		}
+		again, err := generate.Plan(&set, plan.BuiltIn(), o)
+		if err != nil || !bytes.Equal(again.Text, g.Text) {
+			t.Fatalf("the same estate gave another plan: %v", err)
+		}
+		ordered(t, &set, o, good(t, &set, g))
+	})
+	if made < 20 || refused == 0 {
+		t.Errorf("%d plans made, %d refused: the test shows nothing", made, refused)
+	}
+}
+
+// ordered: every switch waits for those of the systems that its own depends on; what is asked of people stands before switches where the
+// mode is planned, and never in an emergency.
+func ordered(t *rapid.T, set *manifest.Set, o generate.Options, p *plan.Program) {
+	ahead := make([]map[int]bool, len(p.Nodes))
+	switches := map[estate.SystemID][]int{}
+	seen := map[string]bool{}
+	for i := range p.Nodes {
+		ahead[i] = map[int]bool{}
+		for _, d := range p.Nodes[i].After {
+			ahead[i][d.Node] = true
+			for j := range ahead[d.Node] {
+				ahead[i][j] = true
+			}
+		}
+		call := p.Nodes[i].Step.Act
+		if call == nil {
+			continue
+		}
+		s, u := set.Unit(estate.UnitID(call.Target))
+		if seen[string(u.Group)] {
+			t.Fatalf("group %s is switched twice", u.Group)
+		}
+		seen[string(u.Group)] = true
+		switches[s.Name] = append(switches[s.Name], i)
+		to := estate.SiteID(call.With["to"].(string))
+		group := s.Group(u.Group)
+		at := slices.IndexFunc(group.Members, func(m manifest.Member) bool { return m.Site == to })
+		if at < 0 || to == o.Site && o.Mode != plan.SwitchBack || o.Mode == plan.Takeover && group.Members[at].Role == unit.AsyncRole {
+			t.Fatalf("%s goes to %s: %+v", u.Name, to, group)
+		}
+		approved := false
+		for j := range ahead[i] {
+			switch p.Nodes[j].Step.Kind() {
+			case plan.ApprovalStep:
+				approved = true
+			case plan.ManualStep:
+				if strings.HasPrefix(p.Nodes[j].ID, "ready-") && o.Mode == plan.Emergency || p.Nodes[j].ID == "announce" || strings.HasPrefix(p.Nodes[j].ID, "verify-") {
+					t.Fatalf("%s waits for %s", p.Nodes[i].ID, p.Nodes[j].ID)
+				}
+			case plan.ActStep, plan.CheckStep, plan.WaitStep, plan.NotifyStep, plan.SubplanStep:
+			}
+		}
+		if approved != (o.Mode != plan.Emergency) {
+			t.Fatalf("mode %s, %s approved: %v", o.Mode, p.Nodes[i].ID, approved)
+		}
+	}
+	for _, s := range set.Systems {
+		for _, below := range s.DependsOn {
+			for _, i := range switches[s.Name] {
+				for _, j := range switches[below] {
+					if !ahead[i][j] {
+						t.Fatalf("%s does not wait for %s, on which it depends", p.Nodes[i].ID, p.Nodes[j].ID)
+					}
+				}
+			}
+		}
+	}
+}
