@@ -47,7 +47,7 @@ func (u Units) Ensure(ctx context.Context, c Call) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if result, done := told(before, to); done {
+	if result, done := told(before, to, c.Mode); done {
 		return result, nil
 	}
 	mode, err := switchMode(c.Mode)
@@ -74,11 +74,11 @@ func (u Units) Ensure(ctx context.Context, c Call) (map[string]any, error) {
 		if s == nil || answer.Switch == nil || s.ID != answer.Switch.ID {
 			return nil, errs.New(errs.Conflict, "the switch of %s to %s was overtaken by another one", id, to)
 		}
+		if result, done := told(g, to, c.Mode); done {
+			return result, nil
+		}
 		if s.Active() {
 			continue
-		}
-		if result, done := told(g, to); done {
-			return result, nil
 		}
 		return nil, errs.New(errs.Conflict, "the switch of %s to %s was undone: %s", id, to, s.Reason)
 	}
@@ -111,14 +111,17 @@ func (u Units) Observe(ctx context.Context, c Call) (map[string]any, bool, error
 	if err != nil {
 		return nil, false, err
 	}
-	result, done := told(g, estate.SiteID(text(c.With["to"])))
+	result, done := told(g, estate.SiteID(text(c.With["to"])), c.Mode)
 	return result, done, nil
 }
 
-// told is what a switch to the site gives once it is there.
-func told(g wire.Group, to estate.SiteID) (map[string]any, bool) {
+// told is what a switch to the site gives once it is there. In an emergency that is when the unit is open: copies that were lost with a site
+// do not come back to its in-sync set, and what follows does not wait for them.
+func told(g wire.Group, to estate.SiteID, mode plan.Mode) (map[string]any, bool) {
 	rec := g.Record
-	if rec.State != unit.Open || rec.OwnerSite() != to || rec.Switch.Active() {
+	open := rec.State == unit.Open && rec.OwnerSite() == to
+	growing := mode == plan.Emergency && rec.Switch != nil && rec.Switch.Phase == unit.Growing
+	if !open || rec.Switch.Active() && !growing {
 		return nil, false
 	}
 	result := map[string]any{"site": string(to), "ownership": rec.Ownership.String(), "pauseMillis": float64(0)}

@@ -83,3 +83,35 @@ func TestSwitchThatWasUndoneIsBegunAnewByTheNextAttempt(t *testing.T) {
 		}
 	})
 }
+
+// Copies that were lost with a site do not come back while people wait for what follows its switch.
+func TestAnEmergencyIsDoneWhenTheUnitIsOpenWhateverBecomesOfItsCopies(t *testing.T) {
+	growing := unit.Record{
+		State: unit.Open, Owner: estate.Life{Member: "u1-b"}, Members: []unit.Member{{ID: "u1-a", Site: "a"}, {ID: "u1-b", Site: "b"}},
+		Switch: &unit.Switch{ID: "r1.go", Phase: unit.Growing},
+	}
+	for mode, want := range map[plan.Mode]bool{plan.Emergency: true, plan.Takeover: false, plan.SwitchBack: false} {
+		u := resource.Units{Switcher: &switcher{record: growing}}
+		call := resource.Call{Call: plan.Call{Driver: "unit", Action: "switch", Target: "u1", With: map[string]any{"to": "b"}}, Key: "r1/go", Mode: mode, By: "ann"}
+		if _, done, err := u.Observe(t.Context(), call); err != nil || done != want {
+			t.Errorf("mode %s: done %v, %v", mode, done, err)
+		}
+	}
+	// The attempt that began it hears of it too.
+	synctest.Test(t, func(t *testing.T) {
+		s := &switcher{record: growing}
+		s.record.Owner.Member, s.record.Switch = "u1-a", nil
+		time.AfterFunc(2*time.Second, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.record.Owner.Member = "u1-b"
+			s.record.Switch = &unit.Switch{ID: "r1.go", Phase: unit.Growing}
+		})
+		call := resource.Call{Call: plan.Call{Driver: "unit", Action: "switch", Target: "u1", With: map[string]any{"to": "b"}}, Key: "r1/go", Mode: plan.Emergency, By: "ann"}
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		defer cancel()
+		if result, err := (resource.Units{Switcher: s}).Ensure(ctx, call); err != nil || result["site"] != "b" {
+			t.Errorf("%v, %v", result, err)
+		}
+	})
+}
