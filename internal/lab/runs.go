@@ -59,6 +59,50 @@ func product(ctx context.Context, binary string, args ...string) ([]byte, error)
 	return out.Bytes(), nil
 }
 
+// plansDir is where generated plans stand in the lab's folder.
+const plansDir = "plans"
+
+// generatePlan makes a plan from the estate as it is, checks it by itself, and applies it with what is applied already.
+func (r *running) generatePlan(ctx context.Context, binary string, out *story.Progress, a story.Generate) error {
+	args := []string{"plan", "generate", "--mode", a.Mode}
+	if a.System != "" {
+		args = append(args, "--system", string(a.System))
+	}
+	if a.Site != "" {
+		args = append(args, "--scope", "site "+string(a.Site))
+	}
+	if a.To != "" {
+		args = append(args, "--to", string(a.To))
+	}
+	text, err := r.command(ctx, binary, a.As, a.At, args...)
+	if err := refused(err, a.Refused); err != nil || a.Refused != "" {
+		return err
+	}
+	dir := filepath.Join(r.layout.Dir, plansDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return errs.New(errs.Unavailable, "cannot make the folder of the plans: %w", err)
+	}
+	have, err := r.command(ctx, binary, a.As, a.At, "manifest", "export")
+	if err != nil {
+		return err
+	}
+	estateFile, planFile := filepath.Join(dir, "estate.yaml"), filepath.Join(dir, strings.Trim(strings.Join([]string{a.Mode, string(a.System), string(a.Site), string(a.To)}, "-"), "-")+".yaml")
+	for file, text := range map[string][]byte{estateFile: have, planFile: text} {
+		if err := os.WriteFile(file, text, 0o644); err != nil {
+			return errs.New(errs.Unavailable, "cannot write %s: %w", file, err)
+		}
+	}
+	said, err := product(ctx, binary, "plan", "check", planFile, "--lang", "en")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(said)) {
+		out.Say("   %s", strings.TrimRight(line, "\n"))
+	}
+	_, err = r.command(ctx, binary, a.As, a.At, "apply", estateFile, planFile, "--yes")
+	return err
+}
+
 // startRun starts a run of a plan; what the story says of a run afterwards is about this one.
 func (r *running) startRun(ctx context.Context, binary string, a story.StartRun) error {
 	args := []string{"run", "start", a.Plan, "--mode", a.Mode, "--reason", a.Reason, "--yes", "--no-wait", "--json"}

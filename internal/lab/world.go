@@ -58,6 +58,8 @@ func (l *Lab) Do(ctx context.Context, action story.Action) error {
 		return r.release(ctx, a)
 	case story.Resend:
 		return r.resend(ctx, l.o.Binary, l.out, a)
+	case story.Generate:
+		return r.generatePlan(ctx, l.o.Binary, l.out, a)
 	case story.StartRun:
 		return r.startRun(ctx, l.o.Binary, a)
 	case story.Answer:

@@ -41,6 +41,8 @@ func parseAction(word string, w *words) Action {
 		return r
 	case "resend":
 		return Resend{Unit: estate.UnitID(w.name("a unit"))}
+	case "generate":
+		return parseGenerate(w)
 	case "run":
 		return parseRun(w)
 	case "approve", "decline", "complete":
@@ -173,6 +175,28 @@ func parseAccept(w *words) Action {
 		}
 	}
 	return a
+}
+
+// parseGenerate reads what a plan is wanted for.
+func parseGenerate(w *words) Action {
+	g := Generate{Mode: w.name("a mode, such as takeover")}
+	for w.more() {
+		switch w.one("system", "site", "to", "as", "at", "refused") {
+		case "system":
+			g.System = estate.SystemID(w.name("a system"))
+		case "site":
+			g.Site = estate.SiteID(w.name("the site that it leaves, or goes home to"))
+		case "to":
+			g.To = estate.SiteID(w.name("the site where it goes"))
+		case "as":
+			g.As = w.name("a person")
+		case "at":
+			g.At = estate.SiteID(w.name("the site of the node that is asked"))
+		case "refused":
+			g.Refused = refusal(w)
+		}
+	}
+	return g
 }
 
 // parseRun reads the start of a run.

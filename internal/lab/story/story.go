@@ -147,6 +147,17 @@ type Release struct {
 // not, by the product's own list of the unit's last switch.
 type Resend struct{ Unit estate.UnitID }
 
+// Generate makes a recovery plan from the estate as it is, checks it, and applies it with the manifest: all by the commands that people use.
+type Generate struct {
+	Mode    string
+	System  estate.SystemID // "": every one
+	Site    estate.SiteID   // what it leaves or goes home to; "": wherever it is
+	To      estate.SiteID   // "": the nearest
+	As      string
+	At      estate.SiteID
+	Refused string // as in Switch
+}
+
 // StartRun starts a run of a plan of the applied manifest, as a person does. What a story says of a run is about the one it started last.
 type StartRun struct {
 	Plan, Mode string
@@ -279,6 +290,7 @@ func (Recover) action()  {}
 func (Verify) action()   {}
 func (Release) action()  {}
 func (Resend) action()   {}
+func (Generate) action() {}
 func (StartRun) action() {}
 func (Answer) action()   {}
 func (Evidence) action() {}

@@ -55,6 +55,8 @@ step "lost city" emergency loss resent 3 two-owners no-survivor
   wait quarantine u1 over 60s
   wait divergence u1 listed 60s
   resend u1
+  generate takeover site a to b as ann at c
+  generate drill system corebank refused "a snapshot"
   run move-unit mode takeover set unit=u1 set to=b as ann at c because "window of today"
   run move-unit mode takeover set unit=u9 refused "no unit"
   wait run asks agree 30s

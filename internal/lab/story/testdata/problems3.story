@@ -3,6 +3,8 @@ start
 run move-unit takeover
 run move-unit mode takeover set unit
 run
+generate
+generate takeover from a
 approve
 decline agree because no
 complete count set =5
