@@ -66,9 +66,10 @@ func worst(p *plan.Program) string {
 func (s *session) planShowCommand() *cobra.Command {
 	var file, mode, format string
 	c := &cobra.Command{
-		Use: "show PLAN", Short: "Draw a plan with its subplans: as text, or as Mermaid for documents",
+		Use: "show PLAN", Short: "Draw a plan with its subplans: as text, as a picture, or as Mermaid for documents",
 		Example: `  perdure plan show takeover-core
-  perdure plan show takeover-core --file plans/ --format mermaid`,
+  perdure plan show takeover-core --file plans/ --format mermaid
+  perdure plan show takeover-core --format svg > takeover-core.svg`,
 		Args: exactly("PLAN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var files []manifest.File
@@ -108,18 +109,20 @@ func (s *session) planShowCommand() *cobra.Command {
 				return s.emit(program)
 			case format == "mermaid":
 				fmt.Fprint(s.Out, program.Mermaid())
+			case format == "svg":
+				fmt.Fprint(s.Out, program.SVG())
 			case format == "text":
 				s.drawProgram(program)
 			default:
-				return usagef("unknown format %q; allowed: text, mermaid", format)
+				return usagef("unknown format %q; allowed: text, mermaid, svg", format)
 			}
 			return nil
 		},
 	}
 	c.Flags().StringVar(&file, "file", "", "file or directory with the plan; by default the applied manifest")
 	c.Flags().StringVar(&mode, "mode", "", "mode to draw it for; by default the first of the plan")
-	c.Flags().StringVar(&format, "format", "text", "text or mermaid")
-	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "mermaid"}, cobra.ShellCompDirectiveNoFileComp))
+	c.Flags().StringVar(&format, "format", "text", "text, mermaid or svg")
+	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "mermaid", "svg"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

@@ -127,7 +127,7 @@ func TestWrongCallsOfPlansAndRunsAreTold(t *testing.T) {
 		"plan check ../../examples/estate/sites.yaml":                    {0, "there are no plans"},
 		"plan show other":                                                {4, `there is no plan "other"`},
 		"plan show move-unit --mode drill":                               {2, "is not for mode drill"},
-		"plan show move-unit --format svg":                               {2, "allowed: text, mermaid"},
+		"plan show move-unit --format png":                               {2, "allowed: text, mermaid, svg"},
 		"run start other --mode takeover --yes":                          {4, `there is no plan "other"`},
 		"run start move-unit --yes":                                      {2, "unknown mode"},
 		"run start move-unit --mode drill --yes":                         {2, "is not for mode drill"},
