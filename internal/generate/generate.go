@@ -61,6 +61,9 @@ func Plan(set *manifest.Set, catalogue plan.Catalogue, o Options) (Generated, er
 		return Generated{}, errs.New(errs.Refused, "the plan would have %d steps, a document may have %d: generate one for each system with --system", len(steps), mostSteps)
 	}
 	p := plan.Plan{Name: o.name(), Title: o.title(), Modes: []plan.Mode{o.Mode}, System: o.System, RTO: w.objective()}
+	if len(parts) == 1 { // windows of the calendar may be for a system
+		p.System = parts[0].system.Name
+	}
 	for _, one := range steps {
 		p.Steps = append(p.Steps, one.Step)
 	}

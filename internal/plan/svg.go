@@ -9,7 +9,7 @@ import (
 
 // Sizes of a drawing in pixels.
 const (
-	boxWide, boxHigh = 220, 44
+	boxWide, boxHigh = 244, 44
 	gapWide, gapHigh = 28, 46
 	marginSize       = 24
 	labelMost        = 30 // columns of a line in a box: a wide character has two

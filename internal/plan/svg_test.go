@@ -69,7 +69,7 @@ func TestADrawingHasEveryStepAndEveryArrowDownwards(t *testing.T) {
 			t.Errorf("an arrow from %d to %d does not go down", from, to)
 		}
 	}
-	if !seen["382 338 to 384"] {
+	if !seen["418 338 to 384"] {
 		t.Errorf("what waits for a subplan does not stand below its last step: %v", seen)
 	}
 	if !strings.Contains(svg, `stroke-dasharray="5 4"`) || !strings.Contains(svg, ">declined<") {
