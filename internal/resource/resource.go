@@ -6,6 +6,7 @@ package resource
 
 import (
 	"context"
+	"strings"
 
 	"perdure/internal/errs"
 	"perdure/internal/plan"
@@ -19,7 +20,15 @@ type Call struct {
 	// Mode is that of the run, By who answers for it.
 	Mode plan.Mode
 	By   string
+	// Posted: the action was posted with the run's start. Ensure follows it to its end and begins nothing.
+	Posted bool
 }
+
+// Token names what a call begins, where that has a name, in letters that every name may have: the same for all attempts of a step.
+func (c Call) Token() string { return Token(c.Key) }
+
+// Token is that of the calls with a key.
+func Token(key string) string { return strings.ReplaceAll(key, "/", ".") }
 
 // Driver acts on one kind of resource. Its methods return when ctx ends.
 type Driver interface {

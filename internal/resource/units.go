@@ -42,52 +42,63 @@ func (u Units) Ensure(ctx context.Context, c Call) (map[string]any, error) {
 	if c.Action == "state" {
 		return u.Facts(ctx, c.Target)
 	}
-	id, to := estate.UnitID(c.Target), estate.SiteID(text(c.With["to"]))
+	if c.Posted {
+		return u.follow(ctx, c, c.Token())
+	}
+	id := estate.UnitID(c.Target)
 	before, err := u.Switcher.Unit(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if result, done := told(before, to, c.Mode); done {
+	if result, done := told(before, c); done {
 		return result, nil
 	}
 	mode, err := switchMode(c.Mode)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := u.Switcher.Switch(ctx, c.By, id, wire.SwitchRequest{To: to, Mode: mode, Reason: "run " + c.Key, ID: switchID(c.Key, before.Record.Switch)})
+	answer, err := u.Switcher.Switch(ctx, c.By, id, wire.SwitchRequest{To: siteOf(c), Mode: mode, Reason: "run " + c.Key, ID: switchID(c.Token(), before.Record.Switch)})
 	if err != nil {
 		return nil, err
 	}
+	if answer.Switch == nil {
+		return nil, errs.New(errs.Internal, "the switch of %s to %s was begun and has no name", id, siteOf(c))
+	}
+	return u.follow(ctx, c, answer.Switch.ID)
+}
+
+// follow waits for the end of a switch.
+func (u Units) follow(ctx context.Context, c Call, name string) (map[string]any, error) {
+	id, to := estate.UnitID(c.Target), siteOf(c)
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	for {
+		if g, err := u.Switcher.Unit(ctx, id); err == nil { // the store may be between two leaders
+			if result, done := told(g, c); done {
+				return result, nil
+			}
+			switch s := g.Record.Switch; {
+			case s == nil || s.ID != name:
+				return nil, errs.New(errs.Conflict, "the switch of %s to %s was overtaken by another one", id, to)
+			case s.Phase == unit.Failed:
+				return nil, errs.New(errs.Conflict, "the switch of %s to %s was undone: %s", id, to, s.Reason)
+			case !s.Active():
+				return nil, errs.New(errs.Conflict, "the switch of %s to %s was done, and %s is %s at %s now", id, to, id, g.Record.State, g.Record.OwnerSite())
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return nil, errs.New(errs.Unknown, "the switch of %s to %s was begun and is not over: %w", id, to, context.Cause(ctx))
 		case <-tick.C:
 		}
-		g, err := u.Switcher.Unit(ctx, id)
-		if err != nil {
-			continue // the store may be between two leaders
-		}
-		s := g.Record.Switch
-		if s == nil || answer.Switch == nil || s.ID != answer.Switch.ID {
-			return nil, errs.New(errs.Conflict, "the switch of %s to %s was overtaken by another one", id, to)
-		}
-		if result, done := told(g, to, c.Mode); done {
-			return result, nil
-		}
-		if s.Active() {
-			continue
-		}
-		return nil, errs.New(errs.Conflict, "the switch of %s to %s was undone: %s", id, to, s.Reason)
 	}
 }
 
+func siteOf(c Call) estate.SiteID { return estate.SiteID(text(c.With["to"])) }
+
 // switchID is the same for all attempts of a step while their switch is under way. After one that was undone the next attempt asks for
 // another switch: a request of the same ID would be given the old answer for ever.
-func switchID(key string, last *unit.Switch) string {
-	first := strings.ReplaceAll(key, "/", ".")
+func switchID(first string, last *unit.Switch) string {
 	if last == nil {
 		return first
 	}
@@ -111,17 +122,16 @@ func (u Units) Observe(ctx context.Context, c Call) (map[string]any, bool, error
 	if err != nil {
 		return nil, false, err
 	}
-	result, done := told(g, estate.SiteID(text(c.With["to"])), c.Mode)
+	result, done := told(g, c)
 	return result, done, nil
 }
 
-// told is what a switch to the site gives once it is there. In an emergency that is when the unit is open: copies that were lost with a site
-// do not come back to its in-sync set, and what follows does not wait for them.
-func told(g wire.Group, to estate.SiteID, mode plan.Mode) (map[string]any, bool) {
-	rec := g.Record
-	open := rec.State == unit.Open && rec.OwnerSite() == to
-	growing := mode == plan.Emergency && rec.Switch != nil && rec.Switch.Phase == unit.Growing
-	if !open || rec.Switch.Active() && !growing {
+// told is what a switch to the site gives once it is there. A planned one is over when the in-sync set is grown again (I2); an emergency when
+// the unit is open, for the copies it would grow by may be gone for long.
+func told(g wire.Group, c Call) (map[string]any, bool) {
+	rec, to := g.Record, siteOf(c)
+	over := !rec.Switch.Active() || c.Mode == plan.Emergency && rec.Switch.Phase == unit.Growing
+	if rec.State != unit.Open || rec.OwnerSite() != to || !over {
 		return nil, false
 	}
 	result := map[string]any{"site": string(to), "ownership": rec.Ownership.String(), "pauseMillis": float64(0)}

@@ -2,6 +2,7 @@ package resource_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -112,6 +113,68 @@ func TestAnEmergencyIsDoneWhenTheUnitIsOpenWhateverBecomesOfItsCopies(t *testing
 		defer cancel()
 		if result, err := (resource.Units{Switcher: s}).Ensure(ctx, call); err != nil || result["site"] != "b" {
 			t.Errorf("%v, %v", result, err)
+		}
+	})
+}
+
+// posted is a call whose switch was posted with the run's start, as "r1.go".
+func posted(mode plan.Mode) resource.Call {
+	return resource.Call{
+		Call: plan.Call{Driver: "unit", Action: "switch", Target: "u1", With: map[string]any{"to": "b"}}, Key: "r1/go", Mode: mode, By: "ann", Posted: true,
+	}
+}
+
+func twoSites() unit.Record {
+	return unit.Record{State: unit.Open, Owner: estate.Life{Member: "u1-a"}, Members: []unit.Member{{ID: "u1-a", Site: "a"}, {ID: "u1-b", Site: "b"}}}
+}
+
+func TestSwitchThatWasPostedIsFollowedAndNeverBegun(t *testing.T) {
+	for name, c := range map[string]struct {
+		phase unit.Phase
+		id    string
+		says  string
+	}{
+		"done":      {phase: unit.Done, id: "r1.go"},
+		"undone":    {phase: unit.Failed, id: "r1.go", says: "was undone: the power came back"},
+		"overtaken": {phase: unit.Closing, id: "other", says: "overtaken by another one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &switcher{record: twoSites()}
+				s.record.Switch = &unit.Switch{ID: "r1.go", Phase: unit.Closing}
+				time.AfterFunc(10*time.Minute, func() { // longer than any attempt has
+					s.mu.Lock()
+					defer s.mu.Unlock()
+					s.record.Switch = &unit.Switch{ID: c.id, Phase: c.phase, Reason: "the power came back"}
+					if c.phase == unit.Done {
+						s.record.Owner.Member = "u1-b"
+					}
+				})
+				result, err := resource.Units{Switcher: s}.Ensure(t.Context(), posted(plan.Takeover))
+				if c.says == "" && (err != nil || result["site"] != "b") {
+					t.Errorf("%v, %v", result, err)
+				}
+				if c.says != "" && (errs.KindOf(err) != errs.Conflict || !strings.Contains(err.Error(), c.says)) {
+					t.Errorf("%v, %v", result, err)
+				}
+				if len(s.ids) != 0 {
+					t.Errorf("begun: %v", s.ids)
+				}
+			})
+		})
+	}
+}
+
+func TestEmergencyIsOverWhenTheUnitIsOpenAndAPlannedSwitchWhenTheSetIsGrown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &switcher{record: twoSites()}
+		s.record.Owner.Member, s.record.Switch = "u1-b", &unit.Switch{ID: "r1.go", Phase: unit.Growing}
+		u := resource.Units{Switcher: s}
+		if _, done, err := u.Observe(t.Context(), posted(plan.Emergency)); !done || err != nil {
+			t.Errorf("an emergency waits for copies: %v", err)
+		}
+		if _, done, err := u.Observe(t.Context(), posted(plan.Takeover)); done || err != nil {
+			t.Errorf("a planned switch is over before the set is grown: %v", err)
 		}
 	})
 }

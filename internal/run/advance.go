@@ -194,7 +194,8 @@ func (r *Run) took(e Entry) error {
 	}
 	r.Term = e.Term
 	for i := range r.active.all() {
-		if s := &r.Steps[i]; s.Status == Acting {
+		// Of what was posted with its beginning it is known that it was begun, and following it once more does nothing twice.
+		if s := &r.Steps[i]; s.Status == Acting && !s.posted {
 			s.Status = Doubtful
 		}
 		if u := &r.Steps[i].Undo; u.Status == Acting {
@@ -329,7 +330,7 @@ func (r *Run) began(i int, e Entry) error {
 		s.Opened = e.At
 	}
 	s.Status, s.Attempt, s.Call, s.Term, s.Locks = Acting, e.Attempt, e.Call, r.Term, e.Locks
-	s.unsure = false
+	s.unsure, s.posted = false, e.Posted
 	r.lock(i, e.Locks)
 	r.ready.remove(i)
 	r.active.add(i)

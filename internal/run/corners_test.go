@@ -412,3 +412,52 @@ func BenchmarkDecide(b *testing.B) {
 		})
 	}
 }
+
+func TestAttemptThatWasPostedIsFollowedByEveryRunnerAndNeverInDoubt(t *testing.T) {
+	r := begun(t, compiled(t, step("one", "onFailure: compensate")))
+	e, ok := r.Posting(newWorld().now)
+	if !ok || !e.Posted || e.Node != "one" || e.Attempt != 1 || e.Call.Target != "one" {
+		t.Fatalf("%+v, %t", e, ok)
+	}
+	advance(t, r, e)
+	for term := int64(1); term < 4; term++ {
+		advance(t, r, run.Entry{What: run.Took, Term: term})
+		status(t, r, "one", run.Acting)
+		if under := r.UnderWay(); len(under) != 1 || !under[0].Posted {
+			t.Fatalf("under way: %+v", under)
+		}
+		if n := r.Decide(newWorld().now, nil, 8); len(n.Entries) != 0 || len(n.Probes) != 0 {
+			t.Fatalf("%+v", n)
+		}
+	}
+	// What was posted ends first, also where a person ends the run.
+	advance(t, r, run.Entry{What: run.Cancelled, By: "ann", Text: "not today"})
+	status(t, r, "one", run.Acting)
+	advance(t, r, end("one", run.Done))
+	if last := next(t, r, 8); len(last) != 1 || last[0].What != run.Finished || last[0].Outcome != run.Broken {
+		t.Fatalf("%+v", last)
+	}
+}
+
+func TestNextAttemptAfterOneThatWasPostedIsAnOrdinaryOne(t *testing.T) {
+	r := begun(t, compiled(t, step("one", "retry: {times: 1, pause: 0s}")))
+	e, _ := r.Posting(newWorld().now)
+	advance(t, r, e)
+	advance(t, r, end("one", run.Failed))
+	if again := next(t, r, 8); len(again) != 1 || again[0].Posted || again[0].Attempt != 2 {
+		t.Fatalf("%+v", again)
+	}
+	advance(t, r, run.Entry{What: run.Took, Term: 7})
+	status(t, r, "one", run.Doubtful)
+}
+
+func TestOnlyOneActionWithoutLocksIsPostedWithTheStart(t *testing.T) {
+	for _, steps := range []string{
+		step("one", "locks: [disk]"), step("one", "after: []") + step("two", "after: []"), "- {id: agree, approval: {of: [ops]}}\n",
+		"- {id: one, when: 'facts[\"world/x\"].is == \"there\"', act: {driver: world, action: set, target: one, with: {to: done}}}\n",
+	} {
+		if e, ok := begun(t, compiled(t, steps)).Posting(newWorld().now); ok {
+			t.Errorf("%s: %+v", steps, e)
+		}
+	}
+}

@@ -32,6 +32,8 @@ type Attempt struct {
 	Attempt int
 	Undo    bool
 	Call    *plan.Call
+	// Posted: what it does was posted with its beginning. Whoever carries it out follows that, and begins nothing.
+	Posted bool
 }
 
 // Facts are what was found, by step and target. They are as old as the look: what is decided by them is journalled with them.
@@ -79,6 +81,18 @@ func (r *Run) Decide(now time.Time, facts Facts, room int) Next {
 	return d.next
 }
 
+// Posting gives the beginning of a run that begins with one action alone, which needs neither locks nor a look: what the action does may be posted
+// by the transaction that starts the run. ok is false where a runner has to begin it.
+func (r *Run) Posting(now time.Time) (e Entry, ok bool) {
+	next := r.Decide(now, nil, MostEntries)
+	if len(next.Entries) != 1 || len(next.Looks) > 0 || next.Entries[0].What != Began || len(next.Entries[0].Locks) > 0 {
+		return Entry{}, false
+	}
+	e = next.Entries[0]
+	e.Seq, e.At, e.Posted = r.Seq+1, now, true
+	return e, true
+}
+
 type decider struct {
 	r     *Run
 	now   time.Time
@@ -112,7 +126,7 @@ func (d *decider) underWay(i int) {
 		case n.Looks:
 			d.attempt(i, s.Call)
 		case s.Until.IsZero() || !d.now.Before(s.Until.Add(lookAgain)):
-			d.next.Probes = append(d.next.Probes, Attempt{Node: n.ID, Attempt: s.Attempt, Call: s.Call})
+			d.next.Probes = append(d.next.Probes, Attempt{Node: n.ID, Attempt: s.Attempt, Call: s.Call, Posted: s.posted})
 		default:
 			d.wake(s.Until.Add(lookAgain))
 		}

@@ -13,6 +13,9 @@
 // nothing, which repeats the attempt of a lost runner and is a failure of one that was carried out to its end. Where no probe can tell, a
 // person is asked whatever the plan says about failures, and a run that winds up waits for the answer. What only looks is never in doubt.
 //
+// An attempt that was posted with its beginning, by one transaction, is never in doubt: that it was begun is known, and whoever takes the run
+// over follows it to its end.
+//
 // A step that is skipped before its turn is left out when its turn comes, so that what comes after it keeps its place. An approval is never
 // left out (R6).
 //

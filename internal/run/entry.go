@@ -27,6 +27,7 @@ type Entry struct {
 	Facts   map[string]any `json:"facts,omitempty"`
 	Params  map[string]any `json:"params,omitempty"` // of Started and Entered
 	Locks   []string       `json:"locks,omitempty"`  // of Began: what the step holds until it has ended
+	Posted  bool           `json:"posted,omitempty"` // of Began: what it does was posted by the transaction that wrote the entry, and is only followed
 	For     string         `json:"for,omitempty"`    // of Approved, Declined and Delegated: the role or participant on whose behalf; of AddedApprover: who is asked too
 	To      string         `json:"to,omitempty"`     // of Delegated: the person who decides now
 	Factor  time.Time      `json:"factor,omitzero"`  // when the person who says it has shown a second factor; zero: not

@@ -96,6 +96,7 @@ type Step struct {
 	entered  bool // a subplan was begun
 	leave    bool // it is left out once it is its turn
 	unsure   bool // its driver, or a probe, could not say what the last attempt did
+	posted   bool // what the running attempt does was posted with its beginning
 	named    bool // wants are the names of its locks
 	wants    []string
 	declined bool
@@ -208,7 +209,7 @@ func (r *Run) UnderWay() []Attempt {
 	for i := range r.active.all() {
 		s, n := &r.Steps[i], &r.Program.Nodes[i]
 		if s.Status == Acting {
-			out = append(out, Attempt{Node: n.ID, Attempt: s.Attempt, Call: s.Call})
+			out = append(out, Attempt{Node: n.ID, Attempt: s.Attempt, Call: s.Call, Posted: s.posted})
 		}
 		if s.Undo.Status == Acting {
 			out = append(out, Attempt{Node: n.ID, Attempt: s.Undo.Attempt, Undo: true, Call: s.Undo.Call})

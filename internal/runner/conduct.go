@@ -136,11 +136,14 @@ func (c *conductor) load(ctx context.Context) error {
 			c.run = nil // it was advanced: the journal says how it stands
 			return err
 		}
-		return nil
 	}
-	// An intent may have got into the journal although the store did not say so: nobody acts on it, and nobody else could have begun it.
+	// What was posted with its beginning is followed by whoever holds the run. An intent may have got into the journal although the store did not say so: nobody acts on it, and nobody else could have begun it.
 	for _, a := range r.UnderWay() {
-		if key := (attempt{a.Node, a.Attempt, a.Undo}); !c.acting[key] && !slices.ContainsFunc(c.ends, func(e end) bool { return e.of.Node == a.Node && e.of.Undo == a.Undo }) {
+		switch key := (attempt{a.Node, a.Attempt, a.Undo}); {
+		case c.acting[key], slices.ContainsFunc(c.ends, func(e end) bool { return e.of.Node == a.Node && e.of.Undo == a.Undo }):
+		case a.Posted:
+			c.act(ctx, a)
+		default:
 			c.ends = append(c.ends, end{of: a, nothing: true})
 		}
 	}
@@ -317,6 +320,9 @@ func unknown(err error) bool {
 func (c *conductor) act(ctx context.Context, a run.Attempt) {
 	c.log.Info("step begins", "step", a.Node, "attempt", a.Attempt, "undo", a.Undo)
 	call, timeout := c.call(a)
+	if a.Posted {
+		timeout = 0 // what was posted ends by itself
+	}
 	c.acting[attempt{a.Node, a.Attempt, a.Undo}] = true
 	c.beside(ctx, timeout, func(ctx context.Context) came {
 		d, err := c.x.drivers.Find(call.Driver)
@@ -337,14 +343,18 @@ func (c *conductor) call(a run.Attempt) (resource.Call, time.Duration) {
 	if n, ok := c.run.Node(a.Node); ok && n.Timeout > 0 {
 		timeout = n.Timeout
 	}
-	return resource.Call{Call: *a.Call, Key: key, Mode: c.prog.Mode, By: c.head.StartedBy}, timeout
+	return resource.Call{Call: *a.Call, Key: key, Mode: c.prog.Mode, By: c.head.StartedBy, Posted: a.Posted}, timeout
 }
 
-// beside does work of which the conductor hears later.
+// beside does work of which the conductor hears later; a timeout of 0 is none.
 func (c *conductor) beside(ctx context.Context, timeout time.Duration, work func(context.Context) came) {
 	c.work.Go(func() {
-		bounded, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not over within %s: %w", timeout, context.DeadlineExceeded))
-		defer cancel()
+		bounded := ctx
+		if timeout > 0 {
+			limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not over within %s: %w", timeout, context.DeadlineExceeded))
+			defer cancel()
+			bounded = limited
+		}
 		got := work(bounded)
 		select {
 		case c.came <- got:

@@ -323,3 +323,45 @@ func TestThirtyThousandStepsNeedLittleMemory(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatWasPostedWithTheStartIsFollowedByWhoeverHasTheRun: it is neither begun again nor probed, and no timeout of an attempt ends it.
+func TestWhatWasPostedWithTheStartIsFollowedByWhoeverHasTheRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, w := newMemory(), newWorld()
+		var followed, begun, probed atomic.Int64
+		w.ensure = func(ctx context.Context, c resource.Call) error {
+			if c.Target == "two" {
+				return nil
+			}
+			if !c.Posted {
+				begun.Add(1)
+			}
+			followed.Add(1)
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(10 * time.Minute):
+				return nil
+			}
+		}
+		w.observe = func(resource.Call) error { probed.Add(1); return nil }
+		m.start(t, "r1", program(t, set("one", "")+set("two", "")))
+		_, journal := m.read("r1")
+		r, err := run.Replay("r1", m.programs["r1"], journal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		posting, _ := r.Posting(time.Now())
+		m.say(t, "r1", posting)
+		living(t, m, w, func() {
+			stands(t, m, "r1", func(*run.Run) bool { return followed.Load() == 1 })
+			m.lose("r1")
+			stands(t, m, "r1", func(*run.Run) bool { return followed.Load() == 2 })
+			stands(t, m, "r1", over)
+		})
+		_, journal = m.read("r1")
+		if begun.Load() != 0 || probed.Load() != 0 || count(journal, run.Began, "one") != 1 || count(journal, run.Ended, "one") != 1 {
+			t.Errorf("begun %d times, probed %d times: %+v", begun.Load(), probed.Load(), journal)
+		}
+	})
+}
