@@ -73,13 +73,14 @@ func (s *session) planShowCommand() *cobra.Command {
 		Args: exactly("PLAN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var files []manifest.File
-			if file != "" {
+			switch {
+			case file != "":
 				read, err := s.readFiles([]string{file})
 				if err != nil {
 					return err
 				}
 				files = read
-			} else {
+			case !plan.IsBuiltIn(args[0]): // those need no server
 				c, err := s.estate()
 				if err != nil {
 					return err
@@ -155,7 +156,7 @@ func (s *session) drawProgram(p *plan.Program) {
 
 func (s *session) planListCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the plans of the applied manifest", Args: cobra.NoArgs,
+		Use: "list", Short: "List the plans of the applied manifest, and those of the product's own", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := s.estate()
 			if err != nil {
@@ -169,12 +170,9 @@ func (s *session) planListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			plans = append(plans, plan.BuiltInPlans()...)
 			if s.json {
-				return s.emit(append([]plan.Plan{}, plans...))
-			}
-			if len(plans) == 0 {
-				fmt.Fprintln(s.Out, s.say(noPlans))
-				return nil
+				return s.emit(plans)
 			}
 			var g grid
 			g.cells(cell{s.say(colPlan), faint}, cell{s.say(colModes), faint}, cell{s.say(colSteps), faint}, cell{s.say(colTitle), faint})

@@ -79,7 +79,7 @@ func TestPlansAreCheckedAndDrawnInBothLanguages(t *testing.T) {
 	f := withPlans(t)
 	for lang, suffix := range map[string]string{"en": "en", "zh-CN": "zh"} {
 		var out strings.Builder
-		for _, args := range [][]string{{"plan", "check", "../../examples/estate"}, {"plan", "show", "move-unit"}, {"plan", "list"}, {"run", "list"}, {"run", "show", "r1"}} {
+		for _, args := range [][]string{{"plan", "check", "../../examples/estate"}, {"plan", "show", "move-unit"}, {"plan", "show", "switch-unit"}, {"plan", "list"}, {"run", "list"}, {"run", "show", "r1"}} {
 			r := run(t.Context(), call{env: f.env(), args: append(args, "--lang", lang)})
 			if r.code != 0 {
 				t.Fatalf("%q: exit %d: %s", args, r.code, r.err)
@@ -183,10 +183,13 @@ func TestRunAsJSONIsItsJournal(t *testing.T) {
 	}
 	f.manifest.Text = ""
 	f.journal = nil
-	for _, what := range []string{"plan", "run"} {
-		if r := run(t.Context(), call{env: f.env(), args: []string{what, "list", "--json"}}); r.code != 0 || strings.TrimSpace(r.out) != "[]" {
-			t.Errorf("%s list: exit %d: %s%s", what, r.code, r.out, r.err)
-		}
+	if r := run(t.Context(), call{env: f.env(), args: []string{"run", "list", "--json"}}); r.code != 0 || strings.TrimSpace(r.out) != "[]" {
+		t.Errorf("run list: exit %d: %s%s", r.code, r.out, r.err)
+	}
+	var plans []plan.Plan // what stays are those of the product's own
+	r = run(t.Context(), call{env: f.env(), args: []string{"plan", "list", "--json"}})
+	if err := json.Unmarshal([]byte(r.out), &plans); err != nil || r.code != 0 || len(plans) != len(plan.BuiltInPlans()) || plans[0].Name != plan.SwitchUnit {
+		t.Errorf("plan list: exit %d: %s%s", r.code, r.out, r.err)
 	}
 }
 

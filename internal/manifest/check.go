@@ -142,6 +142,9 @@ func (c *checker) checkPlans() {
 	for i, p := range c.set.Plans {
 		d := c.docs.plans[i]
 		plans.add(d, "name", p.Name)
+		if plan.IsBuiltIn(p.Name) {
+			c.tell(d, "name", "another name", "plan %s is one of the product's own", p.Name)
+		}
 		if p.System != "" && c.set.System(p.System) == nil && !c.docs.partial {
 			c.tell(d, "system", "", "there is no system %s", p.System)
 		}

@@ -54,8 +54,11 @@ func ParsePlans(files ...File) ([]plan.Plan, error) {
 }
 
 // PlanOf reads one plan and the plans that are part of it, and checks no others: what is wrong with some plan does not keep another one from being
-// run. Where there is no plan of the name the list has none of it.
+// run. Where there is no plan of the name the list has none of it. One of the product's own is what it is whatever the files say.
 func PlanOf(name string, files ...File) ([]plan.Plan, error) {
+	if plan.IsBuiltIn(name) {
+		return plan.BuiltInPlans(), nil
+	}
 	set, docs, problems := readDocuments(files)
 	wanted := plan.Closure(set.Plans, name)
 	var some Set

@@ -122,3 +122,26 @@ steps: [{id: a, act: {driver: none, action: none}, unheard: of}]
 		t.Errorf("one that is not there: %v, %v", plans, err)
 	}
 }
+
+func TestPlansOfTheProductsOwnAreSoundAndTheirNamesAreTaken(t *testing.T) {
+	own := plan.BuiltInPlans()
+	plan.Check(own, plan.BuiltIn(), func(i int, field, allowed, reason string) {
+		t.Errorf("plan %s: %s: %s (%s)", own[i].Name, field, reason, allowed)
+	})
+	for _, p := range own {
+		for _, m := range p.Modes {
+			if _, err := plan.Compile(own, plan.BuiltIn(), p.Name, m); err != nil {
+				t.Error(err)
+			}
+		}
+		text := "apiVersion: perdure/v1\nkind: Plan\nname: " + p.Name + "\nmodes: [takeover]\nsteps: [{id: a, wait: {for: 1s}}]\n"
+		file := manifest.File{Name: "p.yaml", Text: []byte(text)}
+		if _, err := manifest.ParsePlans(file); err == nil || !strings.Contains(err.Error(), "p.yaml:3") || !strings.Contains(err.Error(), "plan "+p.Name+" is one of the product's own") {
+			t.Errorf("a second plan %s: %v", p.Name, err)
+		}
+		plans, err := manifest.PlanOf(p.Name, file)
+		if err != nil || len(plans) == 0 || plans[0].Title != p.Title {
+			t.Errorf("plan %s is that of the manifest: %+v, %v", p.Name, plans, err)
+		}
+	}
+}
