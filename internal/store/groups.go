@@ -85,27 +85,34 @@ func (s *Store) Transition(ctx context.Context, who string, group estate.GroupID
 
 // apply judges and commits once; ok is false where the record changed in between.
 func (s *Store) apply(ctx context.Context, who string, now wire.Group, head int64, t unit.Transition) (wire.Group, bool, error) {
-	next, err := unit.Apply(now.Record, t)
-	if err != nil {
-		return now, false, err
-	}
-	if same(now.Record, next) {
-		return now, true, nil
+	next, writes, err := s.judge(who, now, head, t)
+	if err != nil || len(writes) == 0 {
+		return now, err == nil, err
 	}
 	key := groupsPrefix + string(now.Record.Group)
-	write, err := put(key, next)
-	if err != nil {
-		return now, false, err
-	}
-	event, err := s.event(head, wire.Event{Who: who, What: "transition." + string(t.Kind), Subject: string(now.Record.Group)}, detailOf(t, next))
-	if err != nil {
-		return now, false, err
-	}
-	revision, ok, err := s.commit(ctx, "write the record of "+string(now.Record.Group), []clientv3.Cmp{unchanged(key, now.Revision)}, []clientv3.Op{write, event})
+	revision, ok, err := s.commit(ctx, "write the record of "+string(now.Record.Group), []clientv3.Cmp{unchanged(key, now.Revision)}, writes)
 	if err != nil || !ok {
 		return now, false, err
 	}
 	return wire.Group{Record: next, Revision: revision}, true, nil
+}
+
+// judge gives the record after a transition, and what has to be written on the condition that the record has not changed; nothing where the
+// transition changes nothing.
+func (s *Store) judge(who string, now wire.Group, head int64, t unit.Transition) (unit.Record, []clientv3.Op, error) {
+	next, err := unit.Apply(now.Record, t)
+	if err != nil || same(now.Record, next) {
+		return next, nil, err
+	}
+	write, err := put(groupsPrefix+string(now.Record.Group), next)
+	if err != nil {
+		return next, nil, err
+	}
+	event, err := s.event(head, wire.Event{Who: who, What: "transition." + string(t.Kind), Subject: string(now.Record.Group)}, detailOf(t, next))
+	if err != nil {
+		return next, nil, err
+	}
+	return next, []clientv3.Op{write, event}, nil
 }
 
 // transitionDetail is what the audit log keeps of a transition.

@@ -42,6 +42,11 @@ func (q Quorum) Transition(ctx context.Context, who string, group estate.GroupID
 	return q.s.Transition(ctx, who, group, revision, t)
 }
 
+// PostRun is Store.PostRun.
+func (q Quorum) PostRun(ctx context.Context, start wire.RunStart, who string, group estate.GroupID, t unit.Transition) (wire.Group, error) {
+	return q.s.PostRun(ctx, start, who, group, t)
+}
+
 // CreateGroup stores the first record of a group, with its audit event. A group that exists is left alone and is no error.
 func (q Quorum) CreateGroup(ctx context.Context, who string, rec unit.Record) error {
 	s := q.s

@@ -18,14 +18,18 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/plan"
 	"perdure/internal/run"
+	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
 
 // Bounds of what one transaction of the store takes.
 const (
 	programPart = 512 << 10
+	// smallProgram is what the transaction that starts a run takes of its program.
+	smallProgram = 64 << 10
 	// MostEntries bounds the entries of one Append.
 	MostEntries = 256
 	mostProgram = 64 << 20 // of the text of a program
@@ -46,65 +50,122 @@ func (s *Store) CreateRun(ctx context.Context, head wire.Run, program *plan.Prog
 	if err := s.o.MayAct(); err != nil {
 		return head, err
 	}
-	if err := checkName("run", head.ID); err != nil {
+	writes, err := s.creation(ctx, &head, program, []run.Entry{first})
+	if err != nil {
 		return head, err
+	}
+	revision, ok, err := s.commit(ctx, "start run "+head.ID, []clientv3.Cmp{absent(head.ID)}, writes)
+	if err != nil || !ok {
+		return head, s.runExists(head.ID, err)
+	}
+	head.Revision = revision
+	return head, nil
+}
+
+// PostRun keeps a new run by the transaction that also carries out what it begins with, a transition of a group: either both are there, or
+// neither. The transition is judged as by Transition, on the newest record. Errors: those of Transition and of CreateRun.
+func (s *Store) PostRun(ctx context.Context, start wire.RunStart, who string, group estate.GroupID, t unit.Transition) (wire.Group, error) {
+	if err := s.o.MayAct(); err != nil {
+		return wire.Group{}, err
+	}
+	ctx, cancel := s.limit(ctx)
+	defer cancel()
+	head := start.Head
+	// What is refused leaves nothing, and is refused before the program of a run is kept.
+	for range conflictRetries {
+		now, at, err := s.group(ctx, group, wire.Fresh)
+		if err != nil {
+			return now, err
+		}
+		next, write, err := s.judge(who, now, at, t)
+		if err != nil {
+			return now, err
+		}
+		if len(write) == 0 {
+			return now, errs.New(errs.Conflict, "cannot start run %s: there is nothing to %s of %s", head.ID, t.Kind, group)
+		}
+		creation, err := s.creation(ctx, &head, start.Program, start.Journal)
+		if err != nil {
+			return now, err
+		}
+		conditions := []clientv3.Cmp{absent(head.ID), unchanged(groupsPrefix+string(group), now.Revision)}
+		revision, ok, err := s.commit(ctx, "start run "+head.ID, conditions, append(creation, write...))
+		if err != nil {
+			return now, err
+		}
+		if ok {
+			return wire.Group{Record: next, Revision: revision}, nil
+		}
+		if _, err := s.Run(ctx, head.ID, wire.Fresh); errs.KindOf(err) != errs.NotFound {
+			return now, s.runExists(head.ID, err)
+		}
+	}
+	return wire.Group{}, errs.New(errs.Conflict, "cannot %s %s: its record keeps changing; read it and decide again", t.Kind, group)
+}
+
+// absent holds while there is no run of the ID.
+func absent(id string) clientv3.Cmp { return unchanged(runsPrefix+id, 0) }
+
+// creation gives what has to be written with a new run, on the condition that it is absent. The head is made whole. A program that is large
+// is kept beforehand, in parts; the run exists with the creation.
+func (s *Store) creation(ctx context.Context, head *wire.Run, program *plan.Program, journal []run.Entry) ([]clientv3.Op, error) {
+	if err := checkName("run", head.ID); err != nil {
+		return nil, err
 	}
 	own, err := s.Incarnation(ctx, wire.Fresh)
 	if err != nil {
-		return head, err
+		return nil, err
 	}
 	head.Incarnation = own.Incarnation
 	data, err := json.Marshal(program)
 	if err != nil {
-		return head, errs.New(errs.Internal, "cannot encode the program of run %s: %w", head.ID, err)
+		return nil, errs.New(errs.Internal, "cannot encode the program of run %s: %w", head.ID, err)
 	}
 	sum := sha256.Sum256(data)
 	head.Program = hex.EncodeToString(sum[:])
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
 	if _, err := z.Write(data); err != nil {
-		return head, errs.New(errs.Internal, "cannot pack the program of run %s: %w", head.ID, err)
+		return nil, errs.New(errs.Internal, "cannot pack the program of run %s: %w", head.ID, err)
 	}
 	if err := z.Close(); err != nil {
-		return head, errs.New(errs.Internal, "cannot pack the program of run %s: %w", head.ID, err)
+		return nil, errs.New(errs.Internal, "cannot pack the program of run %s: %w", head.ID, err)
 	}
-	absent := unchanged(runsPrefix+head.ID, 0)
-	// A large program takes several transactions; the run exists with the last.
 	parts, at := packed.Bytes(), programAt{Of: randomHex(8)}
+	var last []clientv3.Op
 	for ; len(parts) > 0; at.Parts++ {
 		size := min(len(parts), programPart)
 		part := clientv3.OpPut(fmt.Sprintf("%s%s%s/%s/%04d", Root, programsPrefix, head.ID, at.Of, at.Parts), string(parts[:size]))
 		parts = parts[size:]
-		if _, ok, err := s.commit(ctx, "keep the program of run "+head.ID, []clientv3.Cmp{absent}, []clientv3.Op{part}); err != nil || !ok {
-			return head, s.runExists(head.ID, err)
+		if at.Parts == 0 && size <= smallProgram {
+			last = append(last, part)
+			continue
+		}
+		if _, ok, err := s.commit(ctx, "keep the program of run "+head.ID, []clientv3.Cmp{absent(head.ID)}, []clientv3.Op{part}); err != nil || !ok {
+			return nil, s.runExists(head.ID, err)
 		}
 	}
-	writes, err := s.journalWrites(&head, []run.Entry{first})
+	writes, err := s.journalWrites(head, journal)
 	if err != nil {
-		return head, err
+		return nil, err
 	}
-	who := "person:" + first.By
-	if first.By == wire.ByCalendar {
-		who = first.By
+	by := journal[0].By
+	who := "person:" + by
+	if by == wire.ByCalendar {
+		who = by
 	}
 	event, err := s.event(0, wire.Event{Who: who, What: "run.started", Subject: head.ID}, head)
 	if err != nil {
-		return head, err
+		return nil, err
 	}
 	pinned, err := put(programsPrefix+head.ID, at)
 	if err != nil {
-		return head, err
+		return nil, err
 	}
 	// What others who tried have left goes with it.
 	all := Root + programsPrefix + head.ID + "/"
 	these := all + at.Of + "/"
-	writes = append(writes, event, pinned, clientv3.OpDelete(all, clientv3.WithRange(these)), clientv3.OpDelete(clientv3.GetPrefixRangeEnd(these), clientv3.WithRange(clientv3.GetPrefixRangeEnd(all))))
-	revision, ok, err := s.commit(ctx, "start run "+head.ID, []clientv3.Cmp{absent}, writes)
-	if err != nil || !ok {
-		return head, s.runExists(head.ID, err)
-	}
-	head.Revision = revision
-	return head, nil
+	return append(append(writes, last...), event, pinned, clientv3.OpDelete(all, clientv3.WithRange(these)), clientv3.OpDelete(clientv3.GetPrefixRangeEnd(these), clientv3.WithRange(clientv3.GetPrefixRangeEnd(all)))), nil
 }
 
 func (s *Store) runExists(id string, err error) error {

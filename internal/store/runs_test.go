@@ -14,11 +14,13 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/etcdnode"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 	"perdure/internal/run/runtest"
 	"perdure/internal/store"
+	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
 
@@ -300,4 +302,128 @@ func TestRunOfAnEarlierIncarnationGoesOnWithAPersonsWord(t *testing.T) {
 	if _, err := again.Append(t.Context(), head, took(head, again.Term()), nil, nil); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// switchable is a store with a group that can go from a to b.
+func switchable(t *testing.T) (*store.Store, *etcdnode.Node) {
+	t.Helper()
+	s, n := begunStore(t)
+	rec := record("u1")
+	rec.State, rec.InSync = unit.Open, []estate.Life{{Member: "u1-b", N: rec.Members[1].Life}}
+	if err := s.Quorum().CreateGroup(t.Context(), "node:a", rec); err != nil {
+		t.Fatal(err)
+	}
+	return s, n
+}
+
+// posting is a run of one action, and the switch that is to be posted with it.
+func posting(t *testing.T, id string, p *plan.Program) (wire.RunStart, unit.Transition) {
+	t.Helper()
+	first := run.Entry{Seq: 1, By: "ann", What: run.Started, At: time.Unix(1, 0).UTC()}
+	head, err := wire.NewRun(id, p, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := run.Replay(id, p, []run.Entry{first})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, ok := r.Posting(first.At)
+	if !ok {
+		t.Fatal("it does not begin with one action")
+	}
+	return wire.RunStart{Head: head, Program: p, Journal: []run.Entry{first, begun}}, unit.Transition{
+		Kind: unit.Begin, Person: "ann", Mode: unit.Takeover, SwitchID: id + ".one", Member: estate.Life{Member: "u1-b"}, Now: 1,
+	}
+}
+
+const oneStep = "apiVersion: perdure/v1\nkind: Plan\nname: p\nmodes: [takeover]\nsteps: [{id: one, act: {driver: world, action: set, target: x, with: {to: y}}}]\n"
+
+func TestRunAndWhatIsPostedWithItAreOneTransaction(t *testing.T) {
+	s, n := switchable(t)
+	p := runtest.Program(t, oneStep, plan.Takeover)
+	begun := revisionOf(t, n)
+	start, begin := posting(t, "r1", p)
+	g, err := s.PostRun(t.Context(), start, "person:ann", "u1", begin)
+	if err != nil || g.Record.Switch == nil || g.Record.Switch.ID != "r1.one" {
+		t.Fatalf("%+v, %v", g.Record.Switch, err)
+	}
+	if now := revisionOf(t, n); now != begun+1 || g.Revision != now {
+		t.Errorf("%d transactions, the record is at %d of %d", now-begun, g.Revision, now)
+	}
+	head, err := s.Run(t.Context(), "r1", wire.Fresh)
+	if err != nil || head.Revision != g.Revision || head.Seq != 2 {
+		t.Fatalf("%+v, %v", head, err)
+	}
+	journal, err := s.Journal(t.Context(), "r1", 0)
+	if err != nil || len(journal) != 2 || !journal[1].Posted {
+		t.Fatalf("%+v, %v", journal, err)
+	}
+	if got, err := s.Program(t.Context(), "r1"); err != nil || len(got.Nodes) != 1 {
+		t.Fatal(err)
+	}
+	events, err := s.Events(t.Context(), g.Revision-1, 10, false, wire.Fresh)
+	if err != nil || len(events) != 2 {
+		t.Fatalf("%+v, %v", events, err)
+	}
+	// A run of another ID: the switch is refused and names the first one, and nothing is left of the run.
+	second, again := posting(t, "r2", p)
+	_, err = s.PostRun(t.Context(), second, "person:bob", "u1", again)
+	kind(t, err, errs.Conflict)
+	if !strings.Contains(err.Error(), "r1.one") || revisionOf(t, n) != g.Revision {
+		t.Errorf("%v, and revision %d", err, revisionOf(t, n))
+	}
+	_, err = s.Run(t.Context(), "r2", wire.Fresh)
+	kind(t, err, errs.NotFound)
+}
+
+func TestRunOfATakenIDPostsNothing(t *testing.T) {
+	s, n := switchable(t)
+	p := runtest.Program(t, oneStep, plan.Takeover)
+	startRun(t, s, "r1", p)
+	begun := revisionOf(t, n)
+	start, begin := posting(t, "r1", p)
+	_, err := s.PostRun(t.Context(), start, "person:ann", "u1", begin)
+	kind(t, err, errs.Conflict)
+	g, err := s.Group(t.Context(), "u1", wire.Fresh)
+	if err != nil || g.Record.Switch != nil || revisionOf(t, n) != begun {
+		t.Fatalf("%+v, %v", g.Record.Switch, err)
+	}
+}
+
+func TestOfTwoRunsThatSwitchOneGroupAtOnceOneIsThere(t *testing.T) {
+	s, _ := switchable(t)
+	p := runtest.Program(t, oneStep, plan.Takeover)
+	var work sync.WaitGroup
+	results := make([]error, 4)
+	for i := range results {
+		start, begin := posting(t, fmt.Sprint("r", i), p)
+		work.Go(func() { _, results[i] = s.PostRun(t.Context(), start, "person:ann", "u1", begin) })
+	}
+	work.Wait()
+	g, err := s.Group(t.Context(), "u1", wire.Fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	won := 0
+	for i, err := range results {
+		_, there := s.Run(t.Context(), fmt.Sprint("r", i), wire.Fresh)
+		if err == nil && there == nil && g.Record.Switch.ID == fmt.Sprintf("r%d.one", i) {
+			won++
+		} else if errs.KindOf(err) != errs.Conflict || errs.KindOf(there) != errs.NotFound || !strings.Contains(err.Error(), g.Record.Switch.ID) {
+			t.Errorf("r%d: %v, and the run: %v", i, err, there)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d of them began", won)
+	}
+}
+
+func revisionOf(t *testing.T, n *etcdnode.Node) int64 {
+	t.Helper()
+	r, err := n.Client().Get(t.Context(), "none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Header.Revision
 }

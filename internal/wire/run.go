@@ -56,6 +56,13 @@ func NewRun(id string, program *plan.Program, first run.Entry) (Run, error) {
 	}, nil
 }
 
+// RunStart is a run that is about to be: at a glance, what it is pinned to, and what its journal begins with.
+type RunStart struct {
+	Head    Run
+	Program *plan.Program
+	Journal []run.Entry
+}
+
 // At is the run at a glance as it stands now.
 func (h Run) At(r *run.Run) Run {
 	h.Phase, h.Paused, h.Outcome, h.Reason = r.Phase, r.Paused, r.Outcome, r.Reason
