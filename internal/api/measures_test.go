@@ -36,7 +36,7 @@ type planner struct {
 
 func (p planner) Program(text, name string, mode plan.Mode) (*plan.Program, error) {
 	switch {
-	case text != "":
+	case text != "", plan.IsBuiltIn(name):
 		return p.plans.Program(text, name, mode)
 	case name == "count":
 		return runtest.Program(p.t, taskPlan, mode), nil

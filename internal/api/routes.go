@@ -91,7 +91,7 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/divergences/{group}", []Access{Viewer, Agent, Node}, "listDivergences", "Transactions that returning members had and the owner had not", "groups", 0, to(s.listDivergences)},
 		{"POST", "/api/v1/divergences/{group}", []Access{Agent}, "putDivergence", "Report diverged transactions", "groups", largeBody, to(s.putDivergence)},
 
-		{"POST", "/api/v1/units/{unit}/switch", operators, "switch", "Make a unit current at another site; mode emergency needs a commander", "switches", 0, to(s.switchUnit)},
+		{"POST", "/api/v1/units/{unit}/switch", operators, "switch", "Make a unit current at another site, by a run of plan switch-unit; mode emergency needs a commander", "switches", 0, to(s.switchUnit)},
 		{"POST", "/api/v1/units/{unit}/abort", operators, "abort", "Undo a switch that is not decided", "switches", 0, to(s.abort)},
 		{"POST", "/api/v1/units/{unit}/accept", commanders, "accept", "Accept the loss of a proposed emergency as one of two people", "switches", 0, to(s.accept)},
 		{"POST", "/api/v1/units/{unit}/verify", commanders, "verify", "Judge the accounts of a quarantined unit", "switches", 0, to(s.verify)},

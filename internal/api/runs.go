@@ -5,12 +5,14 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"perdure/internal/calendar"
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 	"perdure/internal/wire"
@@ -51,25 +53,70 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*body[wire.Run],
 			return nil, err
 		}
 	}
-	if ask.ID != "" {
-		if have, err := s.d.Store.Run(ctx, ask.ID, wire.Fresh); err == nil && have.Plan == ask.Plan && have.StartedBy == id.Person {
-			return answer(have, nil) // the same request again
-		}
+	if have, again, err := s.repeated(ctx, id, ask); again {
+		return answer(have, err)
 	}
+	start, err := s.prepare(ctx, id, ask)
+	switch {
+	case err != nil:
+		return nil, err
+	case ask.DryRun:
+		return answer(start.Head, nil)
+	case plan.IsBuiltIn(ask.Plan):
+		if _, err := s.post(ctx, id, start); err != nil {
+			return nil, err
+		}
+		return answer(s.d.Store.Run(ctx, start.Head.ID, wire.Fresh))
+	}
+	return answer(s.d.Store.CreateRun(ctx, start.Head, start.Program, start.Journal[0]))
+}
+
+// repeated gives the run that the same request has started before.
+func (s *Server) repeated(ctx context.Context, id identity, ask wire.StartRun) (have wire.Run, again bool, err error) {
+	if ask.ID == "" {
+		return have, false, nil
+	}
+	have, err = s.d.Store.Run(ctx, ask.ID, wire.Fresh)
+	if err != nil || have.Plan != ask.Plan || have.Mode != ask.Mode || have.StartedBy != id.Person {
+		return have, false, nil // what is wrong is found by whoever would start it
+	}
+	if !plan.IsBuiltIn(ask.Plan) {
+		return have, true, nil
+	}
+	journal, err := s.d.Store.Journal(ctx, ask.ID, 0)
+	if err != nil {
+		return have, true, err
+	}
+	if len(journal) == 0 || !maps.Equal(journal[0].Params, ask.Params) {
+		return have, true, errs.New(errs.Conflict, "there is a run %s already, and it was asked for something else", ask.ID)
+	}
+	return have, true, nil
+}
+
+// prepare makes a run that may be started now, with the first entry of its journal.
+func (s *Server) prepare(ctx context.Context, id identity, ask wire.StartRun) (wire.RunStart, error) {
 	current, err := s.d.Store.Manifest(ctx, wire.Fresh)
 	if err != nil {
-		return nil, err
+		return wire.RunStart{}, err
 	}
 	if s.d.Plans == nil {
-		return nil, errs.New(errs.Unavailable, "this node carries out no plans")
+		return wire.RunStart{}, errs.New(errs.Unavailable, "this node carries out no plans")
 	}
 	program, err := s.d.Plans.Program(current.Text, ask.Plan, ask.Mode)
 	if err != nil {
-		return nil, err
+		return wire.RunStart{}, err
 	}
 	params, err := program.Bind(ask.Params)
 	if err != nil {
-		return nil, err
+		return wire.RunStart{}, err
+	}
+	if plan.IsBuiltIn(ask.Plan) { // it is about the system of what it acts on
+		name, _ := params["unit"].(string)
+		g, err := s.groupOf(ctx, estate.UnitID(name))
+		if err != nil {
+			return wire.RunStart{}, err
+		}
+		program.System = g.Record.System
 	}
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	if ask.ID == "" {
@@ -77,18 +124,15 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*body[wire.Run],
 	}
 	notes, counts, err := s.judgeStart(current, program, params, now)
 	if err != nil {
-		return nil, err
+		return wire.RunStart{}, err
 	}
 	first := run.Entry{Seq: 1, At: now, By: id.Person, What: run.Started, Params: params, Text: ask.Reason, Notes: notes, DisruptedAt: utc(ask.DisruptedAt), DetectedAt: utc(ask.DetectedAt), Factor: id.Factor}
 	head, err := wire.NewRun(ask.ID, program, first)
 	if err != nil {
-		return nil, err
+		return wire.RunStart{}, err
 	}
 	head.Schedules = counts
-	if ask.DryRun {
-		return answer(head, nil)
-	}
-	return answer(s.d.Store.CreateRun(ctx, head, program, first))
+	return wire.RunStart{Head: head, Program: program, Journal: []run.Entry{first}}, nil
 }
 
 // judgeStart gives what the calendars say of a start, and the schedules that it counts for; an error refuses it.

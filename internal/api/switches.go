@@ -2,10 +2,15 @@ package api
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"perdure/internal/errs"
 	"perdure/internal/estate"
+	"perdure/internal/plan"
+	"perdure/internal/resource"
+	"perdure/internal/run"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
@@ -22,6 +27,7 @@ type switchInput struct {
 	Body wire.SwitchRequest
 }
 
+// switchUnit starts a run of the plan that switches a unit: there is no other way for people.
 func (s *Server) switchUnit(ctx context.Context, in *switchInput) (*body[wire.SwitchAnswer], error) {
 	id := who(ctx)
 	switch in.Body.Mode {
@@ -33,16 +39,109 @@ func (s *Server) switchUnit(ctx context.Context, in *switchInput) (*body[wire.Sw
 	default:
 		return nil, errs.New(errs.Invalid, "mode %q is not one of takeover, switch-back, emergency", in.Body.Mode)
 	}
-	if !in.Body.DryRun {
-		if err := s.forReal(ctx, id); err != nil {
+	ask := wire.StartRun{
+		Plan: plan.SwitchUnit, Mode: plan.Mode(in.Body.Mode), Reason: in.Body.Reason, ID: in.Body.ID,
+		Params: map[string]any{"unit": string(in.Unit), "to": string(in.Body.To)},
+	}
+	if in.Body.DryRun {
+		return answer(s.forecast(ctx, in.Unit, in.Body, ask))
+	}
+	if err := s.forReal(ctx, id); err != nil {
+		return nil, err
+	}
+	if have, again, err := s.repeated(ctx, id, ask); again {
+		if err != nil {
 			return nil, err
 		}
+		return answer(s.switchOf(ctx, in.Unit, have))
 	}
-	c, err := s.switcher()
+	start, err := s.prepare(ctx, id, ask)
 	if err != nil {
 		return nil, err
 	}
-	return answer(c.Switch(ctx, id.Person, in.Unit, in.Body))
+	return answer(s.post(ctx, id, start))
+}
+
+// forecast says what a switch would take, and what the calendars say of it.
+func (s *Server) forecast(ctx context.Context, u estate.UnitID, request wire.SwitchRequest, ask wire.StartRun) (wire.SwitchAnswer, error) {
+	c, err := s.switcher()
+	if err != nil {
+		return wire.SwitchAnswer{}, err
+	}
+	out, err := c.Forecast(ctx, who(ctx).Person, u, request)
+	if err != nil {
+		return out, err
+	}
+	start, err := s.prepare(ctx, who(ctx), ask)
+	if err != nil {
+		out.Checks = append(out.Checks, wire.Check{Name: wire.CalendarCheck, Detail: err.Error()})
+	}
+	out.Notes = start.Head.Notes
+	return out, nil
+}
+
+// post starts a run that begins with a switch by posting the switch: from then on neither needs this node, and the switch needs no runner.
+func (s *Server) post(ctx context.Context, id identity, start wire.RunStart) (wire.SwitchAnswer, error) {
+	c, err := s.switcher()
+	if err != nil {
+		return wire.SwitchAnswer{}, err
+	}
+	r, err := run.Replay(start.Head.ID, start.Program, start.Journal)
+	if err != nil {
+		return wire.SwitchAnswer{}, err
+	}
+	first := start.Journal[0]
+	begun, ok := r.Posting(first.At)
+	if !ok {
+		return wire.SwitchAnswer{}, errs.New(errs.Internal, "plan %s does not begin with a switch alone", start.Head.Plan)
+	}
+	begun.By = "node:" + s.o.Node
+	if err := r.Advance(begun); err != nil {
+		return wire.SwitchAnswer{}, err
+	}
+	start.Head, start.Journal = start.Head.At(r), append(start.Journal, begun)
+	to, _ := begun.Call.With["to"].(string)
+	out, err := c.Start(ctx, id.Person, estate.UnitID(begun.Call.Target), wire.SwitchRequest{
+		To: estate.SiteID(to), Mode: unit.Mode(start.Head.Mode), Reason: first.Text, ID: switchName(start.Head.ID),
+	}, start)
+	out.Notes = start.Head.Notes
+	return out, err
+}
+
+// switchName is the identity of the switch of a run that switches a unit.
+func switchName(runID string) string { return resource.Token(runID + "/" + plan.SwitchStep) }
+
+// switchOf answers a request that was answered before.
+func (s *Server) switchOf(ctx context.Context, u estate.UnitID, have wire.Run) (wire.SwitchAnswer, error) {
+	out := wire.SwitchAnswer{Unit: u, Run: have.ID, Notes: have.Notes}
+	g, err := s.groupOf(ctx, u)
+	if err != nil {
+		return out, err
+	}
+	out.Group, out.Revision = g.Record.Group, g.Revision
+	if sw := g.Record.Switch; sw != nil && sw.ID == switchName(have.ID) {
+		out.Switch = sw
+	}
+	return out, nil
+}
+
+// groupOf finds the group that carries a unit.
+func (s *Server) groupOf(ctx context.Context, u estate.UnitID) (wire.Group, error) {
+	groups, err := s.d.Store.Groups(ctx, wire.Fresh)
+	if err != nil {
+		return wire.Group{}, err
+	}
+	var known []string
+	for _, g := range groups {
+		if slices.Contains(g.Record.Units, u) {
+			return g, nil
+		}
+		for _, name := range g.Record.Units {
+			known = append(known, string(name))
+		}
+	}
+	slices.Sort(known)
+	return wire.Group{}, errs.New(errs.NotFound, "no unit %q; there are: %s", u, strings.Join(known, ", "))
 }
 
 type abortInput struct {

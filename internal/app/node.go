@@ -103,10 +103,11 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	if err != nil {
 		return err
 	}
+	switches := switcher{Controller: control, store: st}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	server, err := api.New(api.Deps{
-		Store: st, Member: member, Standing: standing, Manifests: manifests{}, Plans: manifests{}, Evidence: notes, Switcher: switcher{Controller: control, store: st}, Silences: control,
+		Store: st, Member: member, Standing: standing, Manifests: manifests{}, Plans: manifests{}, Evidence: notes, Switcher: switches, Silences: control,
 		Gather: metrics, Register: metrics, Logger: p.log,
 	}, api.Options{Node: c.Name, Version: Version, Listen: c.Listen, TLS: serverTLS})
 	if err != nil {
@@ -132,7 +133,7 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	act(member.Promote)
 	act(control.Run)
 	act(notes.Run)
-	act(runner.New(runs{st.Runners()}, resource.Set{"unit": resource.Units{Switcher: control}, "notify": resource.Notes{Log: p.log}}, runner.Options{Node: c.Name, Logger: p.log}).Run)
+	act(runner.New(runs{st.Runners()}, resource.Set{"unit": resource.Units{Switcher: switches}, "notify": resource.Notes{Log: p.log}}, runner.Options{Node: c.Name, Logger: p.log}).Run)
 	act(scheduler.New(st, manifests{}, scheduler.Options{Node: c.Name, IsLeader: leads, MayAct: standing.MayAct, Logger: p.log}).Run)
 	act(func(ctx context.Context) error { return c.bootstrap(ctx, st, p.log) })
 	group.Go(func() error {
@@ -411,24 +412,53 @@ type switcher struct {
 	store *store.Store
 }
 
-// Switch looks, beside the controller's own checks, whether anybody would serve the unit where it goes. A planned switch to a site
-// without its application is refused; in an emergency people decide, and are told.
-func (s switcher) Switch(ctx context.Context, person string, id estate.UnitID, request wire.SwitchRequest) (wire.SwitchAnswer, error) {
-	// Where they cannot be read now, this check is left out: it must not stand in the way of an emergency.
-	m, unread := s.store.Manifest(ctx, wire.Local)
-	instances, also := s.store.Instances(ctx, wire.Local)
-	set, _ := manifest.Known(manifest.File{Name: "applied manifest", Text: []byte(m.Text)})
-	check := served(set, id, request.To, instances)
-	if unread != nil || also != nil {
-		check = wire.Check{Name: check.Name, Detail: "what is deployed at site " + string(request.To) + " cannot be read now"}
-	} else if !check.OK && request.Mode != unit.Emergency && !request.DryRun {
-		return wire.SwitchAnswer{}, errs.New(errs.Refused, "cannot switch %s to %s: %s", id, request.To, check.Detail)
-	}
+// Forecast says what a switch would take, with what would serve the unit there.
+func (s switcher) Forecast(ctx context.Context, person string, id estate.UnitID, request wire.SwitchRequest) (wire.SwitchAnswer, error) {
+	request.DryRun = true
 	answer, err := s.Controller.Switch(ctx, person, id, request)
-	if err == nil && request.DryRun {
+	if err == nil {
+		check, _ := s.served(ctx, id, request.To)
 		answer.Checks = append(answer.Checks, check)
 	}
 	return answer, err
+}
+
+// Start starts a run that begins with a switch.
+func (s switcher) Start(ctx context.Context, person string, id estate.UnitID, request wire.SwitchRequest, start wire.RunStart) (wire.SwitchAnswer, error) {
+	if err := s.serves(ctx, id, request); err != nil {
+		return wire.SwitchAnswer{}, err
+	}
+	return s.Controller.Start(ctx, person, id, request, start)
+}
+
+// Switch is a switch as a step of a run.
+func (s switcher) Switch(ctx context.Context, person string, id estate.UnitID, request wire.SwitchRequest) (wire.SwitchAnswer, error) {
+	if err := s.serves(ctx, id, request); err != nil {
+		return wire.SwitchAnswer{}, err
+	}
+	return s.Controller.Switch(ctx, person, id, request)
+}
+
+// serves looks, beside the controller's own checks, whether anybody would serve the unit where it goes. A planned switch to a site without
+// its application is refused; in an emergency people decide, and are told.
+func (s switcher) serves(ctx context.Context, id estate.UnitID, request wire.SwitchRequest) error {
+	check, known := s.served(ctx, id, request.To)
+	if known && !check.OK && request.Mode != unit.Emergency {
+		return errs.New(errs.Refused, "cannot switch %s to %s: %s", id, request.To, check.Detail)
+	}
+	return nil
+}
+
+// served looks whether anybody would serve the unit at a site. known is false where that cannot be read now: it stands in nobody's way.
+func (s switcher) served(ctx context.Context, id estate.UnitID, to estate.SiteID) (check wire.Check, known bool) {
+	m, unread := s.store.Manifest(ctx, wire.Local)
+	instances, also := s.store.Instances(ctx, wire.Local)
+	set, _ := manifest.Known(manifest.File{Name: "applied manifest", Text: []byte(m.Text)})
+	check = served(set, id, to, instances)
+	if unread != nil || also != nil {
+		return wire.Check{Name: check.Name, Detail: "what is deployed at site " + string(to) + " cannot be read now"}, false
+	}
+	return check, true
 }
 
 // Verify judges the accounts of a unit by its system's own query.

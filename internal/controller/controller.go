@@ -25,6 +25,8 @@ import (
 type Store interface {
 	Groups(ctx context.Context) ([]wire.Group, error)
 	Transition(ctx context.Context, who string, group estate.GroupID, revision int64, t unit.Transition) (wire.Group, error)
+	// PostRun starts a run by the transaction that also carries out a transition.
+	PostRun(ctx context.Context, start wire.RunStart, who string, group estate.GroupID, t unit.Transition) (wire.Group, error)
 	MemberStatuses(ctx context.Context) ([]wire.MemberStatus, error)
 	// WatchGroups hands on every record it learns of, until ctx ends. No record is ever gone: a manifest does not forget data.
 	WatchGroups(ctx context.Context, on func(wire.Group)) error

@@ -71,6 +71,7 @@ type world struct {
 	rec      wire.Group
 	changed  chan struct{}
 	posts    []unit.Transition
+	runs     []string // that were started with a post
 	statuses []wire.MemberStatus
 	others   []wire.Silence // what the two other nodes say
 	mayAct   error
@@ -163,6 +164,16 @@ func (w *world) Transition(_ context.Context, _ string, _ estate.GroupID, revisi
 	close(w.changed)
 	w.changed = make(chan struct{})
 	return w.rec, nil
+}
+
+func (w *world) PostRun(ctx context.Context, start wire.RunStart, who string, g estate.GroupID, t unit.Transition) (wire.Group, error) {
+	after, err := w.Transition(ctx, who, g, 0, t)
+	if err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.runs = append(w.runs, start.Head.ID)
+	}
+	return after, err
 }
 
 func (w *world) MemberStatuses(context.Context) ([]wire.MemberStatus, error) { return w.statuses, nil }

@@ -51,8 +51,27 @@ func memberAt(rec unit.Record, site estate.SiteID) (unit.Member, error) {
 	return unit.Member{}, errs.New(errs.NotFound, "%s has no copy at site %q; it has copies at: %s", rec.Group, site, strings.Join(sites, ", "))
 }
 
-// Switch makes a unit current at another site, or says what that would take. The person is authenticated.
+// Switch makes a unit current at another site, as the step of a run that asks for it; with DryRun it says what that would take. The person who
+// started the run is authenticated.
 func (c *Controller) Switch(ctx context.Context, person string, id estate.UnitID, request wire.SwitchRequest) (wire.SwitchAnswer, error) {
+	return c.switchBy(ctx, person, id, request, func(ctx context.Context, group estate.GroupID, t unit.Transition) (wire.Group, error) {
+		return c.store.Transition(ctx, "person:"+person, group, 0, t)
+	})
+}
+
+// Start makes a unit current at another site by a run that begins with that and nothing else: both are there, or neither.
+func (c *Controller) Start(ctx context.Context, person string, id estate.UnitID, request wire.SwitchRequest, start wire.RunStart) (wire.SwitchAnswer, error) {
+	answer, err := c.switchBy(ctx, person, id, request, func(ctx context.Context, group estate.GroupID, t unit.Transition) (wire.Group, error) {
+		return c.store.PostRun(ctx, start, "person:"+person, group, t)
+	})
+	answer.Run = start.Head.ID
+	return answer, err
+}
+
+// post has the store judge and keep a transition.
+type post func(ctx context.Context, group estate.GroupID, t unit.Transition) (wire.Group, error)
+
+func (c *Controller) switchBy(ctx context.Context, person string, id estate.UnitID, request wire.SwitchRequest, commit post) (wire.SwitchAnswer, error) {
 	g, err := c.find(ctx, id)
 	if err != nil {
 		return wire.SwitchAnswer{}, err
@@ -112,7 +131,7 @@ func (c *Controller) Switch(ctx context.Context, person string, id estate.UnitID
 			forbidden = err
 		}
 		if forbidden != nil {
-			answer.Checks = append(answer.Checks, wire.Check{Name: "rules", OK: false, Detail: forbidden.Error()})
+			answer.Checks = append(answer.Checks, wire.Check{Name: wire.RulesCheck, OK: false, Detail: forbidden.Error()})
 		}
 		return answer, nil
 	}
@@ -128,7 +147,7 @@ func (c *Controller) Switch(ctx context.Context, person string, id estate.UnitID
 		}
 	}
 	// Agents change the record all the time; what a person asks is judged on the newest one, under the ownership they saw.
-	after, err := c.store.Transition(ctx, "person:"+person, g.Record.Group, 0, t)
+	after, err := commit(ctx, g.Record.Group, t)
 	if err != nil {
 		return answer, err
 	}

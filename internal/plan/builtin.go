@@ -5,6 +5,9 @@ import "slices"
 // SwitchUnit is the plan of the product's own by which `perdure switch` makes a unit current at another site.
 const SwitchUnit = "switch-unit"
 
+// SwitchStep is the one step of it.
+const SwitchStep = "switch"
+
 // BuiltInPlans are the plans that every estate has. Their names are taken: what a person asks for by name alone is the same everywhere.
 func BuiltInPlans() []Plan {
 	return []Plan{{
@@ -16,7 +19,7 @@ func BuiltInPlans() []Plan {
 		// It takes no lock: of two switches the record lets one begin, and an emergency waits for nothing. A switch that fails has undone
 		// itself, so the run has nothing to ask of anybody and ends.
 		Steps: []Step{{
-			ID: "switch", Title: "Switch the unit", OnFailure: Compensate,
+			ID: SwitchStep, Title: "Switch the unit", OnFailure: Compensate,
 			Act: &Call{Driver: "unit", Action: "switch", Target: "${params.unit}", With: map[string]any{"to": "${params.to}"}},
 		}},
 	}}

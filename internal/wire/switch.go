@@ -17,6 +17,12 @@ type SwitchRequest struct {
 	ID string `json:"id,omitempty"`
 }
 
+// CalendarCheck is the check that the calendars refuse a switch, RulesCheck that the rules of ownership do.
+const (
+	CalendarCheck = "calendar"
+	RulesCheck    = "rules"
+)
+
 // Check is one preflight check of a switch.
 type Check struct {
 	Name   string `json:"name"`
@@ -39,6 +45,10 @@ type SwitchAnswer struct {
 	DryRun   bool           `json:"dryRun,omitempty"`
 	Checks   []Check        `json:"checks,omitempty"`
 	Forecast *Forecast      `json:"forecast,omitempty"`
+	// Run is the run that the switch is part of, where the request started it.
+	Run string `json:"run,omitempty"`
+	// Notes are what the calendars say of the start.
+	Notes []string `json:"notes,omitempty"`
 	// Switch is the group's switch after the request; nil for a dry run.
 	Switch   *unit.Switch `json:"switch,omitempty"`
 	Revision int64        `json:"revision,omitempty"`
