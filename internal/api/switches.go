@@ -59,7 +59,13 @@ func (s *Server) switchUnit(ctx context.Context, in *switchInput) (*body[wire.Sw
 	if err != nil {
 		return nil, err
 	}
-	return answer(s.post(ctx, id, start))
+	out, err := s.post(ctx, id, start)
+	if errs.KindOf(err) == errs.Conflict { // the same request may have reached two nodes
+		if have, again, rerr := s.repeated(ctx, id, ask); again && rerr == nil {
+			return answer(s.switchOf(ctx, in.Unit, have))
+		}
+	}
+	return answer(out, err)
 }
 
 // forecast says what a switch would take, and what the calendars say of it.

@@ -41,6 +41,8 @@ type fakeNode struct {
 	looked    chan struct{} // a look at the estate, where somebody waits for it
 	asked     []string      // method and path, with switch requests as JSON
 	url       string
+	dies      int  // how often the node dies when it has begun a switch
+	over      bool // a switch that is asked for was asked for before, and is over
 	session   bool // the session of ann counts too
 	reviewDue bool
 	journal   []runs.Entry // of a run; each look sees one entry more
@@ -119,8 +121,17 @@ func startFake(t *testing.T) *fakeNode {
 		f.note(string(said))
 		out := f.plan
 		if out.DryRun = in.DryRun; !in.DryRun {
-			f.begin(in)
-			out.Switch = f.estate.Groups[0].Record.Clone().Switch
+			if f.estate.Groups[0].Record.Switch == nil || f.estate.Groups[0].Record.Switch.Phase == unit.Done {
+				f.begin(in)
+			}
+			if f.dies > 0 { // before it answers
+				f.dies--
+				panic(http.ErrAbortHandler)
+			}
+			out.Switch, out.Run = f.estate.Groups[0].Record.Clone().Switch, "sw"
+			if f.over {
+				out.Switch = nil
+			}
 		}
 		return out
 	})

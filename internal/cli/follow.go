@@ -56,7 +56,7 @@ func (s *session) follow(ctx context.Context, c *client.Client, u estate.UnitID,
 		last = g.Record
 		p.show(&last)
 	}
-	return s.finish(u, &last)
+	return s.finish(u, answer.Run, &last)
 }
 
 // waitsForPeople reports whether an emergency needs a further person's word. With two it goes on by itself, though its phase is
@@ -120,10 +120,10 @@ func phasesOf(sw *unit.Switch) []unit.Phase {
 }
 
 // finish shows how long each phase took, and ends with an error where the switch failed.
-func (s *session) finish(u estate.UnitID, r *unit.Record) error {
+func (s *session) finish(u estate.UnitID, run string, r *unit.Record) error {
 	sw := r.Switch
 	if s.json {
-		if err := s.emit(wire.SwitchView{Group: r.Group, Units: r.Units, State: r.State, Switch: *sw, Active: false}); err != nil {
+		if err := s.emit(wire.SwitchView{Group: r.Group, Units: r.Units, State: r.State, Switch: *sw, Active: false, Run: run}); err != nil {
 			return err
 		}
 	} else {

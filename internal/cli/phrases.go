@@ -85,6 +85,7 @@ const (
 	askSwitch
 	askAccept
 	abortedLine
+	switchRun
 	startedLine
 	acceptedBy
 	switchDone
@@ -349,6 +350,7 @@ var phrases = [phraseCount]text{
 	askSwitch:     {"Switch %s to %s, mode %s?", "将 %s 切换到 %s，模式 %s？"},
 	askAccept:     {"Accept this loss for %s?", "接受 %s 的以上损失？"},
 	abortedLine:   {"the switch of %s is undone", "%s 的切换已撤销"},
+	switchRun:     {"run %[1]s: perdure run show %[1]s", "执行 %[1]s：perdure run show %[1]s"},
 	startedLine:   {"switch %s runs; see perdure status", "切换 %s 正在执行；见 perdure status"},
 	acceptedBy:    {"accepted by %d of 2 people; the next one: perdure switch accept %s --reason TEXT", "已有 %d 人接受（共需 2 人）；下一位：perdure switch accept %s --reason 原因"},
 	switchDone:    {"done: %s is current at %s, epoch %d, after %s", "完成：%s 现归属 %s，纪元 %d，用时 %s"},

@@ -18,6 +18,9 @@ import (
 	"perdure/internal/wire"
 )
 
+// switchTries is how often a switch is asked for of which no node says what became of it.
+const switchTries = 3
+
 // modes a person may ask for; failover is never asked for.
 var modes = []string{string(unit.Takeover), string(unit.SwitchBack), string(unit.Emergency)}
 
@@ -31,7 +34,8 @@ func (s *session) switchCommand() *cobra.Command {
 	var f switchFlags
 	c := &cobra.Command{
 		Use: "switch UNIT --to SITE", Short: "Make a unit current at another site; shows the forecast first and the progress then",
-		Long: `Make a unit current at another site. All units of its replication group go with it.
+		Long: `Make a unit current at another site. All units of its replication group go with it. It is a run of plan switch-unit
+(see "perdure plan show switch-unit"), with journal, report and evidence like any other.
 
 The checks and the forecast of the pause come first. In mode emergency, where the target does not hold everything
 that was acknowledged, the estimated loss is shown and two people have to accept it: see "perdure switch accept".`,
@@ -104,8 +108,17 @@ func (s *session) switchUnit(ctx context.Context, u estate.UnitID, f switchFlags
 	}
 	request.DryRun = false
 	answer, err := c.Switch(ctx, u, request)
+	for tries := 1; tries < switchTries && errs.KindOf(err) == errs.Unknown && ctx.Err() == nil; tries++ {
+		answer, err = c.Switch(ctx, u, request) // the node may be gone: another one knows, or begins it
+	}
 	if err != nil {
 		return err
+	}
+	if answer.Switch == nil && answer.Run != "" {
+		return errs.New(errs.Conflict, "run %s was started before, and its switch is over; see perdure run show %s", answer.Run, answer.Run)
+	}
+	if !s.json {
+		fmt.Fprintf(s.Out, "  %s\n", s.say(switchRun, answer.Run))
 	}
 	return s.follow(ctx, c, u, answer, f)
 }
@@ -113,7 +126,7 @@ func (s *session) switchUnit(ctx context.Context, u estate.UnitID, f switchFlags
 // forbidden gives the refusal of a dry run, so that scripts see it in the exit code.
 func (s *session) forbidden(plan wire.SwitchAnswer) error {
 	for _, check := range plan.Checks {
-		if check.Name == "rules" && !check.OK {
+		if (check.Name == wire.RulesCheck || check.Name == wire.CalendarCheck) && !check.OK {
 			return errs.New(errs.Refused, "%s", check.Detail)
 		}
 	}
@@ -131,6 +144,7 @@ func (s *session) showPlan(u estate.UnitID, r wire.SwitchRequest, plan wire.Swit
 		g.cells(mark, cell{text: check.Name}, cell{text: check.Detail})
 	}
 	g.write(s, s.Out, "  ")
+	s.showNotes(plan.Notes)
 	if p := plan.Forecast; p != nil {
 		fmt.Fprintf(s.Out, "  %s\n", s.say(forecastLine, millis(p.PauseP50Millis), millis(p.PauseP95Millis), p.Basis))
 	}

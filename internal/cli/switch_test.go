@@ -85,7 +85,7 @@ func TestSwitchAsJSONEndsWithTheSwitch(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
 		t.Fatalf("%v:\n%s", err, r.out)
 	}
-	if got.Active || got.Switch.Phase != unit.Done || got.Switch.ID != "sw-1" {
+	if got.Active || got.Switch.Phase != unit.Done || got.Switch.ID != "sw-1" || got.Run != "sw" {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -237,5 +237,38 @@ func TestCompletionKnowsUnitsAndTheSitesTheyCanGoTo(t *testing.T) {
 	}
 	if r := run(t.Context(), call{env: f.env(), args: []string{"__complete", "switch", "u1", "--to", ""}}); !strings.HasPrefix(r.out, "b\nc\n") {
 		t.Errorf("sites: %s", r.out)
+	}
+}
+
+func TestSwitchThatTheCalendarRefusesIsToldByTheDryRun(t *testing.T) {
+	f := startFake(t)
+	f.plan = planned()
+	f.plan.Notes = []string{"no cut-off is known"}
+	f.plan.Checks = append(f.plan.Checks, wire.Check{Name: wire.CalendarCheck, Detail: "no window is open; it may begin from 2027-01-16 01:00 CST"})
+	r := run(t.Context(), call{env: f.env(), args: []string{"switch", "u1", "--to", "b", "--dry-run"}})
+	if r.code != 3 || !strings.Contains(r.err, "it may begin from 2027-01-16") || !strings.Contains(r.out, "no cut-off is known") {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
+	}
+}
+
+func TestSwitchThatIsOverWhenItIsAskedForAgainIsNotBegunAnew(t *testing.T) {
+	f := startFake(t)
+	f.plan = planned()
+	f.over = true
+	r := run(t.Context(), call{env: f.env(), args: []string{"switch", "u1", "--to", "b", "--yes", "--id", "sw"}})
+	if r.code != 7 || !strings.Contains(r.err, "perdure run show sw") {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
+	}
+}
+
+func TestSwitchIsAskedForAgainWhereTheNodeDiedBeforeItAnswered(t *testing.T) {
+	for dies, code := range map[int]int{2: 0, 3: 1} {
+		f := startFake(t)
+		f.plan = planned()
+		f.dies = dies
+		r := run(t.Context(), call{env: f.env(), args: []string{"switch", "u1", "--to", "b", "--yes"}})
+		if (r.code == 0) != (code == 0) {
+			t.Errorf("after %d deaths: exit %d: %s%s", dies, r.code, r.out, r.err)
+		}
 	}
 }

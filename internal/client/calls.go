@@ -152,7 +152,8 @@ func (c *Client) PutDivergence(ctx context.Context, d wire.Divergence) error {
 	return c.do(ctx, call{method: http.MethodPost, path: "/api/v1/divergences/" + esc(d.Group), in: d})
 }
 
-// Switch makes a unit current at another site, or with DryRun says what it would take.
+// Switch makes a unit current at another site, or with DryRun says what it would take. With an ID the caller may ask again after an error of
+// kind unknown: it is the same switch.
 func (c *Client) Switch(ctx context.Context, unit estate.UnitID, r wire.SwitchRequest) (wire.SwitchAnswer, error) {
 	return c.act(ctx, unit, "switch", r, !r.DryRun)
 }

@@ -63,6 +63,8 @@ type SwitchView struct {
 	State  unit.State      `json:"state"`
 	Switch unit.Switch     `json:"switch"`
 	Active bool            `json:"active"`
+	// Run is the run that the switch was started with, where the request that is answered started it.
+	Run string `json:"run,omitempty"`
 }
 
 // AbortRequest undoes a switch that is not decided.
