@@ -23,6 +23,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/etcdnode/etcdtest"
 	"perdure/internal/plan"
 	"perdure/internal/resource"
@@ -31,6 +32,7 @@ import (
 	"perdure/internal/runner"
 	"perdure/internal/shape"
 	"perdure/internal/store"
+	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
 
@@ -176,6 +178,9 @@ func (files) Actions() plan.Catalogue { return nil }
 func (w files) Ensure(_ context.Context, c resource.Call) (map[string]any, error) {
 	oneAtATime.Lock()
 	defer oneAtATime.Unlock()
+	if c.Posted { // with the run's start: it is there, and nothing is done
+		return map[string]any{"is": w.is(c.Target)}, nil
+	}
 	if c.Driver == "notify" {
 		return nil, w.do(fmt.Sprintf("told %v: %v", c.With["to"], c.With["text"]))
 	}
@@ -265,6 +270,22 @@ func live(t *testing.T, s *store.Store, endpoint, id, death string) lived {
 	out := lived{}
 	words := make(chan error, 1)
 	go func() { words <- people(ctx, s, p, id) }()
+	out.died = processes(ctx, t, endpoint, dir, death, words)
+	if out.journal, err = s.Journal(t.Context(), id, 0); err != nil {
+		t.Fatal(err)
+	}
+	if out.run, err = run.Replay(id, p, out.journal); err != nil {
+		t.Fatal(err)
+	}
+	out.effects = files{dir}.lines()
+	appends, _ := os.ReadFile(filepath.Join(dir, "appends"))
+	out.appends = bytes.Count(appends, []byte("\n"))
+	return out
+}
+
+// processes carries out a run by a process that dies where it is told to, and by another one after it, until words say that the run is over.
+func processes(ctx context.Context, t *testing.T, endpoint, dir, death string, words <-chan error) (died bool) {
+	t.Helper()
 	next := death
 	for spoke := false; !spoke; {
 		said := &bytes.Buffer{}
@@ -293,19 +314,10 @@ func live(t *testing.T, s *store.Store, endpoint, id, death string) lived {
 			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL || next == "" {
 				t.Fatalf("%s: the runner ended: %v\n%s", death, err, said)
 			}
-			out.died, next = true, ""
+			died, next = true, ""
 		}
 	}
-	if out.journal, err = s.Journal(t.Context(), id, 0); err != nil {
-		t.Fatal(err)
-	}
-	if out.run, err = run.Replay(id, p, out.journal); err != nil {
-		t.Fatal(err)
-	}
-	out.effects = files{dir}.lines()
-	appends, _ := os.ReadFile(filepath.Join(dir, "appends"))
-	out.appends = bytes.Count(appends, []byte("\n"))
-	return out
+	return died
 }
 
 // people approve, count, and have a failed step repeated, until the run is over.
@@ -464,5 +476,85 @@ func assertOrder(t *testing.T, l lived) {
 		if e.What == run.Ended && e.Outcome == run.Done {
 			ended[e.Node] = true
 		}
+	}
+}
+
+// TestSwitchThatWasPostedWithItsRunNeedsNoRunner: no process has seen the run when the switch is there, and each one that comes is killed at
+// an append. What is journalled in the end is what an undisturbed runner writes, but for who took the run over.
+func TestSwitchThatWasPostedWithItsRunNeedsNoRunner(t *testing.T) {
+	options := etcdtest.Options(t, 1)
+	n := etcdtest.Start(t, options...)[0]
+	s := store.New(n.Client(), store.Options{Node: "test", Timeout: 30 * time.Second, Logger: etcdtest.Logger(t)})
+	if _, err := s.EnsureIncarnation(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p := runtest.Program(t, header+set("switch", ", onFailure: compensate"), plan.Takeover)
+	for i, death := range []string{"", "before 1", "after 1", "before 2", "after 2", "before 3", "after 3"} {
+		ctx, cancel := context.WithTimeout(t.Context(), crashWithin)
+		id := fmt.Sprint("r", i)
+		dir := filepath.Join(t.TempDir(), id)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		post(t, s, id, p)
+		if err := (files{dir}).do("switch=done"); err != nil { // by whoever carries out what was posted
+			t.Fatal(err)
+		}
+		words := make(chan error, 1)
+		go func() { words <- people(ctx, s, p, id) }()
+		died := processes(ctx, t, "http://"+options[0].ListenClient, dir, death, words)
+		cancel()
+		if died == (death == "") {
+			t.Errorf("%q: died %t", death, died)
+		}
+		journal, err := s.Journal(t.Context(), id, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		for _, e := range journal {
+			if e.What != run.Took {
+				told = append(told, strings.TrimSpace(fmt.Sprint(e.What, " ", e.Node, " ", e.Outcome)))
+			}
+		}
+		if got := strings.Join(told, ", "); got != "started, began switch, ended switch done, finished  done" {
+			t.Errorf("%q: %s", death, got)
+		}
+		if effects := (files{dir}).lines(); len(effects) != 1 {
+			t.Errorf("%q: %q", death, effects)
+		}
+	}
+}
+
+// post starts a run by the transaction that begins the switch of a group of its own.
+func post(t *testing.T, s *store.Store, id string, p *plan.Program) {
+	t.Helper()
+	group := estate.GroupID(id)
+	member := func(site string) unit.Member {
+		return unit.Member{ID: estate.MemberID(id + "-" + site), Site: estate.SiteID(site), Role: unit.SyncRole}
+	}
+	rec := unit.Bootstrap(group, "core", []estate.UnitID{estate.UnitID(id)}, unit.Policy{}, []unit.Member{member("a"), member("b")}, member("a").ID, estate.Incarnation{Counter: 1, ID: "x"})
+	rec.State, rec.InSync = unit.Open, []estate.Life{{Member: member("b").ID}}
+	if err := s.Quorum().CreateGroup(t.Context(), "test", rec); err != nil {
+		t.Fatal(err)
+	}
+	first := run.Entry{Seq: 1, By: "ann", What: run.Started, At: time.Now().UTC()}
+	head, err := wire.NewRun(id, p, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := run.Replay(id, p, []run.Entry{first})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, ok := r.Posting(first.At)
+	if !ok {
+		t.Fatal("nothing can be posted")
+	}
+	g, err := s.PostRun(t.Context(), wire.RunStart{Head: head, Program: p, Journal: []run.Entry{first, begun}}, "person:ann", group, unit.Transition{
+		Kind: unit.Begin, Person: "ann", Mode: unit.Takeover, SwitchID: resource.Token(id + "/switch"), Member: estate.Life{Member: member("b").ID}, Now: 1,
+	})
+	if err != nil || !g.Record.Switch.Active() {
+		t.Fatalf("%+v, %v", g.Record.Switch, err)
 	}
 }
