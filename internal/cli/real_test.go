@@ -134,6 +134,8 @@ func TestCommandLineRunsAnEstate(t *testing.T) {
 	n.want(t, 0, "UNPROTECTED", "status")
 	n.want(t, 4, "u9", "switch", "u9", "--to", "b", "--dry-run")
 	n.want(t, 3, "", "switch", "u1", "--to", "b", "--yes")
+	n.want(t, 3, "", "run", "start", "switch-unit", "--mode", "takeover", "--set", "unit=u1", "--set", "to=b", "--yes")
+	n.want(t, 0, "there are no runs", "run", "list")
 
 	n.want(t, 0, "", "token", "create", "vic", "--role", "viewer", "--out", n.path("vic.token"))
 	n.want(t, 0, "vic", "token", "list")

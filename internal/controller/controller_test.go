@@ -438,6 +438,27 @@ func TestSecondSwitchOfAUnitIsRefusedAndNamesTheFirst(t *testing.T) {
 	})
 }
 
+func TestRunBeginsWithItsSwitchOrIsNotThere(t *testing.T) {
+	watching(t, nil, nil, func(w *world) {
+		ask := func(id string, to estate.SiteID) (wire.SwitchAnswer, error) {
+			return w.Start(w.t.Context(), "ann", u1, wire.SwitchRequest{To: to, Mode: unit.Takeover, ID: id + ".switch"}, wire.RunStart{Head: wire.Run{ID: id}})
+		}
+		if _, err := ask("r0", "c"); errs.KindOf(err) != errs.Refused {
+			t.Errorf("a copy that is not in the set: %v", err)
+		}
+		answer, err := ask("r1", "b")
+		if err != nil || answer.Run != "r1" || answer.Switch.ID != "r1.switch" || w.record().Switch.ID != "r1.switch" {
+			t.Errorf("%+v, %v", answer, err)
+		}
+		if _, err := ask("r2", "b"); errs.KindOf(err) != errs.Conflict || !strings.Contains(err.Error(), "r1.switch by ann") {
+			t.Errorf("a second switch: %v", err)
+		}
+		if !slices.Equal(w.runs, []string{"r1"}) || len(w.posts) != 1 {
+			t.Errorf("runs %v, posts %+v", w.runs, w.posts)
+		}
+	})
+}
+
 func TestPromiseIsWaitedOutAndWhoDoesNotConsentIsPassedOver(t *testing.T) {
 	var mu sync.Mutex
 	var asked []string
