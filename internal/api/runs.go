@@ -77,8 +77,13 @@ func (s *Server) repeated(ctx context.Context, id identity, ask wire.StartRun) (
 		return have, false, nil
 	}
 	have, err = s.d.Store.Run(ctx, ask.ID, wire.Fresh)
-	if err != nil || have.Plan != ask.Plan || have.Mode != ask.Mode || have.StartedBy != id.Person {
-		return have, false, nil // what is wrong is found by whoever would start it
+	switch {
+	case errs.KindOf(err) == errs.NotFound:
+		return have, false, nil
+	case err != nil:
+		return have, true, err
+	case have.Plan != ask.Plan || have.Mode != ask.Mode || have.StartedBy != id.Person:
+		return have, false, nil // the ID is taken, which is found by whoever would start it
 	}
 	if !plan.IsBuiltIn(ask.Plan) {
 		return have, true, nil
