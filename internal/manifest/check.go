@@ -165,7 +165,7 @@ func (c *checker) checkCalendars() {
 			_, u := c.set.Unit(id)
 			return c.docs.partial || u != nil
 		},
-		Plans: c.set.Plans, Partial: c.docs.partial,
+		Plans: slices.Concat(c.set.Plans, plan.BuiltInPlans()), Partial: c.docs.partial,
 	}, func(i int, field, allowed, reason string) {
 		c.tell(c.docs.calendars[i], field, allowed, "%s", reason)
 	})

@@ -145,3 +145,19 @@ func TestPlansOfTheProductsOwnAreSoundAndTheirNamesAreTaken(t *testing.T) {
 		}
 	}
 }
+
+func TestWindowsAndSchedulesMayNameThePlansOfTheProductsOwn(t *testing.T) {
+	var all []manifest.File
+	for _, name := range []string{"sites.yaml", "corebank.yaml", "plans.yaml", "calendar.yaml"} {
+		text, err := os.ReadFile("../../examples/estate/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, manifest.File{Name: name, Text: text})
+	}
+	own := "apiVersion: perdure/v1\nkind: Calendar\nname: c\ntimeZone: UTC\nwindows: [{name: ours, plans: [" + plan.SwitchUnit + "], cron: \"0 1 * * *\", duration: 4h}]\n" +
+		"schedules: [{name: yearly, plan: " + plan.SwitchUnit + ", mode: takeover, parameters: {unit: u1, to: b}, cron: \"0 1 1 1 *\", within: 4h, since: \"2027-01-01 00:00\"}]\n"
+	if _, err := manifest.Parse(append(all, manifest.File{Name: "own.yaml", Text: []byte(own)})...); err != nil {
+		t.Error(err)
+	}
+}
