@@ -266,6 +266,9 @@ func (c *Controller) obey(ctx context.Context, g wire.Group, order unit.Order) e
 			}
 		}
 		t.Kind, t.Mode, t.Member, t.Silent = unit.Decide, unit.Failover, candidate, true
+		if own, ok := c.look(rec.Group); ok {
+			t.Since = time.Now().Add(-own.silent).UnixMilli()
+		}
 		t.SwitchID = switchID("auto", time.Now())
 		c.log.Info("owner replaced", "group", rec.Group, "owner", rec.Owner, "by", candidate, "why", order.Why)
 		return c.transition(ctx, g, t)

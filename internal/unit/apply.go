@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -129,7 +130,7 @@ func (r *Record) take(to estate.Life, mode Mode, now int64) {
 		r.Past = slices.Clone(r.Past[n-pastLimit:])
 	}
 	r.Ownership = r.Ownership.Next()
-	r.Owner, r.Down, r.Opened = to, nil, 0
+	r.Owner, r.Down, r.DownAt, r.Opened = to, nil, 0, 0
 }
 
 // fail ends an undecided switch.
@@ -185,7 +186,7 @@ func (r *Record) ownerDown(t Transition) error {
 		return err
 	}
 	down := t.By
-	r.Down = &down
+	r.Down, r.DownAt = &down, t.Now
 	return nil
 }
 
@@ -465,14 +466,25 @@ func (r *Record) decideFailover(t Transition) error {
 	} else {
 		r.LastAutomatic = t.Now
 	}
-	from, left, released := r.Owner, r.Ownership, r.released()
+	from, left, released, disrupted := r.Owner, r.Ownership, r.released(), r.disrupted(t)
 	r.fail("overtaken by a "+string(mode), t.Now)
 	r.give(t, mode, released)
 	r.Switch = &Switch{
 		ID: t.SwitchID, Mode: mode, From: from, To: t.Member, By: by, Phase: Promotion, Ownership: left,
-		Reason: t.Reason, At: map[Phase]int64{Promotion: t.Now},
+		Reason: t.Reason, At: map[Phase]int64{Promotion: t.Now}, Disrupted: disrupted,
 	}
 	return nil
+}
+
+// disrupted is since when service is gone, as far as the record and who decides know; 0 where they do not.
+func (r *Record) disrupted(t Transition) int64 {
+	switch s := r.Switch; {
+	case s.Undecided(): // its gates were closed for a planned switch, and did not open again
+		return cmp.Or(s.At[MarkShut], s.At[Closing])
+	case r.Down != nil && *r.Down == r.Owner:
+		return r.DownAt
+	}
+	return t.Since
 }
 
 // decideAgain passes an unopened decision on to another one that holds everything.
@@ -510,6 +522,7 @@ func (r *Record) decideLossy(t Transition) error {
 	if t.By != t.Member {
 		return errs.Refuse("I11", "cannot give %s to %s: it decides itself after the acceptance", r.Group, t.Member)
 	}
+	s.Disrupted = r.disrupted(t)
 	r.give(t, Emergency, r.released())
 	// Nobody holds everything: the decision cannot pass on without people.
 	r.Heirs, r.Before, r.Lost = nil, estate.Life{}, nil

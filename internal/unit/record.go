@@ -119,6 +119,8 @@ type Record struct {
 	Session uint64 `json:"session,omitempty"`
 	// Down is the owner life whose agent saw its database process dead; its promises are released (I8).
 	Down *estate.Life `json:"down,omitempty"`
+	// DownAt is when that was said, in Unix milliseconds of the agent: shown to people, compared by nothing.
+	DownAt int64 `json:"downAt,omitempty"`
 	// Heirs are set while promoting: the in-sync set at the last open ownership. Each holds everything that was acknowledged,
 	// and nobody has opened since, so the decision may pass from one to another.
 	Heirs []estate.Life `json:"heirs,omitempty"`
@@ -185,6 +187,8 @@ type Switch struct {
 	Fence   estate.LSN    `json:"fence,omitempty"`
 	Severed estate.LSN    `json:"severed,omitempty"`
 	Reason  string        `json:"reason,omitempty"`
+	// Disrupted is since when service was gone when it was decided, Unix milliseconds, as far as whoever decided knew; shown, never compared.
+	Disrupted int64 `json:"disrupted,omitempty"`
 	// At holds when each phase began, and the marks, Unix milliseconds of whoever wrote it: shown, never compared.
 	At map[Phase]int64 `json:"at"`
 	// Loss and Approvals belong to a lossy switch.

@@ -74,6 +74,8 @@ type Transition struct {
 	Reason   string        `json:"reason,omitempty"`
 	// Silent says a node decides because the owner is silent to the majority of the nodes and the target's promise is over (I16).
 	Silent bool `json:"silent,omitempty"`
+	// Since is when the owner was last heard where it is silent, Unix milliseconds of who decides: for display only.
+	Since int64 `json:"since,omitempty"`
 	// Loss belongs to Propose.
 	Loss *Loss `json:"loss,omitempty"`
 	// Incarnation and Revision belong to Recover.
