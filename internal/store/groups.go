@@ -112,7 +112,8 @@ func (s *Store) judge(who string, now wire.Group, head int64, t unit.Transition)
 	if err != nil {
 		return next, nil, err
 	}
-	return next, []clientv3.Op{write, event}, nil
+	kept, err := s.kept(head, who, now.Record, next)
+	return next, append([]clientv3.Op{write, event}, kept...), err
 }
 
 // transitionDetail is what the audit log keeps of a transition.

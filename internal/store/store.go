@@ -1,5 +1,5 @@
 // Package store is the control plane's state as typed values on etcd: groups' records, the manifest, registrations, tokens, people and their
-// sessions, the audit log, and the incarnation that all of it belongs to.
+// sessions, incidents and the history of ownership, the audit log, and the incarnation that all of it belongs to.
 //
 // Every change of a record is one transition, judged by unit.Apply and committed on the condition that the record is still
 // at the revision it was judged on; the audit event is written by the same transaction (I1). The store is needed to change
@@ -51,6 +51,8 @@ const (
 	logBatchesPrefix  = "log/batches/"
 	checkpointKey     = "log/checkpoint"
 	logKeysPrefix     = "log/keys/"
+	incidentsPrefix   = "incidents/"
+	gapsPrefix        = "gaps/"
 )
 
 // Options configure a Store.

@@ -1,0 +1,230 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/incident"
+	"perdure/internal/run"
+	"perdure/internal/unit"
+	"perdure/internal/wire"
+)
+
+// mostGaps bounds how much of a group's history of ownership is read: the newest entries.
+const mostGaps = 5000
+
+// kept gives the writes that go with a change of a record into the same transaction: the gap that it ended, and the incident that it opens. The
+// latter is written unless it is there, whatever became of it: it neither reads anything nor can it keep the change from being made. So there is
+// one incident for one failover, however many nodes see it.
+func (s *Store) kept(head int64, who string, before, after unit.Record) ([]clientv3.Op, error) {
+	var ops []clientv3.Op
+	if gap, ok := incident.Opened(before, after); ok {
+		write, err := put(gapKey(gap), gap)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, write)
+	}
+	if i, ok := incident.Decided(before, after, who, s.instant()); ok {
+		writes, err := s.opening(head, who, i)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, clientv3.OpTxn([]clientv3.Cmp{unchanged(incidentsPrefix+i.ID, 0)}, writes, nil))
+	}
+	return ops, nil
+}
+
+func gapKey(g incident.Gap) string {
+	return fmt.Sprintf("%s%s/%010d.%020d", gapsPrefix, g.Group, g.Took.Incarnation.Counter, g.Took.Epoch)
+}
+
+func (s *Store) instant() time.Time { return s.o.Now().UTC().Truncate(time.Microsecond) }
+
+// opening are the writes of a new incident.
+func (s *Store) opening(head int64, who string, i incident.Incident) ([]clientv3.Op, error) {
+	write, err := put(incidentsPrefix+i.ID, i)
+	if err != nil {
+		return nil, err
+	}
+	event, err := s.event(head, wire.Event{Who: who, What: "incident.opened", Subject: i.ID}, i)
+	return []clientv3.Op{write, event}, err
+}
+
+// OpenIncident keeps a new incident. One of the name that somebody else opened is a conflict; that of the same person is the same request again.
+func (s *Store) OpenIncident(ctx context.Context, who string, i incident.Incident) (incident.Incident, error) {
+	if err := s.o.MayAct(); err != nil {
+		return i, err
+	}
+	if err := checkName("incident", i.ID); err != nil {
+		return i, err
+	}
+	writes, err := s.opening(0, who, i)
+	if err != nil {
+		return i, err
+	}
+	revision, ok, err := s.commit(ctx, "open incident "+i.ID, []clientv3.Cmp{unchanged(incidentsPrefix+i.ID, 0)}, writes)
+	if err != nil {
+		return i, err
+	}
+	if !ok {
+		have, err := s.Incident(ctx, i.ID, wire.Fresh)
+		if err == nil && (have.OpenedBy != i.OpenedBy || have.Cause != i.Cause) {
+			err = errs.New(errs.Conflict, "there is an incident %s already, opened by %s", i.ID, have.OpenedBy)
+		}
+		return have, err
+	}
+	i.Revision = revision
+	return i, nil
+}
+
+// Incident reads one.
+func (s *Store) Incident(ctx context.Context, id string, r wire.Read) (incident.Incident, error) {
+	if err := checkName("incident", id); err != nil {
+		return incident.Incident{}, err
+	}
+	e, _, err := s.get(ctx, incidentsPrefix+id, r)
+	if err != nil {
+		return incident.Incident{}, err
+	}
+	if e.modified == 0 {
+		return incident.Incident{}, errs.New(errs.NotFound, "there is no incident %q; `perdure incident list` lists them", id)
+	}
+	return incidentOf(e)
+}
+
+func incidentOf(e entry) (incident.Incident, error) {
+	i, err := decode[incident.Incident](e)
+	i.Revision = e.modified
+	return i, err
+}
+
+// Incidents lists all, in the order of their names.
+func (s *Store) Incidents(ctx context.Context, r wire.Read) ([]incident.Incident, error) {
+	entries, _, err := s.list(ctx, incidentsPrefix, r)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]incident.Incident, 0, len(entries))
+	for _, e := range entries {
+		i, err := incidentOf(e)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, i)
+	}
+	return list, nil
+}
+
+// SayIncident commits what a person says to an incident, judged on its newest state and on what was measured, on the condition that it has not
+// changed since. What changes nothing writes nothing.
+func (s *Store) SayIncident(ctx context.Context, id string, c incident.Change) (incident.Incident, error) {
+	if err := s.o.MayAct(); err != nil {
+		return incident.Incident{}, err
+	}
+	for range sayTries {
+		now, err := s.Incident(ctx, id, wire.Fresh)
+		if err != nil {
+			return now, err
+		}
+		seen, err := s.Measured(ctx, now, wire.Fresh)
+		if err != nil {
+			return now, err
+		}
+		c.At, c.Seen = s.instant(), &seen
+		next, err := incident.Apply(now, c)
+		if err != nil || next.Seq == now.Seq {
+			return next, err
+		}
+		next.Revision = 0
+		write, err := put(incidentsPrefix+id, next)
+		if err != nil {
+			return now, err
+		}
+		event, err := s.event(now.Revision, wire.Event{Who: "person:" + c.By, What: "incident." + string(c.What), Subject: id}, c)
+		if err != nil {
+			return now, err
+		}
+		revision, ok, err := s.commit(ctx, "change incident "+id, []clientv3.Cmp{unchanged(incidentsPrefix+id, now.Revision)}, []clientv3.Op{write, event})
+		if err != nil {
+			return now, err
+		}
+		if ok {
+			next.Revision = revision
+			return next, nil
+		}
+	}
+	return incident.Incident{}, errs.New(errs.Conflict, "incident %s keeps changing; look at it and say it again", id)
+}
+
+// Measured gives what the history of ownership and linked runs say of an incident.
+func (s *Store) Measured(ctx context.Context, i incident.Incident, r wire.Read) (incident.Seen, error) {
+	var gaps []incident.Gap
+	var records []unit.Record
+	var groups []estate.GroupID
+	if i.Group != "" {
+		groups = append(groups, i.Group)
+	}
+	for _, m := range i.Switches {
+		if !slices.Contains(groups, m.Group) {
+			groups = append(groups, m.Group)
+		}
+	}
+	for _, g := range groups {
+		more, err := s.Gaps(ctx, g, r)
+		if err != nil {
+			return incident.Seen{}, err
+		}
+		gaps = append(gaps, more...)
+		have, err := s.Group(ctx, g, r)
+		switch {
+		case err == nil:
+			records = append(records, have.Record)
+		case errs.KindOf(err) != errs.NotFound:
+			return incident.Seen{}, err
+		}
+	}
+	seen := i.Measure(gaps, records)
+	for _, id := range i.Runs {
+		head, err := s.Run(ctx, id, r)
+		if err != nil {
+			return seen, err
+		}
+		if head.Phase != run.Over {
+			seen.Running, seen.Until = true, time.Time{}
+		} else if done := time.UnixMilli(head.FinishedAt).UTC(); head.Outcome == run.Done && !seen.Running && done.After(seen.Until) {
+			seen.Until = done
+		}
+	}
+	return seen, nil
+}
+
+// Gaps gives the history of ownership of a group, the newest first, at most 5,000 entries; of all groups where none is named.
+func (s *Store) Gaps(ctx context.Context, group estate.GroupID, r wire.Read) ([]incident.Gap, error) {
+	prefix := gapsPrefix
+	if group != "" {
+		if err := checkName("group", string(group)); err != nil {
+			return nil, err
+		}
+		prefix += string(group) + "/"
+	}
+	entries, _, err := s.list(ctx, prefix, r, clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend), clientv3.WithLimit(mostGaps))
+	if err != nil {
+		return nil, err
+	}
+	gaps := make([]incident.Gap, 0, len(entries))
+	for _, e := range entries {
+		g, err := decode[incident.Gap](e)
+		if err != nil {
+			return nil, err
+		}
+		gaps = append(gaps, g)
+	}
+	return gaps, nil
+}
