@@ -9,6 +9,7 @@ import (
 
 	"perdure/internal/calendar"
 	"perdure/internal/estate"
+	"perdure/internal/incident"
 	"perdure/internal/plan"
 	"perdure/internal/unit"
 )
@@ -189,6 +190,16 @@ func (s *Set) canonical() {
 		p.Systems = sorted(p.Systems, bySystem)
 		if len(p.Contacts) == 0 {
 			p.Contacts = nil
+		}
+	}
+	slices.SortFunc(s.IncidentRules, func(a, b incident.Rules) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range s.IncidentRules {
+		r := &s.IncidentRules[i]
+		for j := range r.Classes {
+			for k := range r.Classes[j].Thresholds {
+				t := &r.Classes[j].Thresholds[k]
+				t.Systems = sorted(t.Systems, func(s estate.SystemID) string { return string(s) })
+			}
 		}
 	}
 	for i := range s.Calendars {

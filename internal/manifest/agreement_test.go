@@ -105,6 +105,9 @@ func FuzzParse(f *testing.F) {
 			if err != nil {
 				t.Fatalf("calendars that were taken in cannot be read: %v", err)
 			}
+			if _, err := manifest.IncidentRules(manifest.File{Name: "fuzz.yaml", Text: text}); err != nil {
+				t.Fatalf("rules on incidents that were taken in cannot be read: %v", err)
+			}
 			now := time.Unix(1_800_000_000, 0)
 			if _, err := json.Marshal(book.Look(nil, now)); err != nil {
 				t.Error(err)

@@ -11,6 +11,7 @@ import (
 
 	"perdure/internal/calendar"
 	"perdure/internal/estate"
+	"perdure/internal/incident"
 	"perdure/internal/plan"
 	"perdure/internal/shape"
 )
@@ -67,6 +68,7 @@ func (c *checker) checkSet() {
 	c.checkBusiness()
 	c.checkPlans()
 	c.checkCalendars()
+	c.checkIncidentRules()
 	c.checkAddresses()
 	c.checkTraffic()
 }
@@ -168,6 +170,12 @@ func (c *checker) checkCalendars() {
 		Plans: slices.Concat(c.set.Plans, plan.BuiltInPlans()), Partial: c.docs.partial,
 	}, func(i int, field, allowed, reason string) {
 		c.tell(c.docs.calendars[i], field, allowed, "%s", reason)
+	})
+}
+
+func (c *checker) checkIncidentRules() {
+	incident.Check(c.set.IncidentRules, func(id estate.SystemID) bool { return c.docs.partial || c.set.System(id) != nil }, func(i int, field, allowed, reason string) {
+		c.tell(c.docs.incidentRules[i], field, allowed, "%s", reason)
 	})
 }
 

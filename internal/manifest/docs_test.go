@@ -19,6 +19,8 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 			file = "docs/plans.md"
 		case "Calendar":
 			file = "docs/calendar.md"
+		case "IncidentRules":
+			file = "docs/incidents.md"
 		}
 		text, err := os.ReadFile("../../" + file)
 		if err != nil {
@@ -66,6 +68,9 @@ func TestPlansInTheDocumentationAreRight(t *testing.T) {
 			}
 			found += len(plans)
 			if _, err := Calendars(File{Name: filepath.Base(name), Text: m[1]}); err != nil {
+				t.Errorf("%v", err)
+			}
+			if _, err := IncidentRules(File{Name: filepath.Base(name), Text: m[1]}); err != nil {
 				t.Errorf("%v", err)
 			}
 		}

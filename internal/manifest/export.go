@@ -45,6 +45,9 @@ func (s Set) documents() []written {
 	for _, p := range s.Participants {
 		out = append(out, written{shapes[5], p.Name, tree(shapes[5], p)})
 	}
+	for _, r := range s.IncidentRules {
+		out = append(out, written{shapes[6], r.Name, tree(shapes[6], r)})
+	}
 	for _, p := range s.Plans {
 		out = append(out, written{shapes[2], p.Name, tree(shapes[2], p)})
 	}

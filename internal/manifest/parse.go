@@ -14,6 +14,7 @@ import (
 
 	"perdure/internal/calendar"
 	"perdure/internal/estate"
+	"perdure/internal/incident"
 	"perdure/internal/plan"
 	"perdure/internal/shape"
 )
@@ -100,6 +101,26 @@ func Calendars(files ...File) (*calendar.Book, error) {
 	return calendar.Open(set.Calendars)
 }
 
+// IncidentRules reads the rules on incidents of a set that was accepted once; none are the zero ones. What is wrong with other documents is not
+// looked at.
+func IncidentRules(files ...File) (incident.Rules, error) {
+	set, _, problems := readDocuments(files)
+	var kept shape.Problems
+	for _, p := range problems {
+		if p.Document == "" || p.Document == "IncidentRules" || strings.HasPrefix(p.Document, "IncidentRules ") {
+			kept = append(kept, p)
+		}
+	}
+	if len(kept) > 0 {
+		return incident.Rules{}, kept.Sorted().Err()
+	}
+	set.canonical()
+	if len(set.IncidentRules) == 0 {
+		return incident.Rules{}, nil
+	}
+	return set.IncidentRules[0], nil
+}
+
 // Known reads what can be read of documents that were accepted once, by whatever version of the language: the set is as whole as the text,
 // and the problems say what this version does not understand or would not accept. Nothing new is ever taken in by it.
 func Known(files ...File) (Set, shape.Problems) {
@@ -144,6 +165,9 @@ func Check(set Set) error {
 	for _, p := range set.Participants {
 		c.docs.participants = append(c.docs.participants, &document{kind: "Participant", name: p.Name})
 	}
+	for _, r := range set.IncidentRules {
+		c.docs.incidentRules = append(c.docs.incidentRules, &document{kind: "IncidentRules", name: r.Name})
+	}
 	for _, p := range set.Plans {
 		c.docs.plans = append(c.docs.plans, &document{kind: "Plan", name: p.Name})
 	}
@@ -163,7 +187,7 @@ type document struct {
 
 // documents stand in the order of the set's lists.
 type documents struct {
-	sites, systems, plans, calendars, functions, participants []*document
+	sites, systems, plans, calendars, functions, participants, incidentRules []*document
 	// partial: some document could not be told at all, so a missing name proves nothing.
 	partial bool
 }
@@ -206,7 +230,7 @@ func (d *document) String() string {
 
 func read(files []File) (Set, documents, shape.Problems) {
 	set, docs, problems := readDocuments(files)
-	if len(docs.sites)+len(docs.systems)+len(docs.plans)+len(docs.calendars)+len(docs.functions)+len(docs.participants) == 0 && len(problems) == 0 {
+	if len(docs.sites)+len(docs.systems)+len(docs.plans)+len(docs.calendars)+len(docs.functions)+len(docs.participants)+len(docs.incidentRules) == 0 && len(problems) == 0 {
 		p := shape.Problem{Reason: "there is no document", Allowed: "documents of the kinds " + strings.Join(kindNames(kinds()), ", ")}
 		if len(files) > 0 {
 			p.File = files[0].Name
@@ -300,6 +324,10 @@ func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *d
 			var p Participant
 			err = tree.Decode(&p)
 			set.Participants, docs.participants = append(set.Participants, p), append(docs.participants, d)
+		case "IncidentRules":
+			var r incident.Rules
+			err = tree.Decode(&r)
+			set.IncidentRules, docs.incidentRules = append(set.IncidentRules, r), append(docs.incidentRules, d)
 		case "Plan":
 			var p plan.Plan
 			err = tree.Decode(&p)

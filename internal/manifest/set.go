@@ -3,6 +3,7 @@ package manifest
 import (
 	"perdure/internal/calendar"
 	"perdure/internal/estate"
+	"perdure/internal/incident"
 	"perdure/internal/plan"
 	"perdure/internal/shape"
 	"perdure/internal/unit"
@@ -12,7 +13,7 @@ import (
 const APIVersion = "perdure/v1"
 
 // Set is everything that is declared, in canonical order: documents of each kind by name, and so are the named parts in them, but for the
-// steps of a plan and the contacts of a participant, which stand in the order of the document.
+// steps of a plan, the contacts of a participant, and classes and tasks of incidents, which stand in the order of the document.
 type Set struct {
 	Sites   []Site   `json:"sites"`
 	Systems []System `json:"systems"`
@@ -24,6 +25,8 @@ type Set struct {
 	Functions []Function `json:"functions,omitempty"`
 	// Participants are who takes part in a switch beside those who carry it out.
 	Participants []Participant `json:"participants,omitempty"`
+	// IncidentRules are classes of incidents, and what has to be done of them by when; at most one document.
+	IncidentRules []incident.Rules `json:"incidentRules,omitempty"`
 }
 
 // Function is a business function 业务功能.

@@ -12,6 +12,7 @@ import (
 
 	"perdure/internal/calendar"
 	"perdure/internal/estate"
+	"perdure/internal/incident"
 	"perdure/internal/plan"
 	"perdure/internal/shape"
 	"perdure/internal/unit"
@@ -19,7 +20,7 @@ import (
 
 // kinds are the documents there are, in the order of the canonical form. Built once, never changed.
 var kinds = sync.OnceValue(func() []kind {
-	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}, {"Plan", "What is done step by step, in drills and for real.", plan.Shape(head("Plan"))}, {"Calendar", "When things may be done, and when they have to be.", calendar.Shape(head("Calendar"))}, {"Function", "What the institution does for its customers, and on which systems that rests.", functionShape()}, {"Participant", "Who takes part in switches beside those who carry them out.", participantShape()}}
+	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}, {"Plan", "What is done step by step, in drills and for real.", plan.Shape(head("Plan"))}, {"Calendar", "When things may be done, and when they have to be.", calendar.Shape(head("Calendar"))}, {"Function", "What the institution does for its customers, and on which systems that rests.", functionShape()}, {"Participant", "Who takes part in switches beside those who carry them out.", participantShape()}, {"IncidentRules", "Classes of incidents, and what has to be reported and announced by when.", incident.Shape(head("IncidentRules"))}}
 })
 
 type kind struct {
