@@ -47,6 +47,7 @@ type Store interface {
 	RevokeToken(ctx context.Context, who, id string) error
 
 	RunStore
+	IncidentStore
 	PeopleStore
 	// LogKeys lists the keys that nodes sign the evidence log with.
 	LogKeys(ctx context.Context) ([]wire.LogKey, error)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"perdure/internal/calendar"
+	"perdure/internal/incident"
 	"perdure/internal/manifest"
 	"perdure/internal/plan"
 	"perdure/internal/run"
@@ -29,6 +30,10 @@ func (plans) Program(text, name string, mode plan.Mode) (*plan.Program, error) {
 
 func (plans) Calendars(text string) (*calendar.Book, error) {
 	return manifest.Calendars(manifest.File{Name: "applied manifest", Text: []byte(text)})
+}
+
+func (plans) IncidentRules(text string) (incident.Rules, error) {
+	return manifest.IncidentRules(manifest.File{Name: "applied manifest", Text: []byte(text)})
 }
 
 const aPlan = `apiVersion: perdure/v1

@@ -234,7 +234,10 @@ func (s *Server) inbox(ctx context.Context, in *inboxInput) (*body[[]wire.InboxI
 	if err != nil {
 		return nil, err
 	}
-	items := []wire.InboxItem{}
+	items, err := s.incidentsFor(ctx, id)
+	if err != nil {
+		return nil, err
+	}
 	for _, head := range runs {
 		if len(head.Asked) == 0 && (!head.ReviewDue || head.Phase != run.Over) {
 			continue
@@ -254,7 +257,7 @@ func (s *Server) inbox(ctx context.Context, in *inboxInput) (*body[[]wire.InboxI
 		if c := a.Since.Compare(b.Since); c != 0 {
 			return c
 		}
-		return strings.Compare(a.Run, b.Run)
+		return strings.Compare(a.Run+a.Incident, b.Run+b.Incident)
 	})
-	return &body[[]wire.InboxItem]{items[:min(len(items), in.Limit)]}, nil
+	return &body[[]wire.InboxItem]{append([]wire.InboxItem{}, items...)[:min(len(items), in.Limit)]}, nil
 }

@@ -110,7 +110,12 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/calendar", onlyViewers, "calendar", "Windows, freezes, cut-offs and schedules as they stand now", "runs", 0, to(s.calendar)},
 		{"GET", "/api/v1/evidence/keys", onlyViewers, "evidenceKeys", "The public keys that nodes sign the evidence log with", "evidence", 0, to(s.evidenceKeys)},
 
-		{"GET", "/api/v1/inbox", onlyViewers, "inbox", "What waits for you over all runs, the oldest first", "people", 0, to(s.inbox)},
+		{"POST", "/api/v1/incidents", operators, "openIncident", "Open an incident by hand", "incidents", 0, to(s.openIncident)},
+		{"GET", "/api/v1/incidents", onlyViewers, "listIncidents", "Incidents as they stand now, the newest first", "incidents", 0, to(s.listIncidents)},
+		{"GET", "/api/v1/incidents/{incident}", onlyViewers, "getIncident", "An incident as it stands now: class, clocks, tasks, and what it lacks to be closed", "incidents", 0, to(s.getIncident)},
+		{"POST", "/api/v1/incidents/{incident}/words", onlyViewers, "sayToIncident", "What a person says to an incident; it needs an operator, classified and waived a commander, reviewed an auditor or a commander, done the task's owner or an operator", "incidents", 0, to(s.sayToIncident)},
+
+		{"GET", "/api/v1/inbox", onlyViewers, "inbox", "What waits for you over all runs and incidents, the oldest first", "people", 0, to(s.inbox)},
 		{"POST", "/api/v1/login", anyone, "login", "Open a session with a password and, where there is one, a second factor; the answer is the only place its secret is shown", "people", 0, to(s.login)},
 		{"POST", "/api/v1/logout", onlyViewers, "logout", "End the session that this request is part of", "people", 0, to(s.logout)},
 		{"PUT", "/api/v1/me/password", onlyViewers, "changePassword", "Change your own password; all your sessions end", "people", 0, to(s.changePassword)},

@@ -13,6 +13,7 @@ import (
 	"perdure/internal/calendar"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
+	"perdure/internal/incident"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 	"perdure/internal/wire"
@@ -29,10 +30,11 @@ type RunStore interface {
 	Say(ctx context.Context, id string, e run.Entry) (wire.Run, error)
 }
 
-// Plans reads the plans and the calendars of a manifest.
+// Plans reads the plans, the calendars and the rules on incidents of a manifest.
 type Plans interface {
 	Program(manifest, name string, mode plan.Mode) (*plan.Program, error)
 	Calendars(manifest string) (*calendar.Book, error)
+	IncidentRules(manifest string) (incident.Rules, error)
 }
 
 type startInput struct{ Body wire.StartRun }
@@ -54,9 +56,13 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*body[wire.Run],
 		}
 	}
 	if have, again, err := s.repeated(ctx, id, ask); again {
+		if err == nil {
+			err = s.linkRun(ctx, ask, have, id.Person)
+		}
 		return answer(have, err)
 	}
 	start, err := s.prepare(ctx, id, ask)
+	var head wire.Run
 	switch {
 	case err != nil:
 		return nil, err
@@ -66,9 +72,14 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*body[wire.Run],
 		if _, err := s.post(ctx, id, start); err != nil {
 			return nil, err
 		}
-		return answer(s.d.Store.Run(ctx, start.Head.ID, wire.Fresh))
+		head, err = s.d.Store.Run(ctx, start.Head.ID, wire.Fresh)
+	default:
+		head, err = s.d.Store.CreateRun(ctx, start.Head, start.Program, start.Journal[0])
 	}
-	return answer(s.d.Store.CreateRun(ctx, start.Head, start.Program, start.Journal[0]))
+	if err != nil {
+		return nil, err
+	}
+	return answer(head, s.linkRun(ctx, ask, head, id.Person))
 }
 
 // repeated gives the run that the same request has started before.
@@ -100,6 +111,13 @@ func (s *Server) repeated(ctx context.Context, id identity, ask wire.StartRun) (
 
 // prepare makes a run that may be started now, with the first entry of its journal.
 func (s *Server) prepare(ctx context.Context, id identity, ask wire.StartRun) (wire.RunStart, error) {
+	named, err := s.incidentOf(ctx, ask)
+	if err != nil {
+		return wire.RunStart{}, err
+	}
+	if ask.DisruptedAt.IsZero() && ask.DetectedAt.IsZero() { // recovery time is measured from the disruption that the incident is about
+		ask.DisruptedAt, ask.DetectedAt = named.DisruptedAt, named.DetectedAt
+	}
 	current, err := s.d.Store.Manifest(ctx, wire.Fresh)
 	if err != nil {
 		return wire.RunStart{}, err

@@ -63,6 +63,7 @@ type Server struct {
 	requests *prometheus.HistogramVec
 	document []byte
 	books    books
+	ruled    ruled
 }
 
 // New makes the server and its document; it does not listen yet.

@@ -6,6 +6,7 @@ import (
 
 	"perdure/internal/calendar"
 	"perdure/internal/estate"
+	"perdure/internal/incident"
 	"perdure/internal/manifest"
 	"perdure/internal/plan"
 	"perdure/internal/unit"
@@ -179,6 +180,11 @@ func amends(have, want unit.Record) bool {
 // Calendars reads the calendars of the manifest; it implements the API's and the scheduler's view of them.
 func (manifests) Calendars(text string) (*calendar.Book, error) {
 	return manifest.Calendars(manifest.File{Name: "applied manifest", Text: []byte(text)})
+}
+
+// IncidentRules reads the rules on incidents of the manifest; it implements the API's view of them.
+func (manifests) IncidentRules(text string) (incident.Rules, error) {
+	return manifest.IncidentRules(manifest.File{Name: "applied manifest", Text: []byte(text)})
 }
 
 // Program makes the program of a plan of the manifest; it implements the API's view of plans.

@@ -119,7 +119,7 @@ func (i *Incident) said(c Change) bool {
 		s := i.of(c.Task)
 		return s != nil && s.By == c.By && s.Waived == (c.What == Waive) && s.Text == c.Text
 	case Classify:
-		return same(i.Class) && i.Class.Value == c.Class
+		return i.Class == nil && c.Class == "" && i.Declared != nil || same(i.Class) && i.Class.Value == c.Class
 	case Restore:
 		return same(i.Restored) && i.Restored.When.Equal(c.When)
 	case Review:
@@ -127,8 +127,15 @@ func (i *Incident) said(c Change) bool {
 	case Link:
 		return c.Run != "" && slices.Contains(i.Runs, c.Run) || c.Switch != nil && slices.Contains(i.Switches, *c.Switch)
 	case Correct:
+		return c.Facts != nil && i.Facts.same(c.Facts)
 	}
 	return false
+}
+
+func (f *Facts) same(o *Facts) bool {
+	number := func(a, b *int64) bool { return a == b || a != nil && b != nil && *a == *b }
+	return slices.Equal(f.Systems, o.Systems) && slices.Equal(f.Units, o.Units) && f.DisruptedAt.Equal(o.DisruptedAt) && f.DetectedAt.Equal(o.DetectedAt) &&
+		number(f.Amount, o.Amount) && number(f.Customers, o.Customers)
 }
 
 func (i *Incident) apply(c Change) error {

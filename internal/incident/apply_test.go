@@ -118,6 +118,7 @@ func TestSameWordAgainChangesNothing(t *testing.T) {
 		{What: incident.Done, By: "bob", Task: "inform", Text: "x"},
 		{What: incident.Classify, By: "bob", Class: "grave", Text: "x"},
 		{What: incident.Link, By: "bob", Run: "r1"},
+		{What: incident.Correct, By: "bob", Facts: &incident.Facts{Units: []estate.UnitID{"u1"}, Amount: new(int64)}},
 		{What: incident.Restore, By: "bob", When: after(time.Minute)},
 		{What: incident.Review, By: "eve", Text: "x"},
 	} {

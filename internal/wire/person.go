@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"time"
+
 	"perdure/internal/plan"
 	"perdure/internal/run"
 )
@@ -106,8 +108,12 @@ type Policy struct {
 
 // InboxItem is one thing that waits for a person.
 type InboxItem struct {
-	Run  string    `json:"run"`
-	Plan string    `json:"plan"`
-	Mode plan.Mode `json:"mode"`
+	// Run, Plan and Mode are of a run, Incident is of an incident: one of both.
+	Run      string    `json:"run,omitempty"`
+	Plan     string    `json:"plan,omitempty"`
+	Mode     plan.Mode `json:"mode,omitempty"`
+	Incident string    `json:"incident,omitempty"`
+	// Due is until when it has to be done, zero where it has no clock. Of an incident Why is declaration, task, review or closing, and Step the task.
+	Due time.Time `json:"due,omitzero"`
 	run.Ask
 }

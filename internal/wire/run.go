@@ -89,6 +89,9 @@ type StartRun struct {
 	// this order.
 	DisruptedAt time.Time `json:"disruptedAt,omitzero"`
 	DetectedAt  time.Time `json:"detectedAt,omitzero"`
+	// Incident is the incident that it is started for, in modes takeover, emergency and switch-back. Where it says nothing of the disruption
+	// itself, that of the incident counts.
+	Incident string `json:"incident,omitempty"`
 	// ID makes a repeated request the same request; the node chooses one where it is empty.
 	ID string `json:"id,omitempty"`
 	// DryRun says what would begin, with what the calendars say of it, and begins nothing.

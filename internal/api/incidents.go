@@ -1,0 +1,296 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"perdure/internal/errs"
+	"perdure/internal/incident"
+	"perdure/internal/plan"
+	"perdure/internal/run"
+	"perdure/internal/wire"
+)
+
+// IncidentStore is what the API needs of the store about incidents.
+type IncidentStore interface {
+	OpenIncident(ctx context.Context, who string, i incident.Incident) (incident.Incident, error)
+	Incident(ctx context.Context, id string, r wire.Read) (incident.Incident, error)
+	Incidents(ctx context.Context, r wire.Read) ([]incident.Incident, error)
+	// SayIncident commits what a person says, judged on the newest state.
+	SayIncident(ctx context.Context, id string, c incident.Change) (incident.Incident, error)
+	// Measured gives what the history of ownership and linked runs say of an incident.
+	Measured(ctx context.Context, i incident.Incident, r wire.Read) (incident.Seen, error)
+}
+
+// ruled keeps the rules on incidents of the newest manifest that was asked for: reading a large one takes a while.
+type ruled struct {
+	mu       sync.Mutex
+	known    bool
+	revision int64
+	rules    incident.Rules
+	err      error
+}
+
+// rules gives those on incidents of the applied manifest.
+func (s *Server) rules(ctx context.Context, r wire.Read) (incident.Rules, error) {
+	if s.d.Plans == nil {
+		return incident.Rules{}, errs.New(errs.Unavailable, "this node reads no rules on incidents")
+	}
+	m, err := s.d.Store.Manifest(ctx, r)
+	if err != nil {
+		return incident.Rules{}, err
+	}
+	s.ruled.mu.Lock()
+	defer s.ruled.mu.Unlock()
+	if !s.ruled.known || s.ruled.revision != m.Revision {
+		s.ruled.known, s.ruled.revision = true, m.Revision
+		s.ruled.rules, s.ruled.err = s.d.Plans.IncidentRules(m.Text)
+	}
+	return s.ruled.rules, s.ruled.err
+}
+
+// look says how an incident stands now. Rules that cannot be read keep nobody from looking.
+func (s *Server) look(ctx context.Context, i incident.Incident, r wire.Read) (incident.View, error) {
+	var rules incident.Rules
+	var seen incident.Seen
+	if i.Rules == nil {
+		var err error
+		if rules, err = s.rules(ctx, r); err != nil && errs.KindOf(err) != errs.Invalid {
+			return incident.View{}, err
+		}
+	}
+	if i.Phase != incident.Over {
+		var err error
+		if seen, err = s.d.Store.Measured(ctx, i, r); err != nil {
+			return incident.View{}, err
+		}
+	}
+	return incident.Look(i, rules, &seen, time.Now().UTC()), nil
+}
+
+func (s *Server) openIncident(ctx context.Context, in *struct{ Body wire.OpenIncident }) (*body[incident.View], error) {
+	id, ask := who(ctx), in.Body
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	if ask.ID == "" {
+		var b [3]byte
+		_, _ = rand.Read(b[:]) // it never fails
+		ask.ID = fmt.Sprintf("incident-%s-%s", now.Format("0102-150405"), hex.EncodeToString(b[:]))
+	}
+	if err := s.named(ctx, ask.Facts); err != nil {
+		return nil, err
+	}
+	i, err := incident.Begin(ask.ID, ask.Title, ask.Planned, plainFacts(ask.Facts), id.Person, now)
+	if err != nil {
+		return nil, err
+	}
+	if i, err = s.d.Store.OpenIncident(ctx, id.Name, i); err != nil {
+		return nil, err
+	}
+	return answer(s.look(ctx, i, wire.Fresh))
+}
+
+func plainFacts(f incident.Facts) incident.Facts {
+	f.DisruptedAt, f.DetectedAt = utc(f.DisruptedAt), utc(f.DetectedAt)
+	return f
+}
+
+// named refuses units that the estate has not: a slip would make a disruption of nothing. Systems may be such as are in no manifest.
+func (s *Server) named(ctx context.Context, f incident.Facts) error {
+	if len(f.Units) == 0 {
+		return nil
+	}
+	groups, err := s.d.Store.Groups(ctx, wire.Fresh)
+	if err != nil {
+		return err
+	}
+	for _, u := range f.Units {
+		if !slices.ContainsFunc(groups, func(g wire.Group) bool { return slices.Contains(g.Record.Units, u) }) {
+			return errs.New(errs.NotFound, "there is no unit %q; perdure status lists them", u)
+		}
+	}
+	return nil
+}
+
+type incidentsInput struct {
+	Open  bool `query:"open" doc:"only those that are not closed"`
+	Limit int  `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"at most so many, the newest"`
+	Freshness
+}
+
+func (s *Server) listIncidents(ctx context.Context, in *incidentsInput) (*body[[]incident.View], error) {
+	list, err := s.d.Store.Incidents(ctx, in.Read)
+	if err != nil {
+		return nil, err
+	}
+	if in.Open {
+		list = slices.DeleteFunc(list, func(i incident.Incident) bool { return i.Phase == incident.Over })
+	}
+	slices.SortStableFunc(list, func(a, b incident.Incident) int { return b.OpenedAt.Compare(a.OpenedAt) })
+	views := []incident.View{}
+	for _, i := range list[:min(len(list), in.Limit)] {
+		v, err := s.look(ctx, i, in.Read)
+		if err != nil {
+			return nil, err
+		}
+		views = append(views, v)
+	}
+	return &body[[]incident.View]{views}, nil
+}
+
+type incidentInput struct {
+	Incident string `path:"incident"`
+	Freshness
+}
+
+func (s *Server) getIncident(ctx context.Context, in *incidentInput) (*body[incident.View], error) {
+	i, err := s.d.Store.Incident(ctx, in.Incident, in.Read)
+	if err != nil {
+		return nil, err
+	}
+	return answer(s.look(ctx, i, in.Read))
+}
+
+type incidentWordInput struct {
+	Incident string `path:"incident"`
+	Body     wire.IncidentWord
+}
+
+func (s *Server) sayToIncident(ctx context.Context, in *incidentWordInput) (*body[incident.View], error) {
+	id, word := who(ctx), in.Body
+	if err := s.maySayToIncident(ctx, id, in.Incident, word); err != nil {
+		return nil, err
+	}
+	c := incident.Change{What: word.What, By: id.Person, Text: word.Text, Task: word.Task, Class: word.Class, When: utc(word.When), Run: word.Run, Switch: word.Switch}
+	switch word.What {
+	case incident.Declare:
+		rules, err := s.rules(ctx, wire.Fresh)
+		if err != nil {
+			return nil, err
+		}
+		c.Rules = &rules
+	case incident.Correct:
+		if word.Facts != nil {
+			facts := plainFacts(*word.Facts)
+			c.Facts = &facts
+			if err := s.named(ctx, facts); err != nil {
+				return nil, err
+			}
+		}
+	case incident.Link:
+		if err := s.linkable(ctx, word); err != nil {
+			return nil, err
+		}
+	case incident.Classify, incident.Done, incident.Waive, incident.Restore, incident.Review, incident.Close:
+	}
+	i, err := s.d.Store.SayIncident(ctx, in.Incident, c)
+	if err != nil {
+		return nil, err
+	}
+	return answer(s.look(ctx, i, wire.Fresh))
+}
+
+// linkable refuses a run or a group that is not there: what is linked is measured.
+func (s *Server) linkable(ctx context.Context, word wire.IncidentWord) error {
+	if word.Run != "" {
+		_, err := s.d.Store.Run(ctx, word.Run, wire.Fresh)
+		return err
+	}
+	if word.Switch == nil {
+		return nil
+	}
+	_, err := s.d.Store.Group(ctx, word.Switch.Group, wire.Fresh)
+	return err
+}
+
+// maySayToIncident judges whether a person may say something to an incident, as far as that follows from who they are. No word waits for a second
+// factor: to report must not.
+func (s *Server) maySayToIncident(ctx context.Context, id identity, name string, word wire.IncidentWord) error {
+	need := Operator
+	switch word.What {
+	case incident.Declare, incident.Correct, incident.Restore, incident.Link, incident.Close:
+	case incident.Classify, incident.Waive:
+		need = Commander
+	case incident.Review:
+		if id.has(Auditor) {
+			return nil
+		}
+		need = Commander
+	case incident.Done:
+		if id.has(Operator) {
+			return nil
+		}
+		i, err := s.d.Store.Incident(ctx, name, wire.Fresh)
+		if err != nil {
+			return err
+		}
+		if i.Rules != nil && slices.ContainsFunc(i.Rules.Tasks, func(t incident.Task) bool { return t.Name == word.Task && id.owns(t) }) {
+			return nil
+		}
+	default:
+		return errs.New(errs.Invalid, "%q is not something that people say to an incident; allowed: %v", word.What, incident.Whats())
+	}
+	if !id.has(need) {
+		return errs.New(errs.Forbidden, "%s may not say %q to an incident: it needs role %s", id.Name, word.What, need)
+	}
+	return nil
+}
+
+// owns reports whether a task is a person's: by name, or by a role.
+func (i identity) owns(t incident.Task) bool { return t.Owner == i.Person || i.holds(t.Owner) }
+
+func (i identity) holds(role string) bool {
+	return slices.Contains(wire.Roles(), wire.Role(role)) && i.has(Access(role))
+}
+
+// incidentsFor gives what incidents wait for a person for.
+func (s *Server) incidentsFor(ctx context.Context, id identity) ([]wire.InboxItem, error) {
+	list, err := s.d.Store.Incidents(ctx, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	var items []wire.InboxItem
+	for _, i := range list {
+		if i.Phase == incident.Over {
+			continue
+		}
+		v, err := s.look(ctx, i, wire.Fresh)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range v.WaitsFor(incident.Person{Name: id.Person, Holds: id.holds, Steers: id.has(Operator), Reviews: id.has(Auditor) || id.has(Commander)}) {
+			items = append(items, wire.InboxItem{Incident: i.ID, Due: a.Due, Ask: run.Ask{Why: run.Why(a.Why), Step: a.Task, For: a.For, Text: a.Text, Since: a.Since}})
+		}
+	}
+	return items, nil
+}
+
+// incidentOf gives the incident that a run is started for. Only what takes service over, or gives it back, is linked so.
+func (s *Server) incidentOf(ctx context.Context, ask wire.StartRun) (incident.Incident, error) {
+	if ask.Incident == "" {
+		return incident.Incident{}, nil
+	}
+	if !slices.Contains([]plan.Mode{plan.Takeover, plan.Emergency, plan.SwitchBack}, ask.Mode) {
+		return incident.Incident{}, errs.New(errs.Invalid, "a run in mode %s belongs to no incident; modes takeover, emergency and switch-back may", ask.Mode)
+	}
+	i, err := s.d.Store.Incident(ctx, ask.Incident, wire.Fresh)
+	if err == nil && i.Phase == incident.Over {
+		err = errs.Refuse("N4", "incident %s is closed: no run belongs to it any more", i.ID)
+	}
+	return i, err
+}
+
+// linkRun links a run that was started to the incident that it names.
+func (s *Server) linkRun(ctx context.Context, ask wire.StartRun, head wire.Run, person string) error {
+	if ask.Incident == "" || ask.DryRun {
+		return nil
+	}
+	if _, err := s.d.Store.SayIncident(ctx, ask.Incident, incident.Change{What: incident.Link, By: person, Run: head.ID}); err != nil {
+		return errs.New(errs.KindOf(err), "run %s was started and goes on, but is not linked to incident %s (perdure incident link does that): %w", head.ID, ask.Incident, err)
+	}
+	return nil
+}

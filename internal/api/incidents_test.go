@@ -1,0 +1,163 @@
+package api_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"perdure/internal/estate"
+	"perdure/internal/incident"
+	"perdure/internal/plan"
+	"perdure/internal/run"
+	"perdure/internal/wire"
+)
+
+const someRules = `---
+apiVersion: perdure/v1
+kind: IncidentRules
+name: bank
+declareWithin: 10m
+classes: [{name: minor}, {name: major, thresholds: [{customers: 100}]}]
+tasks:
+- {name: inform, title: Inform the board, owner: viewer, for: all, within: 1h}
+- {name: regulator, title: Report, owner: commander, class: major, within: 1h}
+`
+
+// ruled applies a manifest with a plan, rules on incidents and a window that is open.
+func (n *node) ruled() {
+	n.t.Helper()
+	n.apply("windows: [{name: now, " + around(-time.Hour, 2*time.Hour) + "}]\n" + someRules)
+}
+
+func cards() wire.OpenIncident {
+	return wire.OpenIncident{ID: "i1", Title: "cards stand still", Facts: incident.Facts{Systems: []estate.SystemID{"cards"}, DisruptedAt: time.Now().Add(-time.Hour).UTC().Truncate(time.Second)}}
+}
+
+const words = "/api/v1/incidents/i1/words"
+
+func (n *node) view(r reply) incident.View {
+	n.t.Helper()
+	if r.status != 200 {
+		n.t.Fatalf("%d: %s", r.status, r.body)
+	}
+	var v incident.View
+	r.into(n.t, &v)
+	return v
+}
+
+func lacks(v incident.View) string { return strings.Join(v.Lacks, ", ") }
+
+func TestIncidentIsOpenedDeclaredReportedReviewedAndClosedByWhoMay(t *testing.T) {
+	n := start(t)
+	n.ruled()
+	viewer, operator, commander, auditor := n.as("viewer"), n.as("operator"), n.as("commander"), n.as("auditor")
+	viewer.want(403, "POST", "/api/v1/incidents", cards())
+	v := n.view(operator.do("POST", "/api/v1/incidents", cards()))
+	if again := n.view(operator.do("POST", "/api/v1/incidents", cards())); again.Revision != v.Revision {
+		t.Error("the same request opened it twice")
+	}
+	commander.want(409, "POST", "/api/v1/incidents", cards())
+	if v.NowClass != "minor" || v.Declare.Within != 10*time.Minute || lacks(v) != "declaration, restoration, review" {
+		t.Errorf("%+v", v)
+	}
+	word := func(what incident.What) wire.IncidentWord { return wire.IncidentWord{What: what, Text: "because"} }
+	for _, what := range incident.Whats() {
+		viewer.want(403, "POST", words, word(what))
+	}
+	viewer.want(422, "POST", words, word("said"))
+	operator.want(403, "POST", words, word(incident.Waive))
+	operator.want(403, "POST", words, word(incident.Review))
+	operator.want(403, "POST", words, word(incident.Classify))
+	operator.want(200, "POST", words, word(incident.Declare))
+
+	many := int64(500)
+	facts := cards().Facts
+	facts.Customers = &many
+	v = n.view(operator.do("POST", words, wire.IncidentWord{What: incident.Correct, Facts: &facts}))
+	if v.NowClass != "major" || v.Why != "customers ≥ 100" || len(v.Tasks) != 2 || v.Tasks[1].Due.Sub(v.Incident.Declared.At) != time.Hour {
+		t.Errorf("%+v", v)
+	}
+	facts.Units = []estate.UnitID{"u99"}
+	operator.want(404, "POST", words, wire.IncidentWord{What: incident.Correct, Facts: &facts})
+
+	// The owner of a task does it, and nobody else without the role.
+	viewer.want(403, "POST", words, wire.IncidentWord{What: incident.Done, Task: "regulator"})
+	viewer.want(200, "POST", words, wire.IncidentWord{What: incident.Done, Task: "inform", Text: "told"})
+	operator.want(200, "POST", words, wire.IncidentWord{What: incident.Restore, When: time.Now().Add(-time.Minute)})
+	auditor.want(200, "POST", words, word(incident.Review))
+	if r := operator.do("POST", words, word(incident.Close)); r.status != 409 || !strings.Contains(string(r.body), "task regulator") {
+		t.Errorf("%d: %s", r.status, r.body)
+	}
+	commander.want(200, "POST", words, wire.IncidentWord{What: incident.Waive, Task: "regulator", Text: "told by phone"})
+	v = n.view(operator.do("POST", words, word(incident.Close)))
+	if v.Phase != incident.Over || v.Outcome.Class != "major" || v.Recover.Took < 58*time.Minute {
+		t.Errorf("%+v", v)
+	}
+	var all, open []incident.View
+	viewer.do("GET", "/api/v1/incidents", nil).into(t, &all)
+	viewer.do("GET", "/api/v1/incidents?open=true", nil).into(t, &open)
+	if len(all) != 1 || len(open) != 0 {
+		t.Errorf("%d, %d open", len(all), len(open))
+	}
+}
+
+func TestRunOfATakeoverIsLinkedToItsIncidentAndMeasuredFromItsDisruption(t *testing.T) {
+	n := start(t)
+	n.ruled()
+	operator := n.as("operator")
+	opened := n.view(operator.do("POST", "/api/v1/incidents", cards()))
+	ask := wire.StartRun{Plan: "p", Mode: plan.Takeover, ID: "r1", Incident: "i1"}
+	drill := ask
+	drill.Mode = plan.Drill
+	operator.want(422, "POST", "/api/v1/runs", drill)
+	absent := ask
+	absent.Incident = "i9"
+	operator.want(404, "POST", "/api/v1/runs", absent)
+	if runs, err := n.store.Runs(t.Context(), wire.Fresh); err != nil || len(runs) > 0 {
+		t.Fatalf("something was started: %v, %v", runs, err)
+	}
+	for range 2 { // the same request again
+		_, first := n.started(operator.do("POST", "/api/v1/runs", ask))
+		if first.What != run.Started || !first.DisruptedAt.Equal(opened.DisruptedAt) || !first.DetectedAt.Equal(opened.DetectedAt) {
+			t.Errorf("%+v", first)
+		}
+	}
+	v := n.view(operator.do("GET", "/api/v1/incidents/i1", nil))
+	if strings.Join(v.Runs, " ") != "r1" || v.Seq != 2 || !v.Until.IsZero() {
+		t.Errorf("%+v", v)
+	}
+	operator.want(404, "POST", words, wire.IncidentWord{What: incident.Link, Run: "r9"})
+}
+
+func TestInboxHasWhatIncidentsWaitFor(t *testing.T) {
+	n := start(t)
+	n.ruled()
+	operator := n.as("operator")
+	operator.want(200, "POST", "/api/v1/incidents", cards())
+	inbox := func(who string) string {
+		t.Helper()
+		var items []wire.InboxItem
+		n.as(who).want(200, "GET", "/api/v1/inbox", nil).into(t, &items)
+		var out []string
+		for _, i := range items {
+			out = append(out, strings.TrimSpace(i.Incident+" "+string(i.Why)+" "+i.Step))
+		}
+		return strings.Join(out, ", ")
+	}
+	check := func(want map[string]string) {
+		t.Helper()
+		for who, items := range want {
+			if got := inbox(who); got != items {
+				t.Errorf("%s: %q, not %q", who, got, items)
+			}
+		}
+	}
+	check(map[string]string{"viewer": "", "operator": "i1 declaration", "auditor": ""})
+	operator.want(200, "POST", words, wire.IncidentWord{What: incident.Declare})
+	check(map[string]string{"viewer": "i1 task inform", "operator": "i1 task inform", "auditor": "i1 task inform"})
+	operator.want(200, "POST", words, wire.IncidentWord{What: incident.Done, Task: "inform"})
+	operator.want(200, "POST", words, wire.IncidentWord{What: incident.Restore, When: time.Now().Add(-time.Minute)})
+	check(map[string]string{"viewer": "", "operator": "", "auditor": "i1 review", "commander": "i1 review"})
+	n.as("auditor").want(200, "POST", words, wire.IncidentWord{What: incident.Review, Text: "a cable"})
+	check(map[string]string{"auditor": "", "operator": "i1 closing"})
+}

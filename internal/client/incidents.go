@@ -1,0 +1,38 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"perdure/internal/incident"
+	"perdure/internal/wire"
+)
+
+// OpenIncident opens an incident. With an ID it may be repeated.
+func (c *Client) OpenIncident(ctx context.Context, ask wire.OpenIncident) (incident.View, error) {
+	var v incident.View
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/incidents", in: ask, out: &v, once: ask.ID == "", changes: true})
+	return v, err
+}
+
+// Incidents lists incidents as they stand now, the newest first; with open only those that are not closed.
+func (c *Client) Incidents(ctx context.Context, open bool) ([]incident.View, error) {
+	query := url.Values{}
+	if open {
+		query.Set("open", "true")
+	}
+	return get[[]incident.View](ctx, c, "/api/v1/incidents", query)
+}
+
+// Incident is one as it stands now.
+func (c *Client) Incident(ctx context.Context, id string) (incident.View, error) {
+	return get[incident.View](ctx, c, "/api/v1/incidents/"+esc(id), nil)
+}
+
+// SayToIncident says something to an incident. The same word again changes nothing, so it may be repeated.
+func (c *Client) SayToIncident(ctx context.Context, id string, word wire.IncidentWord) (incident.View, error) {
+	var v incident.View
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/incidents/" + esc(id) + "/words", in: word, out: &v, changes: true})
+	return v, err
+}
