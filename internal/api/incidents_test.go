@@ -159,5 +159,5 @@ func TestInboxHasWhatIncidentsWaitFor(t *testing.T) {
 	operator.want(200, "POST", words, wire.IncidentWord{What: incident.Restore, When: time.Now().Add(-time.Minute)})
 	check(map[string]string{"viewer": "", "operator": "", "auditor": "i1 review", "commander": "i1 review"})
 	n.as("auditor").want(200, "POST", words, wire.IncidentWord{What: incident.Review, Text: "a cable"})
-	check(map[string]string{"auditor": "", "operator": "i1 closing"})
+	check(map[string]string{"auditor": "", "operator": "i1 closure"})
 }

@@ -95,7 +95,7 @@ func (s *session) reviewCommand() *cobra.Command {
 
 func (s *session) inboxCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "inbox", Short: "What waits for you over all runs, the oldest first", Args: exactly(),
+		Use: "inbox", Short: "What waits for you over all runs and incidents, the oldest first", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := s.estate()
 			if err != nil {

@@ -15,6 +15,7 @@ import (
 	"perdure/internal/driver"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
+	"perdure/internal/incident"
 	"perdure/internal/manifest"
 	"perdure/internal/measure"
 	runs "perdure/internal/run"
@@ -48,6 +49,7 @@ type fakeNode struct {
 	journal   []runs.Entry // of a run; each look sees one entry more
 	notes     []string     // what the calendars say of a start
 	held      []calendar.Run
+	incident  incident.View
 	history   []*measure.Measures
 }
 
@@ -109,6 +111,7 @@ func startFake(t *testing.T) *fakeNode {
 		}
 		return book.Look(f.held, time.UnixMilli(now))
 	})
+	f.answerIncidents(answer)
 	answer("GET /api/v1/groups", func(*http.Request) any {
 		f.step()
 		return f.estate.Groups
@@ -234,7 +237,7 @@ func (f *fakeNode) step() {
 func exampleManifest(t *testing.T) (manifest.Set, string) {
 	t.Helper()
 	var files []manifest.File
-	for _, name := range []string{"sites.yaml", "corebank.yaml", "plans.yaml", "calendar.yaml", "business.yaml"} {
+	for _, name := range []string{"sites.yaml", "corebank.yaml", "plans.yaml", "calendar.yaml", "business.yaml", "incidents.yaml"} {
 		text, err := os.ReadFile(filepath.Join("../../examples/estate", name))
 		if err != nil {
 			t.Fatal(err)

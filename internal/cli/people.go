@@ -593,7 +593,10 @@ func (s *session) showInbox(items []wire.InboxItem) {
 		if len(fields) > 0 {
 			text += " (" + strings.Join(fields, ", ") + ")"
 		}
-		g.row(i.Since.Local().Format("2006-01-02 15:04:05"), s.word(string(i.Why)), i.Run, dash(i.Step), s.word(string(i.Mode)), dash(i.For), strings.TrimSpace(text))
+		if !i.Due.IsZero() {
+			text += " (" + s.say(dueBy, i.Due.Local().Format("2006-01-02 15:04:05")) + ")"
+		}
+		g.row(i.Since.Local().Format("2006-01-02 15:04:05"), s.word(string(i.Why)), i.Run+i.Incident, dash(i.Step), dash(s.word(string(i.Mode))), dash(i.For), strings.TrimSpace(text))
 	}
 	g.write(s, s.Out, "")
 }

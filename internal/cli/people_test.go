@@ -82,6 +82,7 @@ func (f *fakeNode) servePeople(mux *http.ServeMux, answer func(pattern string, g
 			{Run: "r1", Plan: "p", Mode: plan.Takeover, Ask: runs.Ask{Why: runs.Decision, Step: "agree", Text: "Switch u1?", For: "commander", From: "bob", Since: at}},
 			{Run: "r2", Plan: "p", Mode: plan.Drill, Ask: runs.Ask{Why: runs.Task, Step: "count", Text: "Compare the totals.", For: "operator", Fields: []plan.Parameter{{Name: "difference"}}, Since: at.Add(time.Minute)}},
 			{Run: "r3", Plan: "p", Mode: plan.Emergency, Ask: runs.Ask{Why: runs.Review, Since: at.Add(time.Hour)}},
+			{Incident: "u1-1.7", Due: at.Add(3 * time.Hour), Ask: runs.Ask{Why: runs.Task, Step: "regulator", Text: "Report to the regulator", For: "commander", Since: at.Add(2 * time.Hour)}},
 		}
 	})
 }

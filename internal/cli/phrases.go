@@ -269,6 +269,46 @@ const (
 	overdueLine
 	overdueStatus
 
+	noIncidents
+	colIncident
+	colClass
+	colCause
+	colAffected
+	colOpened
+	colDisrupted
+	colLacks
+	colAmount
+	colCustomers
+	colTask
+	colDue
+	colTo
+	tasksTitle
+	colSettledBy
+	detectClock
+	declareClock
+	recoverClock
+	declaredWord
+	linkedWord
+	reviewedWord
+	closedWord
+	measuredWord
+	plannedWord
+	unplannedWord
+	byAt
+	soFar
+	ofWithin
+	classBy
+	phaseOpen
+	phaseDeclared
+	phaseReviewed
+	phaseOver
+	taskPending
+	taskLate
+	taskDone
+	taskTooLate
+	taskWaived
+	dueBy
+
 	phraseCount // how many there are
 )
 
@@ -530,6 +570,46 @@ var phrases = [phraseCount]text{
 	lateSometimes:     {"one run of twenty takes %s or longer; the objective is %s", "每二十次执行有一次需 %s 或更久；目标为 %s"},
 	breaksRules:       {"step %s breaks the contract of the mode: %s", "步骤 %s 违反模式约束：%s"},
 	preflightGood:     {"nothing speaks against the start", "未发现不宜开始的问题"},
+
+	noIncidents:   {"there is no incident", "没有运营中断事件"},
+	colIncident:   {"incident", "事件"},
+	colClass:      {"class", "级别"},
+	colCause:      {"opened by way of", "来源"},
+	colAffected:   {"affected", "影响范围"},
+	colOpened:     {"opened", "登记"},
+	colDisrupted:  {"disrupted for", "中断时长"},
+	colLacks:      {"lacks", "待完成"},
+	colAmount:     {"amount", "影响金额"},
+	colCustomers:  {"customers", "影响客户数"},
+	colTask:       {"task", "任务"},
+	colDue:        {"due", "截止"},
+	colTo:         {"to", "报送对象"},
+	tasksTitle:    {"TASKS", "任务"},
+	colSettledBy:  {"by", "办理人"},
+	detectClock:   {"detect", "发现"},
+	declareClock:  {"declare", "宣告"},
+	recoverClock:  {"recover", "恢复"},
+	declaredWord:  {"declared", "宣告人"},
+	linkedWord:    {"linked", "关联"},
+	reviewedWord:  {"reviewed", "复核人"},
+	closedWord:    {"closed", "关闭人"},
+	measuredWord:  {"(measured)", "（实测）"},
+	plannedWord:   {"planned", "计划内"},
+	unplannedWord: {"unplanned", "计划外"},
+	byAt:          {"by %s at %s", "%s，%s"},
+	soFar:         {"%s so far", "已 %s"},
+	ofWithin:      {"of %s", "/ 限 %s"},
+	classBy:       {"%s, given by %s: %s (by thresholds: %s)", "%s，由 %s 指定：%s（按阈值：%s）"},
+	phaseOpen:     {"open", "待宣告"},
+	phaseDeclared: {"declared", "已宣告"},
+	phaseReviewed: {"reviewed", "已复核"},
+	phaseOver:     {"closed", "已关闭"},
+	taskPending:   {"open", "待办"},
+	taskLate:      {"OVERDUE", "逾期"},
+	taskDone:      {"done", "完成"},
+	taskTooLate:   {"done late", "逾期完成"},
+	taskWaived:    {"waived", "免除"},
+	dueBy:         {"due %s", "截止 %s"},
 }
 
 // words are the words of the protocol that people read in Chinese.
@@ -539,5 +619,6 @@ var words = map[string]string{
 	"open": "开放", "closed": "关闭", "sync": "同步", "async": "异步", "pinned": "固定同步",
 	"ahead": "未到", "held": "已执行", "due": "待执行", "overdue": "逾期", "frozen": "封网中",
 	"approval": "审批", "task": "任务", "failure": "失败处置", "review": "复核",
+	"declaration": "宣告", "restoration": "恢复确认", "closure": "关闭", "detection": "监测发现", "person": "人工登记",
 	"drill": "模拟演练",
 }

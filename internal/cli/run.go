@@ -44,7 +44,7 @@ What waits for you over all runs is told by "perdure inbox".`,
 }
 
 func (s *session) runStartCommand() *cobra.Command {
-	var mode, reason, id, disrupted, detected string
+	var mode, reason, id, disrupted, detected, incident string
 	var set []string
 	var noWait, yes bool
 	var wait time.Duration
@@ -73,7 +73,7 @@ func (s *session) runStartCommand() *cobra.Command {
 			if !s.json {
 				s.drawProgram(program)
 			}
-			ask := wire.StartRun{Plan: args[0], Mode: program.Mode, Params: params, Reason: reason}
+			ask := wire.StartRun{Plan: args[0], Mode: program.Mode, Params: params, Reason: reason, Incident: incident}
 			if ask.DisruptedAt, err = instantOf("--disrupted-at", disrupted); err != nil {
 				return err
 			}
@@ -118,6 +118,7 @@ func (s *session) runStartCommand() *cobra.Command {
 	c.Flags().StringVar(&reason, "reason", "", "why; it stands in the journal")
 	c.Flags().StringVar(&disrupted, "disrupted-at", "", "when service was disrupted, such as 2026-11-22T08:00:00+08:00: recovery time is measured from there")
 	c.Flags().StringVar(&detected, "detected-at", "", "when that was found; not before it, and not in the future")
+	c.Flags().StringVar(&incident, "incident", "", "incident that it is started for, in modes takeover, emergency and switch-back; recovery time is then measured from its disruption")
 	c.Flags().StringVar(&id, "id", "", "identity of the run, so that repeating the request starts no second one (default: a random one)")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "do not watch the run")
 	c.Flags().DurationVar(&wait, "wait", time.Hour, "how long to watch it; it goes on by itself afterwards")

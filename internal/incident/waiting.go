@@ -10,7 +10,7 @@ const (
 	Declaration Why = "declaration"
 	TaskOpen    Why = "task"
 	ReviewOpen  Why = "review"
-	Closing     Why = "closing"
+	Closing     Why = "closure"
 )
 
 // Ask is one thing that an incident waits for.

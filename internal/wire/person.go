@@ -113,7 +113,7 @@ type InboxItem struct {
 	Plan     string    `json:"plan,omitempty"`
 	Mode     plan.Mode `json:"mode,omitempty"`
 	Incident string    `json:"incident,omitempty"`
-	// Due is until when it has to be done, zero where it has no clock. Of an incident Why is declaration, task, review or closing, and Step the task.
+	// Due is until when it has to be done, zero where it has no clock. Of an incident Why is declaration, task, review or closure, and Step the task.
 	Due time.Time `json:"due,omitzero"`
 	run.Ask
 }
