@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/incident"
 	"perdure/internal/plan"
 	"perdure/internal/run"
+	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
 
@@ -23,6 +25,8 @@ type IncidentStore interface {
 	Incidents(ctx context.Context, r wire.Read) ([]incident.Incident, error)
 	// SayIncident commits what a person says, judged on the newest state.
 	SayIncident(ctx context.Context, id string, c incident.Change) (incident.Incident, error)
+	// Gaps gives the history of ownership of a group, the newest first.
+	Gaps(ctx context.Context, group estate.GroupID, r wire.Read) ([]incident.Gap, error)
 	// Measured gives what the history of ownership and linked runs say of an incident.
 	Measured(ctx context.Context, i incident.Incident, r wire.Read) (incident.Seen, error)
 }
@@ -192,6 +196,56 @@ func (s *Server) sayToIncident(ctx context.Context, in *incidentWordInput) (*bod
 		return nil, err
 	}
 	return answer(s.look(ctx, i, wire.Fresh))
+}
+
+type periodInput struct {
+	From  time.Time `query:"from" doc:"when the period begins; by default 30 days before its end"`
+	Until time.Time `query:"until" doc:"when it ends; by default now, and never later"`
+	Freshness
+}
+
+// usualPeriod is that of an availability of which nobody says since when.
+const usualPeriod = 30 * 24 * time.Hour
+
+func (s *Server) availability(ctx context.Context, in *periodInput) (*body[[]incident.Availability], error) {
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	from, until := in.From.UTC(), in.Until.UTC()
+	if in.Until.IsZero() || until.After(now) {
+		until = now
+	}
+	if in.From.IsZero() {
+		from = until.Add(-usualPeriod)
+	}
+	if !from.Before(until) {
+		return nil, errs.New(errs.Invalid, "a period begins before it ends, and before now: %s is not before %s", from.Format(time.RFC3339), until.Format(time.RFC3339))
+	}
+	groups, err := s.d.Store.Groups(ctx, in.Read)
+	if err != nil {
+		return nil, err
+	}
+	var records []unit.Record
+	var gaps []incident.Gap
+	for _, g := range groups {
+		records = append(records, g.Record)
+		more, err := s.d.Store.Gaps(ctx, g.Record.Group, in.Read)
+		if err != nil {
+			return nil, err
+		}
+		gaps = append(gaps, more...)
+	}
+	list, err := s.d.Store.Incidents(ctx, in.Read)
+	if err != nil {
+		return nil, err
+	}
+	var views []incident.View
+	for _, i := range list {
+		v, err := s.look(ctx, i, in.Read)
+		if err != nil {
+			return nil, err
+		}
+		views = append(views, v)
+	}
+	return &body[[]incident.Availability]{append([]incident.Availability{}, incident.Served(from, until, records, gaps, views)...)}, nil
 }
 
 // linkable refuses a run or a group that is not there: what is linked is measured.

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -160,4 +161,18 @@ func TestInboxHasWhatIncidentsWaitFor(t *testing.T) {
 	check(map[string]string{"viewer": "", "operator": "", "auditor": "i1 review", "commander": "i1 review"})
 	n.as("auditor").want(200, "POST", words, wire.IncidentWord{What: incident.Review, Text: "a cable"})
 	check(map[string]string{"auditor": "", "operator": "i1 closure"})
+}
+
+func TestAvailabilityIsWorkedOutFromIncidents(t *testing.T) {
+	n := start(t)
+	n.ruled()
+	n.as("operator").want(200, "POST", "/api/v1/incidents", cards())
+	var list []incident.Availability
+	from := time.Now().Add(-2 * time.Hour).UTC().Format(time.RFC3339)
+	n.as("viewer").want(200, "GET", "/api/v1/availability?from="+from, nil).into(t, &list)
+	at := slices.IndexFunc(list, func(a incident.Availability) bool { return a.System == "cards" })
+	if at < 0 || list[at].Available == nil || *list[at].Available < 0.49 || *list[at].Available > 0.51 || list[at].Disruptions != 1 {
+		t.Errorf("%+v", list)
+	}
+	n.as("viewer").want(422, "GET", "/api/v1/availability?from=2099-01-01T00:00:00Z", nil)
 }

@@ -115,6 +115,8 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/incidents/{incident}", onlyViewers, "getIncident", "An incident as it stands now: class, clocks, tasks, and what it lacks to be closed", "incidents", 0, to(s.getIncident)},
 		{"POST", "/api/v1/incidents/{incident}/words", onlyViewers, "sayToIncident", "What a person says to an incident; it needs an operator, classified and waived a commander, reviewed an auditor or a commander, done the task's owner or an operator", "incidents", 0, to(s.sayToIncident)},
 
+		{"GET", "/api/v1/availability", onlyViewers, "availability", "How much of a period every unit and every system was served, from the history of ownership and from incidents", "incidents", 0, to(s.availability)},
+
 		{"GET", "/api/v1/inbox", onlyViewers, "inbox", "What waits for you over all runs and incidents, the oldest first", "people", 0, to(s.inbox)},
 		{"POST", "/api/v1/login", anyone, "login", "Open a session with a password and, where there is one, a second factor; the answer is the only place its secret is shown", "people", 0, to(s.login)},
 		{"POST", "/api/v1/logout", onlyViewers, "logout", "End the session that this request is part of", "people", 0, to(s.logout)},

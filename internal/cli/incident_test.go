@@ -66,6 +66,14 @@ func (f *fakeNode) answerIncidents(answer func(string, func(*http.Request) any))
 		return []incident.View{f.incident}
 	})
 	answer("GET /api/v1/incidents/{id}", func(*http.Request) any { return f.incident })
+	answer("GET /api/v1/availability", func(r *http.Request) any {
+		f.note(r.URL.RawQuery)
+		at, share := time.UnixMilli(now).UTC(), 0.9999999
+		return []incident.Availability{
+			{System: "corebank", Unit: "u1", From: at.Add(-time.Hour), Until: at, Unplanned: 5 * time.Second, Planned: time.Second, Disruptions: 2, Longest: 4 * time.Second, Unmeasured: 1, Available: &share},
+			{System: "corebank", Until: at},
+		}
+	})
 	answer("POST /api/v1/incidents", said)
 	answer("POST /api/v1/incidents/{id}/words", said)
 	answer("GET /api/v1/groups/{group}", func(*http.Request) any {
@@ -81,7 +89,7 @@ func TestIncidentsAreShownInBothLanguages(t *testing.T) {
 	f.incident = anIncident(t)
 	for lang, suffix := range map[string]string{"en": "en", "zh-CN": "zh"} {
 		var out strings.Builder
-		for _, args := range [][]string{{"incident", "list"}, {"incident", "show", "u1-1.7"}} {
+		for _, args := range [][]string{{"incident", "list"}, {"incident", "show", "u1-1.7"}, {"availability"}} {
 			r := run(t.Context(), call{env: f.env(), args: append(args, "--lang", lang)})
 			if r.code != 0 {
 				t.Fatalf("%q: exit %d: %s", args, r.code, r.err)
@@ -90,8 +98,12 @@ func TestIncidentsAreShownInBothLanguages(t *testing.T) {
 		}
 		golden(t, "incidents-"+suffix+".golden", out.String())
 	}
+	r := run(t.Context(), call{env: f.env(), args: []string{"availability", "--from", "2026-11-22T08:00:00+08:00"}})
+	if r.code != 0 || !slices.Contains(f.asked, "from=2026-11-22T00%3A00%3A00Z") {
+		t.Errorf("exit %d: %s; asked %q", r.code, r.err, f.asked)
+	}
 	var v incident.View
-	r := run(t.Context(), call{env: f.env(), args: []string{"incident", "show", "u1-1.7", "--json"}})
+	r = run(t.Context(), call{env: f.env(), args: []string{"incident", "show", "u1-1.7", "--json"}})
 	if err := json.Unmarshal([]byte(r.out), &v); err != nil || len(v.Tasks) != 3 || v.Tasks[1].State != incident.Late || v.NowClass != "major" || v.Recover.Took != 5*time.Second {
 		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
 	}

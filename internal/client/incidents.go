@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"time"
 
 	"perdure/internal/incident"
 	"perdure/internal/wire"
@@ -35,4 +36,15 @@ func (c *Client) SayToIncident(ctx context.Context, id string, word wire.Inciden
 	var v incident.View
 	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/incidents/" + esc(id) + "/words", in: word, out: &v, changes: true})
 	return v, err
+}
+
+// Availability is how much of a period everything was served; a zero time is left to the node: 30 days until now.
+func (c *Client) Availability(ctx context.Context, from, until time.Time) ([]incident.Availability, error) {
+	query := url.Values{}
+	for name, at := range map[string]time.Time{"from": from, "until": until} {
+		if !at.IsZero() {
+			query.Set(name, at.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	return get[[]incident.Availability](ctx, c, "/api/v1/availability", query)
 }
