@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -48,14 +49,19 @@ func (s *session) showAvailability(list []incident.Availability) {
 	for _, a := range list {
 		// Rounded down: what was disrupted never reads as 100 %.
 		share, from := s.say(unknownFigure), "-"
+		lasted := func(time.Duration) string { return "-" }
 		if a.Available != nil {
+			lasted = span
 			share, from = fmt.Sprintf("%.5f %%", math.Floor(1e7**a.Available)/1e5), at(a.From.UnixMilli())
 		}
 		times := fmt.Sprint(a.Disruptions)
+		if a.Available == nil {
+			times = "-"
+		}
 		if a.Unmeasured > 0 {
 			times += " " + s.say(andUnmeasured, a.Unmeasured)
 		}
-		g.cells(cell{text: string(a.System)}, cell{text: dash(string(a.Unit))}, cell{text: share}, cell{text: span(a.Unplanned)}, cell{text: times}, cell{text: span(a.Longest)}, cell{text: span(a.Planned)}, cell{text: from}, cell{text: at(a.Until.UnixMilli())})
+		g.cells(cell{text: string(a.System)}, cell{text: dash(string(a.Unit))}, cell{text: share}, cell{text: lasted(a.Unplanned)}, cell{text: times}, cell{text: lasted(a.Longest)}, cell{text: lasted(a.Planned)}, cell{text: from}, cell{text: at(a.Until.UnixMilli())})
 	}
 	g.write(s, s.Out, "")
 }

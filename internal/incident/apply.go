@@ -2,6 +2,7 @@ package incident
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"perdure/internal/errs"
@@ -228,14 +229,11 @@ func (r *Rules) names() string {
 	if len(r.Classes) == 0 {
 		return "none"
 	}
-	var names string
+	names := make([]string, len(r.Classes))
 	for j, c := range r.Classes {
-		if j > 0 {
-			names += ", "
-		}
-		names += c.Name
+		names[j] = c.Name
 	}
-	return names
+	return strings.Join(names, ", ")
 }
 
 func (i *Incident) settle(c Change) error {
