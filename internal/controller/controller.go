@@ -28,6 +28,8 @@ type Store interface {
 	// PostRun starts a run by the transaction that also carries out a transition.
 	PostRun(ctx context.Context, start wire.RunStart, who string, group estate.GroupID, t unit.Transition) (wire.Group, error)
 	MemberStatuses(ctx context.Context) ([]wire.MemberStatus, error)
+	// Detected opens the incident of a group that serves nobody, once for its ownership, whoever calls it.
+	Detected(ctx context.Context, who string, rec unit.Record, why string, since time.Time) error
 	// WatchGroups hands on every record it learns of, until ctx ends. No record is ever gone: a manifest does not forget data.
 	WatchGroups(ctx context.Context, on func(wire.Group)) error
 }
@@ -100,6 +102,8 @@ type watched struct {
 	stage  unit.Stage
 	since  time.Duration // when the record got into its present phase
 	wake   chan struct{}
+	told   estate.Ownership // of which people were told that it is stricken
+	tried  time.Duration    // when that was tried last
 }
 
 // New makes a controller; receipts may be nil where no gateway keeps any.
@@ -206,9 +210,12 @@ func (c *Controller) guard(ctx context.Context, group estate.GroupID) {
 		if c.opts.MayAct() != nil {
 			continue
 		}
-		g, order, ok := c.judge(ctx, group)
+		g, order, stricken, ok := c.judge(ctx, group)
 		if !ok {
 			return
+		}
+		if stricken != "" {
+			c.tell(ctx, g, stricken)
 		}
 		if err := c.obey(ctx, g, order); err != nil && ctx.Err() == nil {
 			c.log.Warn("cannot act on a group", "group", group, "why", order.Why, "err", err)
@@ -222,10 +229,10 @@ func (c *Controller) guard(ctx context.Context, group estate.GroupID) {
 }
 
 // judge asks the other nodes, where this one finds the owner silent, and says what to do about the group now.
-func (c *Controller) judge(ctx context.Context, group estate.GroupID) (wire.Group, unit.Order, bool) {
+func (c *Controller) judge(ctx context.Context, group estate.GroupID) (g wire.Group, order unit.Order, stricken string, ok bool) {
 	own, ok := c.look(group)
 	if !ok {
-		return own.group, unit.Order{}, false
+		return own.group, unit.Order{}, "", false
 	}
 	rec := own.group.Record
 	sight := unit.Sight{
@@ -241,7 +248,36 @@ func (c *Controller) judge(ctx context.Context, group estate.GroupID) (wire.Grou
 			}
 		}
 	}
-	return own.group, unit.Watch(rec, sight, c.opts.Timing, time.Now().UnixMilli()), true
+	return own.group, unit.Watch(rec, sight, c.opts.Timing, time.Now().UnixMilli()), unit.Stricken(rec, sight, c.opts.Timing), true
+}
+
+// Times of telling people: a slow store must not keep the next judgement waiting.
+const (
+	tellWithin = 500 * time.Millisecond
+	tellAgain  = 5 * time.Second
+)
+
+// tell opens the incident of a group that serves nobody. Every node does, and the store lets one win.
+func (c *Controller) tell(ctx context.Context, g wire.Group, why string) {
+	c.mu.Lock()
+	w := c.groups[g.Record.Group]
+	now := c.now()
+	if w.told == g.Record.Ownership || w.tried != 0 && now-w.tried < tellAgain {
+		c.mu.Unlock()
+		return
+	}
+	w.tried = now
+	since := time.Now().Add(w.heard - now)
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, tellWithin)
+	defer cancel()
+	if err := c.store.Detected(ctx, "node:"+c.opts.Node, g.Record, why, since); err != nil {
+		c.log.Debug("no incident was opened of a group that serves nobody; it is tried again", "group", g.Record.Group, "err", err)
+		return
+	}
+	c.mu.Lock()
+	w.told = g.Record.Ownership
+	c.mu.Unlock()
 }
 
 func (c *Controller) obey(ctx context.Context, g wire.Group, order unit.Order) error {
@@ -261,7 +297,7 @@ func (c *Controller) obey(ctx context.Context, g wire.Group, order unit.Order) e
 			continue
 		}
 		if c.now()-judged > unit.Fresh {
-			if now, again, ok := c.judge(ctx, rec.Group); !ok || now.Revision != g.Revision || !again.Names(candidate) {
+			if now, again, _, ok := c.judge(ctx, rec.Group); !ok || now.Revision != g.Revision || !again.Names(candidate) {
 				return nil // the owner was heard while consents were waited for, or the record changed: it is judged anew
 			}
 		}

@@ -72,6 +72,8 @@ type world struct {
 	changed  chan struct{}
 	posts    []unit.Transition
 	runs     []string // that were started with a post
+	told     []string // of what people were told
+	deaf     error    // keeps them from being told
 	statuses []wire.MemberStatus
 	others   []wire.Silence // what the two other nodes say
 	mayAct   error
@@ -174,6 +176,16 @@ func (w *world) PostRun(ctx context.Context, start wire.RunStart, who string, g 
 		w.runs = append(w.runs, start.Head.ID)
 	}
 	return after, err
+}
+
+func (w *world) Detected(_ context.Context, _ string, rec unit.Record, why string, since time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.deaf != nil {
+		return w.deaf
+	}
+	w.told = append(w.told, fmt.Sprintf("%s after %s: %s", rec.Group, time.Since(since).Round(time.Second), why))
+	return nil
 }
 
 func (w *world) MemberStatuses(context.Context) ([]wire.MemberStatus, error) { return w.statuses, nil }

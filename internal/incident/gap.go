@@ -100,6 +100,19 @@ func Decided(before, after unit.Record, by string, at time.Time) (Incident, bool
 	return i, true
 }
 
+// Detected gives the incident of a group that serves nobody and of which nothing can be decided without people. It is that of the ownership that
+// is in force: where a failover or an emergency is decided later, it is the same one.
+func Detected(rec unit.Record, why, by string, since, at time.Time) Incident {
+	if since.After(at) {
+		since = at
+	}
+	return Incident{
+		ID: IDOf(rec.Group, rec.Ownership), Cause: ByDetection, Phase: Open, OpenedAt: at, OpenedBy: by, Title: why,
+		Facts: Facts{Systems: []estate.SystemID{rec.System}, Units: rec.Units, DisruptedAt: since, DetectedAt: at},
+		Group: rec.Group, Left: rec.Ownership, Seq: 1,
+	}
+}
+
 // Measure gives what the history of ownership says of an incident. Records are the groups as they are now.
 func (i *Incident) Measure(gaps []Gap, records []unit.Record) Seen {
 	var s Seen
@@ -131,7 +144,8 @@ func (s *Seen) add(from, until time.Time) {
 	}
 }
 
-// unopened reports whether the group has not opened since it left an ownership, for which no gap is written. One that is no more never will.
+// unopened reports whether the group has not opened since it left an ownership, for which no gap is written. One that is no more never will; one
+// that never left it says nothing.
 func unopened(records []unit.Record, m Switch) bool {
-	return slices.ContainsFunc(records, func(r unit.Record) bool { return r.Group == m.Group && (r.State != unit.Open || r.Ownership == m.Left) })
+	return slices.ContainsFunc(records, func(r unit.Record) bool { return r.Group == m.Group && r.State != unit.Open })
 }

@@ -234,3 +234,43 @@ func TestFailoverIsDecidedWhateverStandsInThePlaceOfItsIncident(t *testing.T) {
 		t.Errorf("%+v, %v", i, err)
 	}
 }
+
+func TestGroupThatServesNobodyHasOneIncidentAlsoWhenItIsSwitchedLater(t *testing.T) {
+	nodes := etcdtest.Start(t, etcdtest.Options(t, 3)...)
+	var stores []*store.Store
+	for _, n := range nodes {
+		stores = append(stores, open(t, n))
+	}
+	g := serving(t, stores[0], "g1")
+	since := time.Now().Add(-5 * time.Second)
+	var wg sync.WaitGroup
+	for n, s := range stores {
+		wg.Go(func() {
+			if err := s.Quorum().Detected(t.Context(), fmt.Sprintf("node:%d", n), g.Record, "silent", since); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	i, err := stores[1].Incident(t.Context(), "g1-1.1", wire.Fresh)
+	if err != nil || i.Cause != incident.ByDetection || len(openings(t, stores[0])) != 1 {
+		t.Fatalf("%+v, %v", i, err)
+	}
+	// The owner is there again, and nothing was measured: a person says since when.
+	if seen, err := stores[0].Measured(t.Context(), i, wire.Fresh); err != nil || seen.Running || !seen.Until.IsZero() {
+		t.Errorf("%+v, %v", seen, err)
+	}
+	g, err = stores[0].Transition(t.Context(), "node:a", "g1", 0, failover(g))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen, err := stores[0].Measured(t.Context(), i, wire.Fresh); err != nil || !seen.Running {
+		t.Errorf("%+v, %v", seen, err)
+	}
+	if _, err = stores[0].Transition(t.Context(), "agent:g1-b", "g1", 0, unit.Transition{Kind: unit.Opened, By: g.Record.Owner, Ownership: g.Record.Ownership, LSN: 9, Now: time.Now().UnixMilli()}); err != nil {
+		t.Fatal(err)
+	}
+	if seen, err := stores[2].Measured(t.Context(), i, wire.Fresh); err != nil || seen.Running || seen.Until.IsZero() || len(openings(t, stores[0])) != 1 {
+		t.Errorf("%+v, %v", seen, err)
+	}
+}

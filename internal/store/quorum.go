@@ -10,6 +10,7 @@ import (
 
 	"perdure/internal/errs"
 	"perdure/internal/estate"
+	"perdure/internal/incident"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
@@ -45,6 +46,15 @@ func (q Quorum) Transition(ctx context.Context, who string, group estate.GroupID
 // PostRun is Store.PostRun.
 func (q Quorum) PostRun(ctx context.Context, start wire.RunStart, who string, group estate.GroupID, t unit.Transition) (wire.Group, error) {
 	return q.s.PostRun(ctx, start, who, group, t)
+}
+
+// Detected opens the incident of a group that serves nobody. One of its ownership that is there already is left alone and is no error.
+func (q Quorum) Detected(ctx context.Context, who string, rec unit.Record, why string, since time.Time) error {
+	_, err := q.s.OpenIncident(ctx, who, incident.Detected(rec, why, who, since.UTC().Truncate(time.Microsecond), q.s.instant()))
+	if errs.KindOf(err) == errs.Conflict {
+		return nil
+	}
+	return err
 }
 
 // CreateGroup stores the first record of a group, with its audit event. A group that exists is left alone and is no error.

@@ -89,6 +89,24 @@ func Watch(rec Record, sight Sight, timing Timing, now int64) Order {
 	}
 }
 
+// strickenAfter is how many times the bound of its silence an owner is silent until people are told: a failover comes first.
+const strickenAfter = 3
+
+// Stricken says why people have to look at a group: its owner serves nobody, and nothing has taken over by itself. Empty where they need not.
+func Stricken(rec Record, sight Sight, timing Timing) string {
+	if rec.State != Open || !sight.SilentToMajority(strickenAfter*timing.Silence) {
+		return ""
+	}
+	why := "the owner " + rec.Owner.String() + " is silent to a majority of the nodes, and "
+	switch {
+	case rec.Policy.Failover != Auto:
+		return why + "policy says that a person confirms a failover"
+	case len(rec.successors()) == 0:
+		return why + "no copy in sync may take over by itself"
+	}
+	return why + "no copy in sync has taken over"
+}
+
 // successors are the members of the in-sync set that may take over by themselves.
 func (r *Record) successors() []estate.Life {
 	var heirs []estate.Life

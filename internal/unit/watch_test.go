@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -41,5 +42,28 @@ func TestSwitchWhoseOwnersAgentIsSilentIsTakenOverByTheSetOnceItsBudgetIsUsedUp(
 		if got := Watch(r, s, DefaultTiming(), 1_000_000); got.Abort != c.abort || len(got.Candidates) > 0 {
 			t.Errorf("%s: %+v", name, got)
 		}
+	}
+}
+
+func TestPeopleAreToldOnlyOfWhatNothingTakesOver(t *testing.T) {
+	rec := Record{Group: "g", State: Open, Policy: Policy{Failover: Auto}, Owner: estate.Life{Member: "a", N: 1}}
+	timing := DefaultTiming()
+	silent := func(d time.Duration) Sight { return Sight{Nodes: 3, Silences: []time.Duration{d, d, 0}} }
+	if why := Stricken(rec, silent(3*timing.Silence-1), timing); why != "" {
+		t.Error(why)
+	}
+	if why := Stricken(rec, silent(3*timing.Silence), timing); !strings.Contains(why, "no copy in sync may take over") {
+		t.Error(why)
+	}
+	rec.Policy.Failover = Confirm
+	if why := Stricken(rec, silent(time.Minute), timing); !strings.Contains(why, "a person confirms") {
+		t.Error(why)
+	}
+	if why := Stricken(rec, Sight{Nodes: 3, Silences: []time.Duration{time.Minute, 0}}, timing); why != "" {
+		t.Errorf("one node alone: %s", why)
+	}
+	rec.State = Promoting
+	if why := Stricken(rec, silent(time.Minute), timing); why != "" {
+		t.Errorf("it is decided: %s", why)
 	}
 }
