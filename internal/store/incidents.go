@@ -11,6 +11,7 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
+	"perdure/internal/plan"
 	"perdure/internal/run"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
@@ -163,7 +164,7 @@ func (s *Store) SayIncident(ctx context.Context, id string, c incident.Change) (
 	return incident.Incident{}, errs.New(errs.Conflict, "incident %s keeps changing; look at it and say it again", id)
 }
 
-// Measured gives what the history of ownership and linked runs say of an incident.
+// Measured gives what the history of ownership says of an incident and, where that says nothing, its linked runs.
 func (s *Store) Measured(ctx context.Context, i incident.Incident, r wire.Read) (incident.Seen, error) {
 	var gaps []incident.Gap
 	var records []unit.Record
@@ -191,16 +192,25 @@ func (s *Store) Measured(ctx context.Context, i incident.Incident, r wire.Read) 
 		}
 	}
 	seen := i.Measure(gaps, records)
+	if seen.Running || !seen.Until.IsZero() {
+		return seen, nil // what ownership says is when service was back; a run goes on with what has time
+	}
 	for _, id := range i.Runs {
 		head, err := s.Run(ctx, id, r)
 		if err != nil {
 			return seen, err
 		}
+		if head.Mode == plan.SwitchBack {
+			continue // it begins with service that is back
+		}
 		if head.Phase != run.Over {
-			seen.Running, seen.Until = true, time.Time{}
-		} else if done := time.UnixMilli(head.FinishedAt).UTC(); head.Outcome == run.Done && !seen.Running && done.After(seen.Until) {
+			seen.Running = true
+		} else if done := time.UnixMilli(head.FinishedAt).UTC(); head.Outcome == run.Done && done.After(seen.Until) {
 			seen.Until = done
 		}
+	}
+	if seen.Running {
+		seen.Until = time.Time{}
 	}
 	return seen, nil
 }

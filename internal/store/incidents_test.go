@@ -14,6 +14,8 @@ import (
 	"perdure/internal/etcdnode"
 	"perdure/internal/etcdnode/etcdtest"
 	"perdure/internal/incident"
+	"perdure/internal/plan"
+	"perdure/internal/run/runtest"
 	"perdure/internal/store"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
@@ -271,6 +273,48 @@ func TestGroupThatServesNobodyHasOneIncidentAlsoWhenItIsSwitchedLater(t *testing
 		t.Fatal(err)
 	}
 	if seen, err := stores[2].Measured(t.Context(), i, wire.Fresh); err != nil || seen.Running || seen.Until.IsZero() || len(openings(t, stores[0])) != 1 {
+		t.Errorf("%+v, %v", seen, err)
+	}
+}
+
+func TestLinkedRunSaysWhenServiceIsBackWhereNoSwitchDoes(t *testing.T) {
+	s, _ := begunStore(t)
+	if _, err := byHand(t, s, "i1", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	linked := func(id string, mode plan.Mode) incident.Seen {
+		t.Helper()
+		startRun(t, s, id, runtest.Program(t, strings.ReplaceAll(runSteps, "takeover", string(mode)), mode))
+		i, err := s.SayIncident(t.Context(), "i1", incident.Change{What: incident.Link, By: "ann", Run: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen, err := s.Measured(t.Context(), i, wire.Fresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return seen
+	}
+	if seen := linked("back", plan.SwitchBack); seen.Running || !seen.Until.IsZero() {
+		t.Errorf("the way home gives nothing back: %+v", seen)
+	}
+	if seen := linked("there", plan.Takeover); !seen.Running {
+		t.Errorf("%+v", seen)
+	}
+	// A run of people that goes on after the failover does not make that longer.
+	g := serving(t, s, "g1")
+	g, err := s.Transition(t.Context(), "node:a", "g1", 0, failover(g))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Transition(t.Context(), "agent:g1-b", "g1", 0, unit.Transition{Kind: unit.Opened, By: g.Record.Owner, Ownership: g.Record.Ownership, LSN: 9, Now: time.Now().UnixMilli()}); err != nil {
+		t.Fatal(err)
+	}
+	i, err := s.SayIncident(t.Context(), "g1-1.1", incident.Change{What: incident.Link, By: "ann", Run: "there"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen, err := s.Measured(t.Context(), i, wire.Fresh); err != nil || seen.Running || seen.Until.IsZero() {
 		t.Errorf("%+v, %v", seen, err)
 	}
 }
