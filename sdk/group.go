@@ -23,10 +23,10 @@ const (
 // Grouped is Function for work that may share its transaction with that of others: requests of the unit that come while others are on
 // their way wait for each other, and then go together, at most Options.Together at a time. They share the round trip, the COMMIT and its
 // wait for the copies; each has its own record and answer. Where one of them fails or meets a lock that is not free within 50 ms nothing
-// of any is committed, and each is carried out by itself. Nobody waits longer than 10 ms for company.
+// of any is committed, and each is carried out by itself. Nobody waits longer than 10 ms for company while there is a connection.
 //
 // So what the function leaves in its transaction must not disturb another call of it or of its like: settings (set_config, set local),
-// temporary tables, deferred constraints that look at the whole transaction.
+// temporary tables, deferred constraints that look at the whole transaction, warnings (01000 makes the outcome of all unknown).
 func Grouped(name string, args ...any) Work { return grouped{newFunction(name, args)} }
 
 type grouped struct{ function }

@@ -41,8 +41,8 @@ type Unit struct {
 	opt  Options
 	pool *pgxpool.Pool
 
-	// hands takes work for a goroutine that has nothing to do: a new one would grow its stack anew for every request. There are never
-	// more than connections.
+	// hands takes work for a goroutine that has nothing to do: a new one would grow its stack anew for every request. There are at
+	// most twice as many as connections.
 	hands chan func()
 	done  chan struct{} // closed by Close
 

@@ -382,17 +382,32 @@ func (m *member) pay(ctx context.Context, conn *pgx.Conn, key string) error {
 }
 
 func (m *member) payAs(ctx context.Context, conn *pgx.Conn, unit estate.UnitID, caller, key string, amount float64) error {
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		const request = `row($1, 7, $2, $2, $3, sha256($3::text::bytea), null)::perdure.request`
-		if _, err := tx.Exec(ctx, `select perdure.claim(`+request+`)`, string(unit), caller, key); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `insert into account values ('of-' || $1, 1)`, key); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, `select perdure.settle(`+request+`, 200, 'text/plain', 'done', array['of-' || $3], $4)`, string(unit), caller, key, amount)
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return payIn(ctx, tx, unit, caller, key, amount) })
+}
+
+func payIn(ctx context.Context, tx pgx.Tx, unit estate.UnitID, caller, key string, amount float64) error {
+	const request = `row($1, 7, $2, $2, $3, sha256($3::text::bytea), null)::perdure.request`
+	if _, err := tx.Exec(ctx, `select perdure.claim(`+request+`)`, string(unit), caller, key); err != nil {
 		return err
-	})
+	}
+	if _, err := tx.Exec(ctx, `insert into account values ('of-' || $1, 1)`, key); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `select perdure.settle(`+request+`, 200, 'text/plain', 'done', array['of-' || $3], $4)`, string(unit), caller, key, amount)
+	return err
+}
+
+// paidTogether pays several in one transaction.
+func (m *member) paidTogether(keys ...string) {
+	m.t.Helper()
+	m.must(pgx.BeginFunc(m.ctx(), m.app(), func(tx pgx.Tx) error {
+		for _, key := range keys {
+			if err := payIn(m.ctx(), tx, "u1", "test", key, 12.5); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }
 
 // paid pays on a new session.

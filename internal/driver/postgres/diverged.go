@@ -156,9 +156,9 @@ func (d *Database) listByRecords(ctx context.Context, c comparison, successor dr
 			oldest = "0"
 		}
 		before := ""
-		for {
+		for { // requests that shared a transaction share its number, so a batch ends with all of one
 			rows, err := ours.Query(ctx, `select xid::text, unit, caller, routing_key, key, encode(hash, 'hex'), accounts, coalesce(amount, 0)::text, recorded_at
-				from perdure.record where xid >= $1::text::xid8 and ($2 = '' or xid < nullif($2, '')::text::xid8) order by xid desc limit $3`, oldest, before, commonRun)
+				from perdure.record where xid >= $1::text::xid8 and ($2 = '' or xid < nullif($2, '')::text::xid8) order by xid desc fetch first $3 rows with ties`, oldest, before, d.commonRun)
 			if err != nil {
 				return err
 			}
@@ -422,7 +422,7 @@ func relations(text string) []relation {
 	}
 }
 
-// mapRecords finds the idempotency record of each committed transaction, and counts those that changed business tables without one.
+// mapRecords finds the idempotency records of each committed transaction, and counts those that changed business tables without one.
 func (d *Database) mapRecords(ctx context.Context, conn *pgx.Conn, log logged, out *driver.Diverged) error {
 	var next uint64
 	if err := conn.QueryRow(ctx, "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint").Scan(&next); err != nil {

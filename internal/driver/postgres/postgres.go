@@ -92,6 +92,8 @@ type Database struct {
 	sysID      string
 	controlled controlled
 
+	commonRun int // shorter in tests
+
 	sessions map[string]*session
 }
 
@@ -137,7 +139,7 @@ func New(o Options) (*Database, error) {
 	}
 	d := &Database{
 		o: o, log: o.Logger.With("member", string(o.Member)), uid: os.Getuid(), gid: os.Getgid(),
-		act: make(chan struct{}, 1), waiting: map[string]time.Time{}, seen: map[string]heard{}, sessions: map[string]*session{},
+		act: make(chan struct{}, 1), waiting: map[string]time.Time{}, seen: map[string]heard{}, sessions: map[string]*session{}, commonRun: commonRun,
 	}
 	if os.Getuid() == 0 {
 		if d.cred, err = credential(o.User); err != nil {

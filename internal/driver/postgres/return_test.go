@@ -183,9 +183,8 @@ func TestDivergenceIsListedWithoutTheLog(t *testing.T) {
 	s.must(s.WaitReplayed(s.ctx(), p.observe().Flushed))
 	link.freeze()
 	link.cut()
-	for _, key := range []string{"lost", "retried"} {
-		p.paid(key)
-	}
+	p.paidTogether("lost", "beside-1", "beside-2")
+	p.paid("retried")
 	p.until("the log of the fork is gone", func(driver.Observation) bool {
 		p.admin("select pg_switch_wal(), pg_logical_emit_message(true, 'test', 'more')")
 		p.admin("checkpoint")
@@ -198,13 +197,14 @@ func TestDivergenceIsListedWithoutTheLog(t *testing.T) {
 	s.must(s.Promote(s.ctx()))
 	s.open(2)
 	s.paid("retried")
+	p.commonRun = 2 // it ends within those that share a transaction
 	d, err := p.Diverged(p.ctx(), s.up())
 	p.must(err)
 	got := map[string]bool{}
 	for _, x := range d.Transactions {
 		got[x.Key] = x.Settled
 	}
-	if settled, ok := got["lost"]; len(got) != 2 || !ok || settled || !got["retried"] || d.Unkeyed != -1 {
+	if settled, ok := got["lost"]; len(got) != 4 || !ok || settled || !got["retried"] || d.Unkeyed != -1 {
 		t.Errorf("%+v", d)
 	}
 	if err := p.Rewind(p.ctx(), s.up(), nil); errs.KindOf(err) != errs.Refused {
