@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -143,13 +144,11 @@ func (g *groups) take(u *Unit) *lot {
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	n := min(len(g.waiting), g.most)
 	l.members = append(l.members, g.waiting[:n]...)
-	rest := copy(g.waiting, g.waiting[n:])
-	clear(g.waiting[rest:])
-	g.waiting = g.waiting[:rest]
+	g.waiting = slices.Delete(g.waiting, 0, n)
 	for _, m := range l.members {
 		m.lot = l
 	}
-	if rest > 0 {
+	if len(g.waiting) > 0 {
 		g.alarm(u)
 	}
 	return l
@@ -183,12 +182,7 @@ func (g *groups) withdraw(u *Unit, m *member) place {
 	default:
 	}
 	if m.lot == nil {
-		for i, w := range g.waiting {
-			if w == m {
-				g.waiting = append(g.waiting[:i], g.waiting[i+1:]...)
-				break
-			}
-		}
+		g.waiting = slices.DeleteFunc(g.waiting, func(w *member) bool { return w == m })
 		return waiting
 	}
 	if m.lot.left++; m.lot.left == len(m.lot.members) {
