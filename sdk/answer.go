@@ -13,7 +13,9 @@ import (
 // as much as another call of claim. ok is false where the function gave null.
 func scanAnswer(row pgx.Row) (a Answer, ok bool, err error) {
 	r := answerReader{into: &a}
-	err = row.Scan(&r)
+	if err = row.Scan(&r); err == nil {
+		err = r.err
+	}
 	return a, r.ok && err == nil, err
 }
 
@@ -21,12 +23,21 @@ func scanAnswer(row pgx.Row) (a Answer, ok bool, err error) {
 type answerReader struct {
 	into *Answer
 	ok   bool
+	err  error // what cannot be read; an error of ScanRow would be one of all that is sent in one go
 }
 
 var errNoAnswer = errors.New("the function did not return a perdure.answer")
 
-// ScanRow takes the fields in their order: outcome, status, content_type, result, ownership, seq, accounts, amount.
+// ScanRow never fails, see err.
 func (r *answerReader) ScanRow(rows pgx.Rows) error {
+	if r.err = r.read(rows); r.err != nil {
+		r.err = errNoAnswer
+	}
+	return nil
+}
+
+// read takes the fields in their order: outcome, status, content_type, result, ownership, seq, accounts, amount.
+func (r *answerReader) read(rows pgx.Rows) error {
 	values := rows.RawValues()
 	if len(values) != 1 {
 		return errNoAnswer

@@ -58,6 +58,10 @@ func failure(err error) *Failure {
 		f = refusedBy(pg)
 		f.cause = err
 		return f
+	case errors.Is(err, errNoAnswer):
+		f = unknown(err, "%v", err)
+		f.Status, f.Title = http.StatusInternalServerError, "The work gave no answer"
+		return f
 	case pgconn.SafeToRetry(err):
 		return nothing(err, "the connection was lost before anything was sent")
 	}

@@ -86,7 +86,7 @@ type member struct {
 // lot is the requests of one transaction.
 type lot struct {
 	members []*member
-	left    int   // members that nobody waits for any more
+	left    int   // members that nobody waits for any more, once something was sent
 	call    *call // nil: nothing was sent yet
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -154,13 +154,18 @@ func (g *groups) take(u *Unit) *lot {
 	return l
 }
 
-// leave is called when a transaction has ended: the next lot goes, if there is one.
+// leave is called when a transaction has ended: the next lot goes in its place. A lane that was opened beside the others because of a
+// stall goes on only as long as it is needed.
 func (g *groups) leave(u *Unit) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.busy--
-	if len(g.waiting) > 0 {
+	switch {
+	case len(g.waiting) == 0:
+	case g.busy < lanes, len(g.waiting) >= g.most, time.Since(g.waiting[0].since) >= longestWait:
 		g.send(u)
+	default:
+		g.alarm(u)
 	}
 }
 
@@ -181,15 +186,19 @@ func (g *groups) withdraw(u *Unit, m *member) place {
 		return arrived
 	default:
 	}
-	if m.lot == nil {
+	l := m.lot
+	switch {
+	case l == nil:
 		g.waiting = slices.DeleteFunc(g.waiting, func(w *member) bool { return w == m })
 		return waiting
-	}
-	if m.lot.left++; m.lot.left == len(m.lot.members) {
-		m.lot.cancel()
-		if m.lot.call != nil {
-			u.abandon(m.lot.call)
+	case l.call == nil:
+		if l.members = slices.DeleteFunc(l.members, func(w *member) bool { return w == m }); len(l.members) == 0 {
+			l.cancel()
 		}
+		return waiting
+	}
+	if l.left++; l.left == len(l.members) {
+		u.abandon(l.call)
 	}
 	return onItsWay
 }
@@ -202,8 +211,11 @@ func (u *Unit) carry(l *lot) {
 	g := &u.groups
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var refused *pgconn.PgError
-	alone := len(l.members) > 1 && errors.As(err, &refused) && refused.SeverityUnlocalized == "ERROR"
+	var (
+		refused *pgconn.PgError
+		unsent  pgx.ErrPreprocessingBatch // an argument that cannot be sent: there was no Sync, so nothing is committed
+	)
+	alone := len(l.members) > 1 && (errors.As(err, &unsent) || errors.As(err, &refused) && refused.SeverityUnlocalized == "ERROR")
 	switch {
 	case alone:
 		g.most = max(1, len(l.members)/2)
@@ -234,7 +246,7 @@ func (u *Unit) together(l *lot) ([]found, error) {
 		return nil, err
 	}
 	u.groups.mu.Lock()
-	if l.left == len(l.members) {
+	if len(l.members) == 0 {
 		u.groups.mu.Unlock()
 		return nil, nothing(nil, "the clients have left")
 	}
@@ -251,8 +263,12 @@ func (u *Unit) together(l *lot) ([]found, error) {
 		for i, m := range l.members {
 			b.Queue(m.work.sql, m.r.args(m.work.args...)...).QueryRow(func(row pgx.Row) error {
 				a, ok, err := scanAnswer(row)
-				if all[i].answer = a; err == nil && !ok {
+				all[i] = found{a, err}
+				switch {
+				case err == nil && !ok:
 					all[i].err = unsettled(m.work.sql)
+				case errors.Is(err, errNoAnswer):
+					return nil // the others have theirs
 				}
 				return err
 			})

@@ -136,6 +136,50 @@ func TestARequestThatFailsHarmsNobodyInItsGroup(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeSentOrReadIsTheTroubleOfItsRequestOnly(t *testing.T) {
+	c := newCounter(t, nil)
+	c.server.Exec(`create function bank.several(r perdure.request, n int) returns perdure.answer language plpgsql volatile as $$
+	declare v_owner text := perdure.claim(r);
+	begin
+	  insert into bank.payment (shape, key) values ('several', r.key);
+	  return perdure.settle(r, 201, 'text/plain', convert_to(r.key, 'UTF8'), '{}', null);
+	end $$`)
+	c.server.Exec(`create function bank.wrong(r perdure.request, n int) returns perdure.request language plpgsql volatile as $$
+	begin
+	  perform bank.several(r, n);
+	  return r;
+	end $$`)
+	u := c.opened(sdk.Options{}) // it waits a little for a key that the end of a group still holds
+	for round := range 5 {
+		var waits []<-chan settled
+		keys := keysOf(fmt.Sprintf("number-%d", round), 12)
+		for i, key := range keys {
+			var w sdk.Work
+			switch i {
+			case 5:
+				w = sdk.Grouped("bank.several", make(chan int))
+			case 9:
+				w = sdk.Grouped("bank.wrong", 1)
+			default:
+				w = sdk.Grouped("bank.several", i)
+			}
+			waits = append(waits, c.run(t.Context(), u, key, w))
+		}
+		for i, key := range keys {
+			got := <-waits[i]
+			var f *sdk.Failure
+			switch {
+			case i == 5 && (!errors.As(got.error, &f) || c.payments(key) != 0):
+				t.Errorf("what cannot be sent: %+v, %v, %d effects", got.Answer, got.error, c.payments(key))
+			case i == 9 && (!errors.As(got.error, &f) || f.Title != "The work gave no answer"):
+				t.Errorf("what cannot be read: %+v, %v", got.Answer, got.error)
+			case i != 5 && i != 9 && (got.error != nil || got.Outcome != sdk.Committed || c.payments(key) != 1):
+				t.Errorf("%s: %+v, %v, %d effects", key, got.Answer, got.error, c.payments(key))
+			}
+		}
+	}
+}
+
 func TestNewRequestsWithOneKeyInAGroupHaveOneEffect(t *testing.T) {
 	c := newCounter(t, nil)
 	u := c.opened(sdk.Options{RunningWait: time.Minute})
@@ -315,6 +359,49 @@ func TestClientThatLeavesAGroupCancelsNothingAndHoldsUpNobody(t *testing.T) {
 				}
 				return nil
 			})
+		}
+	}
+}
+
+func TestClientsThatLeaveBeforeTheirGroupHasAConnectionLeaveNothing(t *testing.T) {
+	c := newCounter(t, nil)
+	c.stalled()
+	u := c.opened(sdk.Options{MaxConns: 3})
+	var held []<-chan settled
+	for _, key := range keysOf("held", 3) {
+		held = append(held, c.run(t.Context(), u, key, sdk.Function("bank.pay")))
+	}
+	c.server.Await("all connections are in use", func(context.Context) error {
+		if n := c.count("select count(*) from pg_stat_activity where wait_event = 'SyncRep' and application_name = 'perdure-sdk'"); n != 3 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
+	ctx, leave := context.WithTimeout(t.Context(), 300*time.Millisecond) // a group is made in the meantime, and waits
+	defer leave()
+	keys := keysOf("early", 12)
+	var waits []<-chan settled
+	for _, key := range keys {
+		waits = append(waits, c.run(ctx, u, key, sdk.Grouped("bank.pay")))
+	}
+	for i, key := range keys {
+		var f *sdk.Failure
+		if got := <-waits[i]; !errors.As(got.error, &f) || f.Outcome != sdk.NotOwner {
+			t.Errorf("%s: %+v, %v", key, got.Answer, got.error)
+		}
+	}
+	c.released()
+	for _, w := range held {
+		if got := <-w; got.error != nil {
+			t.Error(got.error)
+		}
+	}
+	if got := <-c.run(t.Context(), u, "after", sdk.Grouped("bank.pay")); got.error != nil {
+		t.Error(got.error)
+	}
+	for _, key := range keys {
+		if n := c.payments(key); n != 0 {
+			t.Errorf("%s has %d effects", key, n)
 		}
 	}
 }

@@ -29,7 +29,8 @@ func TestRecordsOlderThanTheRetentionAreRemovedWhereTheUnitIsOpen(t *testing.T) 
 			t.Errorf("%d were removed at %s, %v; want %d", n, m.opts.Member, err, want)
 		}
 	}
-	purges(p, 2, 2) // oldest first, no more than the limit
+	p.admin("update perdure.record set xid = (select xid from perdure.record where key = 'old-1') where key = 'old-2'")
+	purges(p, 1, 2) // oldest first, no more than the limit, and those of one transaction together
 	if keys := p.keys(); !slices.Equal(keys, []string{"old-3", "young"}) {
 		t.Errorf("left are %v", keys)
 	}

@@ -308,8 +308,9 @@ begin
   update perdure.outbox set due = clock_timestamp() + p_wait, claimed = null, answer = p_answer where id = p_id and unit = p_unit and done is null;
 end $$;
 
--- purge removes up to p_limit records and as many finished messages that are older than the retention, oldest first, and says
--- how many went of what more went of: fewer than p_limit, and nothing old is left. Records stay counted. An hour is added to the retention,
+-- purge removes about p_limit records and as many finished messages that are older than the retention, oldest first, and says
+-- how many went of what more went of: fewer than p_limit, and nothing old is left. Records stay counted; those of one transaction go
+-- together. An hour is added to the retention,
 -- so that a key whose time ran ahead is refused before its record is gone (I5).
 create or replace function perdure.purge(p_unit text, p_limit int) returns int
 language plpgsql volatile parallel unsafe security definer set search_path = pg_catalog, pg_temp as $$
@@ -328,7 +329,7 @@ begin
   select k.xid into v_young from perdure.record k where k.recorded_at >= v_before order by k.xid limit 1;
   with oldest as materialized (
     select k.caller, k.routing_key, k.key, k.recorded_at from perdure.record k
-    where k.unit = p_unit and k.xid < coalesce(v_young, '18446744073709551615') order by k.xid limit p_limit),
+    where k.unit = p_unit and k.xid < coalesce(v_young, '18446744073709551615') order by k.xid fetch first p_limit rows with ties),
   gone as (
     delete from perdure.record k using oldest o
     where o.recorded_at < v_before and k.caller = o.caller and k.routing_key = o.routing_key and k.key = o.key
