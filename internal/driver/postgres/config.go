@@ -42,6 +42,8 @@ var defaults = map[string]string{
 	"max_worker_processes":             "16",
 	"max_slot_wal_keep_size":           "4GB",
 	"wal_keep_size":                    "256MB",
+	"max_wal_size":                     "1GB", // initdb derives both of the size of a segment
+	"min_wal_size":                     "80MB",
 	"wal_retrieve_retry_interval":      "100ms",
 	"wal_receiver_status_interval":     "1s",
 	"wal_receiver_timeout":             "5s",

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,6 +16,9 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/guard"
 )
+
+// segmentMB is the size of a file of the log. A promotion writes one whole before it ends, and each copy one that follows it.
+const segmentMB = 4
 
 // Create makes a new closed owner's directory. It is made aside and gets its name when it is complete, so that a predecessor
 // that was killed leaves nothing but what the next Create throws away. A directory that is there already is left as it is, and programs
@@ -48,7 +52,7 @@ func (d *Database) Create(ctx context.Context) error {
 		return err
 	}
 	initdb := d.program(ctx, "initdb", "-D", fresh, "-U", d.o.Superuser, "--auth=reject", "--data-checksums",
-		"--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions")
+		"--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", "--wal-segsize="+strconv.Itoa(segmentMB))
 	if out, err := initdb.CombinedOutput(); err != nil {
 		_ = os.RemoveAll(fresh) // it may be the disk that is full
 		return errs.New(errs.Unavailable, "cannot create a database in %s: %s (%w)", fresh, complaint(string(out)), err)

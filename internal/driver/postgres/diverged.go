@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -255,11 +254,20 @@ func (d *Database) readLog(ctx context.Context, spans []span, from estate.LSN) (
 }
 
 func (d *Database) dumpLog(ctx context.Context, s span, from estate.LSN) (logged, error) {
-	args := []string{"--path=" + filepath.Join(d.o.DataDir, "pg_wal"), fmt.Sprintf("--timeline=%d", s.Timeline), "--start=" + from.String()}
+	size, err := d.segments(ctx)
+	if err != nil {
+		return logged{}, err
+	}
+	first, last, err := d.kept(size, s, from)
+	if err != nil || first == "" {
+		return logged{}, err
+	}
+	args := []string{"--path=" + filepath.Join(d.o.DataDir, "pg_wal"), "--start=" + from.String()}
 	if s.End != 0 {
 		args = append(args, "--end="+s.End.String())
 	}
-	dump := d.command(ctx, "pg_waldump", args...)
+	// Without the names it takes the size of the files from any of them: from one that was made for later and is empty, it may be.
+	dump := d.command(ctx, "pg_waldump", append(args, first, last)...)
 	pipe, err := dump.StdoutPipe()
 	if err != nil {
 		return logged{}, errs.New(errs.Unavailable, "cannot read the log of %s: %w", d.o.Member, err)
@@ -277,11 +285,9 @@ func (d *Database) dumpLog(ctx context.Context, s span, from estate.LSN) (logged
 		said := stderr.String()
 		switch {
 		case strings.Contains(said, "could not find file") || strings.Contains(said, "could not open"):
-			if out.end != 0 || d.laterLog(s.Timeline, from) {
-				return logged{}, errLogGone
-			}
+			return logged{}, errLogGone
 		case strings.Contains(said, "could not find a valid record after") || strings.Contains(said, "error in WAL record at"),
-			strings.Contains(said, "header specifies 0 bytes"): // the next file was made, and nothing written into it
+			strings.Contains(said, "header specifies 0 bytes"): // the file was made, and nothing written into it
 			// The log of a killed server ends in something that is no record; that is its end, as it is for recovery.
 		default:
 			return logged{}, errs.New(errs.Unavailable, "cannot read the log of %s: %s (%w)", d.o.Member, complaint(said), err)
@@ -290,24 +296,33 @@ func (d *Database) dumpLog(ctx context.Context, s span, from estate.LSN) (logged
 	return out, scanned
 }
 
-// laterLog reports whether the directory has log of the timeline from the position on: then a file that is missing is a gap and not the end.
-func (d *Database) laterLog(timeline uint32, from estate.LSN) bool {
+// kept gives the names of the first and the last file of the span's log from the position on. Both are empty where the log ends before it.
+func (d *Database) kept(size segments, s span, from estate.LSN) (first, last string, err error) {
 	entries, err := os.ReadDir(filepath.Join(d.o.DataDir, "pg_wal"))
 	if err != nil {
-		return true
+		return "", "", errs.New(errs.Unavailable, "cannot read the log of %s: %w", d.o.Member, err)
 	}
+	begin, numbers := size.of(from), map[uint64]bool{}
+	end := begin
 	for _, e := range entries {
-		name := e.Name()
-		if len(name) != 24 || name[:8] != fmt.Sprintf("%08X", timeline) {
-			continue
-		}
-		hi, err1 := strconv.ParseUint(name[8:16], 16, 32)
-		lo, err2 := strconv.ParseUint(name[16:], 16, 32)
-		if err1 == nil && err2 == nil && hi<<32|lo<<24 > uint64(from) { // no segment is smaller than 1 MiB or counts finer than this
-			return true
+		n, ok := size.number(e.Name())
+		if ok && n >= begin && strings.HasPrefix(e.Name(), timelineName(s.Timeline)) {
+			numbers[n] = true
+			end = max(end, n)
 		}
 	}
-	return false
+	if len(numbers) == 0 && s.End == 0 {
+		return "", "", nil
+	}
+	if s.End != 0 {
+		end = size.of(s.End - 1)
+	}
+	for n := begin; n <= end; n++ {
+		if !numbers[n] {
+			return "", "", errLogGone
+		}
+	}
+	return size.name(s.Timeline, begin), size.name(s.Timeline, end), nil
 }
 
 // scanLog reads pg_waldump's lines. Changes of subtransactions belong to the transaction that commits them.

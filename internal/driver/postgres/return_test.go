@@ -90,6 +90,41 @@ func TestDivergedTransactionsAreExact(t *testing.T) {
 	}
 }
 
+// PostgreSQL makes files for the log to come. The size of a file, which says what lies where, cannot be read from one of them.
+func TestDivergenceIsExactWhereFilesForLaterLogWereMade(t *testing.T) {
+	t.Parallel()
+	p, s := failedOver(t)
+	size, err := p.segments(p.ctx())
+	p.must(err)
+	wal := filepath.Join(p.opts.DataDir, "pg_wal")
+	entries, err := os.ReadDir(wal)
+	p.must(err)
+	last := uint64(0)
+	for _, e := range entries {
+		if n, ok := size.number(e.Name()); ok {
+			last = max(last, n)
+		}
+	}
+	empty := filepath.Join(t.TempDir(), "empty")
+	p.must(os.WriteFile(empty, make([]byte, size), 0o600))
+	for n := last + 1; n <= last+20; n++ { // some directories list the newest first, others in no order
+		p.must(p.copyFile(empty, filepath.Join(wal, size.name(1, n))))
+	}
+	d, err := p.Diverged(p.ctx(), s.up())
+	p.must(err)
+	if len(d.Transactions) != 3 || d.Unkeyed != 2 {
+		t.Errorf("%+v", d)
+	}
+	p.must(p.Rewind(p.ctx(), s.up(), nil))
+	p.must(s.EnsureFollower(s.ctx(), "u1-a"))
+	p.life++
+	p.must(p.Follow(p.ctx(), s.up(), p.now()))
+	p.streams()
+	if got, want := p.keys(), []string{"both-1", "both-2"}; !slices.Equal(got, want) {
+		t.Errorf("the returned copy has %v, want %v", got, want)
+	}
+}
+
 // A promotion asks for a checkpoint that may take minutes; until then the control file names the former timeline.
 func TestDivergenceOfAnOwnerKilledSoonAfterItsPromotionIsExact(t *testing.T) {
 	t.Parallel()
@@ -183,12 +218,14 @@ func TestDivergenceIsListedWithoutTheLog(t *testing.T) {
 	s.must(s.WaitReplayed(s.ctx(), p.observe().Flushed))
 	link.freeze()
 	link.cut()
+	var file string
+	p.query(&file, "select pg_walfile_name(pg_current_wal_lsn())")
 	p.paidTogether("lost", "beside-1", "beside-2")
 	p.paid("retried")
 	p.until("the log of the fork is gone", func(driver.Observation) bool {
 		p.admin("select pg_switch_wal(), pg_logical_emit_message(true, 'test', 'more')")
 		p.admin("checkpoint")
-		return !exists(filepath.Join(p.opts.DataDir, "pg_wal", "000000010000000000000003"))
+		return !exists(filepath.Join(p.opts.DataDir, "pg_wal", file))
 	})
 	p.kill()
 	link.thaw()

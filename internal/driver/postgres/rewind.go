@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"perdure/internal/driver"
@@ -237,16 +236,10 @@ func (d *Database) keepAside(ctx context.Context, common estate.LSN) error {
 	if err := d.makeDir(saved); err != nil {
 		return err
 	}
-	values, err := d.controlData(ctx, d.o.DataDir)
+	size, err := d.segments(ctx)
 	if err != nil {
 		return err
 	}
-	size, err := strconv.ParseUint(values["Bytes per WAL segment"], 10, 64)
-	if err != nil || size == 0 {
-		return errs.New(errs.Internal, "segment size of %s: %q", d.o.Member, values["Bytes per WAL segment"])
-	}
-	first := uint64(common) / size
-	perFile := uint64(1<<32) / size
 	wal := filepath.Join(d.o.DataDir, "pg_wal")
 	entries, err := os.ReadDir(wal)
 	if err != nil {
@@ -254,8 +247,8 @@ func (d *Database) keepAside(ctx context.Context, common estate.LSN) error {
 	}
 	for _, e := range entries {
 		name := e.Name()
-		number, isSegment := segmentNumber(name, perFile)
-		if isSegment && number < first || !isSegment && !strings.HasSuffix(name, ".history") {
+		number, isSegment := size.number(name)
+		if isSegment && number < size.of(common) || !isSegment && !strings.HasSuffix(name, ".history") {
 			continue
 		}
 		if err := d.copyFile(filepath.Join(wal, name), filepath.Join(saved, name)); err != nil {
@@ -266,15 +259,6 @@ func (d *Database) keepAside(ctx context.Context, common estate.LSN) error {
 		return err
 	}
 	return syncDir(saved)
-}
-
-func segmentNumber(name string, perFile uint64) (uint64, bool) {
-	if len(name) != 24 {
-		return 0, false
-	}
-	hi, err1 := strconv.ParseUint(name[8:16], 16, 32)
-	lo, err2 := strconv.ParseUint(name[16:], 16, 32)
-	return hi*perFile + lo, err1 == nil && err2 == nil
 }
 
 func (d *Database) bringBack() error {
