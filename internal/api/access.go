@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,16 @@ const (
 	Node      Access = "machine:node"
 	App       Access = "machine:app"
 )
+
+// ofPeople reports whether it is a role, and not a kind of machine.
+func (a Access) ofPeople() bool {
+	switch a {
+	case Viewer, Driller, Operator, Commander, Auditor, Admin:
+		return true
+	case Health, Anyone, Agent, Gateway, Node, App:
+	}
+	return false
+}
 
 // grants says what each role may use beside its own.
 func grants(role wire.Role) []Access {
@@ -82,7 +93,7 @@ func (i identity) has(a Access) bool {
 
 type (
 	identityKey struct{}
-	pathKey     struct{}
+	urlKey      struct{}
 	addressKey  struct{}
 )
 
@@ -92,10 +103,10 @@ func addressOf(ctx context.Context) string {
 	return address
 }
 
-// pathOf is the path of the request, for problems.
-func pathOf(ctx context.Context) string {
-	path, _ := ctx.Value(pathKey{}).(string)
-	return path
+// addressed is the URL of the request.
+func addressed(ctx context.Context) url.URL {
+	address, _ := ctx.Value(urlKey{}).(url.URL)
+	return address
 }
 
 func who(ctx context.Context) identity {
@@ -112,8 +123,7 @@ func accessOf(op *huma.Operation) []Access {
 // admit lets a request through to its handler, or answers 401 or 403.
 func (s *Server) admit(ctx huma.Context, next func(huma.Context)) {
 	access := accessOf(ctx.Operation())
-	address := ctx.URL()
-	ctx = huma.WithValue(ctx, pathKey{}, address.Path)
+	ctx = huma.WithValue(ctx, urlKey{}, ctx.URL())
 	if slices.Contains(access, Health) {
 		next(ctx)
 		return
@@ -154,7 +164,7 @@ func (s *Server) admit(ctx huma.Context, next func(huma.Context)) {
 // last word of its watches. Everything else is for a node in force.
 func answersWhenOver(operation string) bool {
 	switch operation {
-	case "metrics", "openapi", "standing", "watch":
+	case "metrics", "openapi", "standing", "watch", "live":
 		return true
 	}
 	return false

@@ -49,6 +49,7 @@ type Store interface {
 	RunStore
 	IncidentStore
 	PeopleStore
+	KeyedStore
 	// LogKeys lists the keys that nodes sign the evidence log with.
 	LogKeys(ctx context.Context) ([]wire.LogKey, error)
 
@@ -111,6 +112,8 @@ type Deps struct {
 	Evidence  Evidence
 	Switcher  Switcher
 	Silences  Silences
+	// Looks is what preflights look with; it may be nil.
+	Looks Looker
 	// Gather gives the metrics of /metrics, Register takes the API's own; both may be nil.
 	Gather   prometheus.Gatherer
 	Register prometheus.Registerer

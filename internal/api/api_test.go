@@ -27,6 +27,7 @@ import (
 	"perdure/internal/etcdnode/etcdtest"
 	"perdure/internal/person"
 	"perdure/internal/pki"
+	"perdure/internal/plan"
 	"perdure/internal/store"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
@@ -85,6 +86,11 @@ func (manifests) Plan(_, next string, groups []wire.Group, i estate.Incarnation,
 type controls struct {
 	confirmed, asked string
 	store            *store.Store
+	looks            map[string]func(ctx context.Context) (map[string]any, error) // by target
+}
+
+func (c *controls) Look(ctx context.Context, call plan.Call) (map[string]any, error) {
+	return c.looks[call.Target](ctx)
 }
 
 func (c *controls) Forecast(_ context.Context, person string, u estate.UnitID, r wire.SwitchRequest) (wire.SwitchAnswer, error) {
@@ -164,7 +170,7 @@ func start(t *testing.T, tune ...func(*api.Options)) *node {
 		f(&o)
 	}
 	n.Server, err = api.New(api.Deps{
-		Store: n.store, Member: n.member, Standing: n, Manifests: n.manifest, Plans: planner{t: t}, Switcher: n.controls, Silences: n.controls,
+		Store: n.store, Member: n.member, Standing: n, Manifests: n.manifest, Plans: planner{t: t}, Switcher: n.controls, Silences: n.controls, Looks: n.controls,
 		Gather: registry, Register: registry, Logger: etcdtest.Logger(t),
 	}, o)
 	if err != nil {
@@ -222,9 +228,10 @@ func (n *node) as(who string) *caller {
 }
 
 type caller struct {
-	n     *node
-	http  *http.Client
-	token string
+	n       *node
+	http    *http.Client
+	token   string
+	headers map[string]string
 }
 
 type reply struct {
@@ -278,12 +285,15 @@ func (c *caller) try(ctx context.Context, method, path string, body any) (reply,
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
+	for name, value := range c.headers {
+		req.Header.Set(name, value)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return reply{}, err
 	}
 	defer resp.Body.Close()
-	if resp.Header.Get("Content-Type") == "application/x-ndjson" {
+	if kind := resp.Header.Get("Content-Type"); kind == "application/x-ndjson" || kind == "text/event-stream" {
 		return reply{status: resp.StatusCode, head: resp.Header}, nil // it would never end
 	}
 	data, err := io.ReadAll(resp.Body)

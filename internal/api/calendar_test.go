@@ -215,7 +215,7 @@ func TestCalendarShowsWhichRunsHeldItsSchedules(t *testing.T) {
 	for id, how := range map[string]wire.Run{"stopped": {Phase: run.Stopped}, "cancelled": {Phase: run.Over, Outcome: run.Broken}} {
 		now := time.Now()
 		how.ID, how.Schedules, how.StartedAt = id, []string{"drill-u1"}, now.UnixMilli()
-		if _, err := n.store.CreateRun(t.Context(), how, program, run.Entry{Seq: 1, At: now, By: "ann", What: run.Started}); err != nil {
+		if _, err := n.store.CreateRun(t.Context(), wire.RunStart{Head: how, Program: program, Journal: []run.Entry{{Seq: 1, At: now, By: "ann", What: run.Started}}}); err != nil {
 			t.Fatal(err)
 		}
 		if s := view(); s.State != calendar.Due || s.Run == "" {
@@ -242,4 +242,41 @@ func (r reply) into(t *testing.T, v any) {
 	if err := json.Unmarshal(r.body, v); err != nil {
 		t.Fatalf("%v: %s", err, r.body)
 	}
+}
+
+// Around a table nothing is done: no window, no rights for real, no incident; and what it took is no experience.
+func TestTabletopNeedsNoWindowAndNoRightsForReal(t *testing.T) {
+	n := start(t)
+	n.apply("windows: [{name: later, " + around(time.Hour, 2*time.Hour) + "}]\n")
+	driller := n.person("dora", wire.Driller)
+	ask := wire.StartRun{Plan: "p", Mode: plan.Takeover, ID: "t1", Tabletop: true}
+	real := ask
+	real.Tabletop = false
+	driller.want(403, "POST", "/api/v1/runs", real)
+	refused(t, n.as("operator").do("POST", "/api/v1/runs", real), "window")
+	for range 2 { // the same request again
+		head, _ := n.started(driller.do("POST", "/api/v1/runs", ask))
+		if !head.Tabletop || head.Mode != plan.Takeover || head.Real() || len(head.Notes) != 0 || len(head.Schedules) != 0 {
+			t.Errorf("%+v", head)
+		}
+	}
+	program, err := n.store.Program(t.Context(), "t1")
+	if err != nil || !program.Table || program.Nodes[0].Step.Kind() != plan.ManualStep {
+		t.Fatalf("%+v, %v", program, err)
+	}
+	// It is steered by drillers, whatever its mode, and asked of them.
+	n.journal("t1", run.Entry{By: "node:a", What: run.Opened, Node: "a", Text: "wait 20m0s"})
+	if got := n.inbox(driller); !strings.Contains(got, "t1") {
+		t.Errorf("the inbox has %s", got)
+	}
+	driller.want(200, "POST", "/api/v1/runs/t1/words", wire.RunWord{What: run.Completed, Step: "a", Result: map[string]any{plan.FindingField: "nobody knew the number"}})
+	for _, wrong := range []wire.StartRun{
+		{Plan: "p", Mode: plan.Takeover, Tabletop: true, Declare: "x"},
+		{Plan: "p", Mode: plan.Takeover, Tabletop: true, Incident: "i1"},
+		{Plan: "switch-unit", Mode: plan.Takeover, Tabletop: true, Params: map[string]any{"unit": "u1", "to": "b"}},
+	} {
+		n.as("admin").want(422, "POST", "/api/v1/runs", wrong)
+	}
+	n.as("operator").want(200, "POST", "/api/v1/incidents", cards())
+	n.as("operator").want(422, "POST", words, wire.IncidentWord{What: incident.Link, Run: "t1"})
 }

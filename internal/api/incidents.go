@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"perdure/internal/calendar"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
@@ -121,12 +122,12 @@ func (s *Server) named(ctx context.Context, f incident.Facts) error {
 }
 
 type incidentsInput struct {
-	Open  bool `query:"open" doc:"only those that are not closed"`
-	Limit int  `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"at most so many, the newest"`
+	Open bool `query:"open" doc:"only those that are not closed"`
+	Paging
 	Freshness
 }
 
-func (s *Server) listIncidents(ctx context.Context, in *incidentsInput) (*body[[]incident.View], error) {
+func (s *Server) listIncidents(ctx context.Context, in *incidentsInput) (*page[incident.View], error) {
 	list, err := s.d.Store.Incidents(ctx, in.Read)
 	if err != nil {
 		return nil, err
@@ -134,16 +135,19 @@ func (s *Server) listIncidents(ctx context.Context, in *incidentsInput) (*body[[
 	if in.Open {
 		list = slices.DeleteFunc(list, func(i incident.Incident) bool { return i.Phase == incident.Over })
 	}
-	slices.SortStableFunc(list, func(a, b incident.Incident) int { return b.OpenedAt.Compare(a.OpenedAt) })
-	views := []incident.View{}
-	for _, i := range list[:min(len(list), in.Limit)] {
+	found, err := pageOf(ctx, in.Paging, list, func(i incident.Incident) place { return place{i.OpenedAt.UnixMilli(), i.ID} })
+	if err != nil {
+		return nil, err
+	}
+	out := &page[incident.View]{Link: found.Link, Body: []incident.View{}}
+	for _, i := range found.Body {
 		v, err := s.look(ctx, i, in.Read)
 		if err != nil {
 			return nil, err
 		}
-		views = append(views, v)
+		out.Body = append(out.Body, v)
 	}
-	return &body[[]incident.View]{views}, nil
+	return out, nil
 }
 
 type incidentInput struct {
@@ -251,7 +255,10 @@ func (s *Server) availability(ctx context.Context, in *periodInput) (*body[[]inc
 // linkable refuses a run or a group that is not there: what is linked is measured.
 func (s *Server) linkable(ctx context.Context, word wire.IncidentWord) error {
 	if word.Run != "" {
-		_, err := s.d.Store.Run(ctx, word.Run, wire.Fresh)
+		head, err := s.d.Store.Run(ctx, word.Run, wire.Fresh)
+		if err == nil && head.Tabletop {
+			err = errs.New(errs.Invalid, "run %s is a tabletop: it belongs to no incident", word.Run)
+		}
 		return err
 	}
 	if word.Switch == nil {
@@ -325,11 +332,14 @@ func (s *Server) incidentsFor(ctx context.Context, id identity) ([]wire.InboxIte
 
 // incidentOf gives the incident that a run is started for. Only what takes service over, or gives it back, is linked so.
 func (s *Server) incidentOf(ctx context.Context, ask wire.StartRun) (incident.Incident, error) {
-	if ask.Incident == "" {
+	if ask.Incident == "" && ask.Declare == "" {
 		return incident.Incident{}, nil
 	}
 	if !slices.Contains([]plan.Mode{plan.Takeover, plan.Emergency, plan.SwitchBack}, ask.Mode) {
 		return incident.Incident{}, errs.New(errs.Invalid, "a run in mode %s belongs to no incident; modes takeover, emergency and switch-back may", ask.Mode)
+	}
+	if ask.Incident == "" {
+		return incident.Incident{}, nil
 	}
 	i, err := s.d.Store.Incident(ctx, ask.Incident, wire.Fresh)
 	if err == nil && i.Phase == incident.Over {
@@ -338,13 +348,33 @@ func (s *Server) incidentOf(ctx context.Context, ask wire.StartRun) (incident.In
 	return i, err
 }
 
-// linkRun links a run that was started to the incident that it names.
-func (s *Server) linkRun(ctx context.Context, ask wire.StartRun, head wire.Run, person string) error {
-	if ask.Incident == "" || ask.DryRun {
-		return nil
+// incidentOfStart gives what a start says to the incident that it names, or that it opens.
+func (s *Server) incidentOfStart(ctx context.Context, ask wire.StartRun, named incident.Incident, start wire.RunStart, person string) (*wire.RunIncident, error) {
+	if ask.Incident == "" && ask.Declare == "" {
+		return nil, nil
 	}
-	if _, err := s.d.Store.SayIncident(ctx, ask.Incident, incident.Change{What: incident.Link, By: person, Run: head.ID}); err != nil {
-		return errs.New(errs.KindOf(err), "run %s was started and goes on, but is not linked to incident %s (perdure incident link does that): %w", head.ID, ask.Incident, err)
+	out := &wire.RunIncident{ID: ask.Incident}
+	first := start.Journal[0]
+	if out.ID == "" {
+		out.ID = start.Head.ID + ".incident"
+		about := calendar.AskOf(start.Program, first.Params)
+		facts := incident.Facts{Units: about.Units, DisruptedAt: first.DisruptedAt, DetectedAt: first.DetectedAt}
+		if about.System != "" {
+			facts.Systems = []estate.SystemID{about.System}
+		}
+		i, err := incident.Begin(out.ID, ask.Declare, ask.Mode != plan.Emergency, facts, person, first.At)
+		if err != nil {
+			return nil, errs.New(errs.KindOf(err), "cannot declare what plan %s is about: %w (perdure incident open, and start with --incident)", start.Program.Plan, err)
+		}
+		out.Open = &i
 	}
-	return nil
+	if ask.Declare != "" && named.Declared == nil {
+		rules, err := s.rules(ctx, wire.Fresh)
+		if err != nil {
+			return nil, err
+		}
+		out.Said = append(out.Said, incident.Change{What: incident.Declare, By: person, Text: ask.Declare, Rules: &rules})
+	}
+	out.Said = append(out.Said, incident.Change{What: incident.Link, By: person, Run: start.Head.ID})
+	return out, nil
 }

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -128,6 +129,67 @@ func TestRunOfATakeoverIsLinkedToItsIncidentAndMeasuredFromItsDisruption(t *test
 		t.Errorf("%+v", v)
 	}
 	operator.want(404, "POST", words, wire.IncidentWord{What: incident.Link, Run: "r9"})
+}
+
+// From "declare" to "switching" in one request: the incident, its declaration and the run are there together, or none of them.
+func TestOneRequestDeclaresAndStarts(t *testing.T) {
+	n := start(t)
+	n.ruled()
+	commander, operator := n.as("commander"), n.as("operator")
+	since := time.Now().Add(-time.Minute).UTC().Truncate(time.Second)
+	ask := wire.StartRun{Plan: "p", Mode: plan.Emergency, ID: "r1", Declare: "site A is lost", DisruptedAt: since}
+	none := func(why string) {
+		t.Helper()
+		incidents, err := n.store.Incidents(t.Context(), wire.Fresh)
+		if err != nil || len(incidents) != 0 || len(n.runs()) != 0 {
+			t.Fatalf("%s: %d incidents, %d runs, %v", why, len(incidents), len(n.runs()), err)
+		}
+	}
+	operator.want(403, "POST", "/api/v1/runs", ask)
+	drill := ask
+	drill.Mode = plan.Drill
+	commander.want(422, "POST", "/api/v1/runs", drill)
+	// Plan p acts on no unit and is of no system: nobody knows what is disrupted.
+	if p := commander.want(422, "POST", "/api/v1/runs", ask).problem(t); !strings.Contains(p.Detail, "cannot declare what plan p is about") {
+		t.Error(p.Detail)
+	}
+	none("refused")
+	n.open("u1")
+	ask.Plan, ask.Mode, ask.Params = "switch-unit", plan.Takeover, map[string]any{"unit": "u1", "to": "b"}
+	dry := ask
+	dry.DryRun = true
+	operator.want(200, "POST", "/api/v1/runs", dry)
+	none("a dry run")
+	for range 2 { // the same request again
+		operator.want(200, "POST", "/api/v1/runs", ask)
+	}
+	v := n.view(operator.do("GET", "/api/v1/incidents/r1.incident", nil))
+	if v.Declared == nil || v.Declared.By != "the-operator" || v.Title != "site A is lost" || strings.Join(v.Runs, " ") != "r1" || !v.DisruptedAt.Equal(since) || len(v.Units) != 1 || v.Rules == nil || len(v.Rules.Tasks) == 0 {
+		t.Errorf("%+v", v)
+	}
+	if incidents, err := n.store.Incidents(t.Context(), wire.Fresh); err != nil || len(incidents) != 1 || len(n.runs()) != 1 {
+		t.Errorf("%d incidents, %d runs, %v", len(incidents), len(n.runs()), err)
+	}
+	// What cannot switch declares nothing either.
+	second := ask
+	second.ID = "r2"
+	operator.want(409, "POST", "/api/v1/runs", second)
+	operator.want(404, "GET", "/api/v1/incidents/r2.incident", nil)
+}
+
+func TestStartDeclaresTheIncidentThatItNames(t *testing.T) {
+	n := start(t)
+	n.ruled()
+	operator := n.as("operator")
+	n.view(operator.do("POST", "/api/v1/incidents", cards()))
+	for i, who := range []*caller{operator, n.person("eve", wire.Operator)} { // who comes second links only
+		id := fmt.Sprintf("r%d", i)
+		who.want(200, "POST", "/api/v1/runs", wire.StartRun{Plan: "p", Mode: plan.Takeover, ID: id, Incident: "i1", Declare: "because"})
+	}
+	v := n.view(operator.do("GET", "/api/v1/incidents/i1", nil))
+	if v.Declared == nil || v.Declared.By != "the-operator" || v.Declared.Text != "because" || strings.Join(v.Runs, " ") != "r0 r1" {
+		t.Errorf("%+v", v)
+	}
 }
 
 func TestInboxHasWhatIncidentsWaitFor(t *testing.T) {

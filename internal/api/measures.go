@@ -70,7 +70,16 @@ func (s *Server) preflight(ctx context.Context, in *preflightInput) (*body[*meas
 	if err != nil {
 		return nil, err
 	}
-	return answer(measure.Before(program, in.Body.Params, plan.BuiltIn(), history, drawnFrom))
+	before, err := measure.Before(program, in.Body.Params, plan.BuiltIn(), history, drawnFrom)
+	if err != nil {
+		return nil, err
+	}
+	params, _, err := program.Known(in.Body.Params)
+	if err != nil {
+		return nil, err
+	}
+	before.See(s.looked(ctx, program, params))
+	return answer(before, nil)
 }
 
 // history takes in the newest runs of a plan and of those that are part of it. One that this version cannot read tells nothing.
@@ -85,7 +94,7 @@ func (s *Server) history(ctx context.Context, p *plan.Program) (*measure.History
 	if err != nil {
 		return nil, err
 	}
-	runs = slices.DeleteFunc(runs, func(r wire.Run) bool { return r.Outcome != run.Done || !slices.Contains(names, r.Plan) })
+	runs = slices.DeleteFunc(runs, func(r wire.Run) bool { return r.Outcome != run.Done || r.Tabletop || !slices.Contains(names, r.Plan) })
 	slices.SortStableFunc(runs, func(a, b wire.Run) int { return int(b.StartedAt - a.StartedAt) })
 	history := measure.NewHistory()
 	for _, head := range runs[:min(len(runs), measure.MostRuns)] {

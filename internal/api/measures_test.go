@@ -2,12 +2,17 @@ package api_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"perdure/internal/errs"
 	"perdure/internal/measure"
 	"perdure/internal/plan"
 	"perdure/internal/run"
@@ -57,7 +62,7 @@ func counted(t *testing.T, n *node, id string) {
 91s bob approved agree {"for":"commander"}
 91s node:a finished - {"outcome":"done"}
 `)
-	head, err := n.store.CreateRun(t.Context(), wire.Run{ID: id, Plan: p.Plan, Title: p.Title, Mode: p.Mode, StartedBy: "ann", StartedAt: journal[0].At.UnixMilli()}, p, journal[0])
+	head, err := n.store.CreateRun(t.Context(), wire.RunStart{Head: wire.Run{ID: id, Plan: p.Plan, Title: p.Title, Mode: p.Mode, StartedBy: "ann", StartedAt: journal[0].At.UnixMilli()}, Program: p, Journal: []run.Entry{journal[0]}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,6 +147,63 @@ func TestPreflightStandsOnEarlierRuns(t *testing.T) {
 	}
 	viewer.want(422, "POST", "/api/v1/plans/count/preflight", wire.PreflightRequest{Mode: "war"})
 	viewer.want(422, "POST", "/api/v1/plans/count/preflight", wire.PreflightRequest{Mode: plan.Takeover, Params: map[string]any{"to": 7}})
+}
+
+const lookedPlan = `apiVersion: perdure/v1
+kind: Plan
+name: looked
+modes: [takeover]
+parameters: [{name: unit, required: true}]
+steps:
+- {id: one, check: {driver: unit, action: state, target: u1, expect: result.accepting}}
+- {id: again, check: {driver: unit, action: state, target: u1, expect: result.inSync > 1.0}}
+- {id: slow, check: {driver: unit, action: state, target: u2}}
+- {id: broken, check: {driver: unit, action: state, target: u3}}
+- {id: given, check: {driver: unit, action: state, target: "${params.unit}"}}
+- {id: switch, act: {driver: unit, action: switch, target: u1, with: {to: b}}, precheck: {driver: unit, action: state, target: u1}}
+`
+
+// A preflight looks at everything that can be looked at beforehand, once, and one that does not answer holds up none of the others.
+func TestPreflightLooks(t *testing.T) {
+	n := start(t)
+	if _, err := n.store.ApplyManifest(t.Context(), "test", lookedPlan, 0, nil, wire.ManifestPlan{}); err != nil {
+		t.Fatal(err)
+	}
+	var looks atomic.Int64
+	n.controls.looks = map[string]func(context.Context) (map[string]any, error){
+		"u1": func(context.Context) (map[string]any, error) {
+			looks.Add(1)
+			return map[string]any{"accepting": true, "inSync": 1.0}, nil
+		},
+		"u2": func(ctx context.Context) (map[string]any, error) {
+			<-ctx.Done()
+			return nil, errs.New(errs.Unavailable, "nobody answers for u2")
+		},
+		"u3": func(context.Context) (map[string]any, error) { return nil, errs.New(errs.NotFound, "there is no u3") },
+	}
+	var f measure.Preflight
+	n.as("viewer").want(200, "POST", "/api/v1/plans/looked/preflight", wire.PreflightRequest{Mode: plan.Takeover}).into(t, &f)
+	var got []string
+	for _, l := range f.Looked {
+		got = append(got, fmt.Sprintf("%s %q %q", l.Step, l.Wrong, l.Unknown))
+	}
+	want := []string{
+		`one "" ""`, `again "it is not as expected: result.inSync > 1.0" ""`, `slow "nobody answers for u2" ""`, `broken "there is no u3" ""`,
+		`given "" "cannot evaluate params.unit: no such key: unit"`, `switch "" ""`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	var wrong []string
+	for _, one := range f.Findings {
+		wrong = append(wrong, string(one.Kind)+" "+one.Step)
+	}
+	if fmt.Sprint(wrong) != "[precheck again precheck slow precheck broken]" {
+		t.Errorf("%v", wrong)
+	}
+	if looks.Load() != 1 {
+		t.Errorf("u1 was looked at %d times", looks.Load())
+	}
 }
 
 func TestStartSaysWhenServiceWasDisrupted(t *testing.T) {

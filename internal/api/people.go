@@ -145,13 +145,20 @@ func (s *Server) setFactor(ctx context.Context, in *struct{ Body wire.NewFactor 
 	return answer(recoveryCodes{codes}, err)
 }
 
-func (s *Server) listSessions(ctx context.Context, in *struct{ Freshness }) (*body[[]wire.Session], error) {
+func (s *Server) listSessions(ctx context.Context, in *struct {
+	Paging
+	Freshness
+},
+) (*page[wire.Session], error) {
 	id := who(ctx)
 	sessions, err := s.d.Store.Sessions(ctx, in.Read)
+	if err != nil {
+		return nil, err
+	}
 	if !id.has(Admin) {
 		sessions = slices.DeleteFunc(sessions, func(x wire.Session) bool { return x.User != id.Person })
 	}
-	return answer(sessions, err)
+	return pageOf(ctx, in.Paging, sessions, func(x wire.Session) place { return place{x.Created, x.ID} })
 }
 
 func (s *Server) endSession(ctx context.Context, in *struct {
@@ -166,8 +173,16 @@ func (s *Server) endSession(ctx context.Context, in *struct {
 	return nil, s.d.Store.EndSession(ctx, id.Name, owner, in.ID)
 }
 
-func (s *Server) listUsers(ctx context.Context, in *struct{ Freshness }) (*body[[]wire.User], error) {
-	return answer(s.d.Store.Users(ctx, in.Read))
+func (s *Server) listUsers(ctx context.Context, in *struct {
+	Paging
+	Freshness
+},
+) (*page[wire.User], error) {
+	users, err := s.d.Store.Users(ctx, in.Read)
+	if err != nil {
+		return nil, err
+	}
+	return pageOf(ctx, in.Paging, users, func(u wire.User) place { return place{0, u.Name} })
 }
 
 func (s *Server) addUser(ctx context.Context, in *struct{ Body wire.NewUser }) (*body[wire.User], error) {

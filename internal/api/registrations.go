@@ -40,14 +40,22 @@ func (s *Server) putInstance(ctx context.Context, in *instanceInput) (*body[wire
 	}
 	i := in.Body
 	i.System, i.Site, i.ID = in.System, in.Site, in.ID
-	return answer(s.d.Store.PutInstance(ctx, i))
+	i, err := s.d.Store.PutInstance(ctx, i)
+	if id := who(ctx); err == nil && id.Person != "" { // applications say it every few seconds
+		s.audit(ctx, id, "instance.put", in.ID, i)
+	}
+	return answer(i, err)
 }
 
 func (s *Server) deleteInstance(ctx context.Context, in *struct{ InstancePath }) (*nothing, error) {
 	if err := in.own(who(ctx)); err != nil {
 		return nil, err
 	}
-	return nil, s.d.Store.DeleteInstance(ctx, in.System, in.Site, in.ID)
+	err := s.d.Store.DeleteInstance(ctx, in.System, in.Site, in.ID)
+	if id := who(ctx); err == nil && id.Person != "" {
+		s.audit(ctx, id, "instance.delete", in.ID, nil)
+	}
+	return nil, err
 }
 
 func (s *Server) listGateways(ctx context.Context, in *struct{ Freshness }) (*body[[]wire.Ack], error) {

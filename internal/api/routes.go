@@ -27,10 +27,11 @@ type route struct {
 // to makes a route's registration from a typed handler; its errors become problems.
 func to[I, O any](handler func(context.Context, *I) (*O, error)) func(huma.API, huma.Operation) {
 	return func(api huma.API, op huma.Operation) {
+		keyed(&op)
 		huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
 			out, err := handler(ctx, in)
 			if err != nil {
-				return nil, toProblem(err, pathOf(ctx))
+				return nil, toProblem(err, addressed(ctx).Path)
 			}
 			return out, nil
 		})
@@ -120,13 +121,13 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/inbox", onlyViewers, "inbox", "What waits for you over all runs and incidents, the oldest first", "people", 0, to(s.inbox)},
 		{"POST", "/api/v1/login", anyone, "login", "Open a session with a password and, where there is one, a second factor; the answer is the only place its secret is shown", "people", 0, to(s.login)},
 		{"POST", "/api/v1/logout", onlyViewers, "logout", "End the session that this request is part of", "people", 0, to(s.logout)},
-		{"PUT", "/api/v1/me/password", onlyViewers, "changePassword", "Change your own password; all your sessions end", "people", 0, to(s.changePassword)},
-		{"PUT", "/api/v1/me/second-factor", onlyViewers, "setFactor", "Enrol your second factor; the answer is the only place its recovery codes are shown, and all your sessions end", "people", 0, to(s.setFactor)},
+		{"PUT", "/api/v1/me/password", onlyViewers, "changePassword", "Change your own password; all your sessions end", "people", 0, withSecret(to(s.changePassword))},
+		{"PUT", "/api/v1/me/second-factor", onlyViewers, "setFactor", "Enrol your second factor; the answer is the only place its recovery codes are shown, and all your sessions end", "people", 0, withSecret(to(s.setFactor))},
 		{"GET", "/api/v1/sessions", onlyViewers, "listSessions", "Your sessions; an admin's answer has everybody's", "people", 0, to(s.listSessions)},
 		{"DELETE", "/api/v1/sessions/{id}", onlyViewers, "endSession", "End one of your sessions; an admin ends any", "people", 0, to(s.endSession)},
 		{"GET", "/api/v1/users", onlyAdmins, "listUsers", "All users, without anything secret", "people", 0, to(s.listUsers)},
-		{"POST", "/api/v1/users", onlyAdmins, "addUser", "Add a user; a name is given once for ever", "people", 0, to(s.addUser)},
-		{"PUT", "/api/v1/users/{user}/password", onlyAdmins, "resetPassword", "Set a user's password; their sessions and their second factor end", "people", 0, to(s.resetPassword)},
+		{"POST", "/api/v1/users", onlyAdmins, "addUser", "Add a user; a name is given once for ever", "people", 0, withSecret(to(s.addUser))},
+		{"PUT", "/api/v1/users/{user}/password", onlyAdmins, "resetPassword", "Set a user's password; their sessions and their second factor end", "people", 0, withSecret(to(s.resetPassword))},
 		{"PUT", "/api/v1/users/{user}/roles", onlyAdmins, "setUserRoles", "Give a user other roles", "people", 0, to(s.setUserRoles)},
 		{"POST", "/api/v1/users/{user}/lock", onlyAdmins, "lockUser", "Keep a user out; their sessions end", "people", 0, to(s.lockUser)},
 		{"POST", "/api/v1/users/{user}/unlock", onlyAdmins, "unlockUser", "Let a user in again, and forget wrong tries", "people", 0, to(s.unlockUser)},
@@ -135,6 +136,7 @@ func (s *Server) routes() []route {
 		{"PUT", "/api/v1/policy", onlyAdmins, "setPolicy", "Say what the estate wants of people", "people", 0, to(s.setPolicy)},
 
 		{"GET", "/api/v1/watch", readers, "watch", "Everything that changes, one JSON object per line", "watch", 0, stream("application/x-ndjson", s.watch)},
+		{"GET", "/api/v1/live", onlyViewers, "live", "Everything that changes, as server-sent events; a reader that was cut off goes on with Last-Event-ID", "watch", 0, stream("text/event-stream", s.live)},
 
 		{"GET", "/api/v1/instances", readers, "listInstances", "Registered instances", "instances", 0, to(s.listInstances)},
 		{"PUT", "/api/v1/instances/{system}/{site}/{id}", []Access{App, Operator}, "putInstance", "Register an instance, or renew it", "instances", 0, to(s.putInstance)},
@@ -146,7 +148,7 @@ func (s *Server) routes() []route {
 
 		{"GET", "/api/v1/events", onlyAuditors, "listEvents", "The audit log", "audit", 0, to(s.listEvents)},
 		{"GET", "/api/v1/tokens", onlyAdmins, "listTokens", "All tokens, without their secrets", "tokens", 0, to(s.listTokens)},
-		{"POST", "/api/v1/tokens", onlyAdmins, "createToken", "Make a token; the answer is the only place its secret is shown", "tokens", 0, to(s.createToken)},
+		{"POST", "/api/v1/tokens", onlyAdmins, "createToken", "Make a token; the answer is the only place its secret is shown", "tokens", 0, withSecret(to(s.createToken))},
 		{"DELETE", "/api/v1/tokens/{id}", onlyAdmins, "revokeToken", "Revoke a token for good", "tokens", 0, to(s.revokeToken)},
 	}
 }

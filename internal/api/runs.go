@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 
 // RunStore is what the API needs of the store about runs.
 type RunStore interface {
-	CreateRun(ctx context.Context, head wire.Run, program *plan.Program, first run.Entry) (wire.Run, error)
+	CreateRun(ctx context.Context, start wire.RunStart) (wire.Run, error)
 	Run(ctx context.Context, id string, r wire.Read) (wire.Run, error)
 	Runs(ctx context.Context, r wire.Read) ([]wire.Run, error)
 	Program(ctx context.Context, id string) (*plan.Program, error)
@@ -45,24 +46,25 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*body[wire.Run],
 		return nil, errs.New(errs.Invalid, "mode %q is not one of %v", ask.Mode, plan.Modes())
 	}
 	switch {
+	case ask.Tabletop && plan.IsBuiltIn(ask.Plan):
+		return nil, errs.New(errs.Invalid, "plan %s has nothing that people could walk around a table", ask.Plan)
+	case ask.Tabletop && (ask.Incident != "" || ask.Declare != ""):
+		return nil, errs.New(errs.Invalid, "a tabletop belongs to no incident")
+	case ask.Tabletop: // nothing is done
 	case ask.Mode == plan.Emergency && !id.has(Commander):
 		return nil, errs.New(errs.Forbidden, "%s may not start a run in mode emergency: it needs role commander", id.Name)
 	case ask.Mode.Real() && !id.has(Operator):
 		return nil, errs.New(errs.Forbidden, "%s may not start a run in mode %s, which is for real: it needs role operator", id.Name, ask.Mode)
 	}
-	if ask.Mode.Real() {
+	if ask.Mode.Real() && !ask.Tabletop {
 		if err := s.forReal(ctx, id); err != nil {
 			return nil, err
 		}
 	}
 	if have, again, err := s.repeated(ctx, id, ask); again {
-		if err == nil {
-			err = s.linkRun(ctx, ask, have, id.Person)
-		}
 		return answer(have, err)
 	}
 	start, err := s.prepare(ctx, id, ask)
-	var head wire.Run
 	switch {
 	case err != nil:
 		return nil, err
@@ -72,14 +74,9 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*body[wire.Run],
 		if _, err := s.post(ctx, id, start); err != nil {
 			return nil, err
 		}
-		head, err = s.d.Store.Run(ctx, start.Head.ID, wire.Fresh)
-	default:
-		head, err = s.d.Store.CreateRun(ctx, start.Head, start.Program, start.Journal[0])
+		return answer(s.d.Store.Run(ctx, start.Head.ID, wire.Fresh))
 	}
-	if err != nil {
-		return nil, err
-	}
-	return answer(head, s.linkRun(ctx, ask, head, id.Person))
+	return answer(s.d.Store.CreateRun(ctx, start))
 }
 
 // repeated gives the run that the same request has started before.
@@ -93,7 +90,7 @@ func (s *Server) repeated(ctx context.Context, id identity, ask wire.StartRun) (
 		return have, false, nil
 	case err != nil:
 		return have, true, err
-	case have.Plan != ask.Plan || have.Mode != ask.Mode || have.StartedBy != id.Person:
+	case have.Plan != ask.Plan || have.Mode != ask.Mode || have.Tabletop != ask.Tabletop || have.StartedBy != id.Person:
 		return have, false, nil // the ID is taken, which is found by whoever would start it
 	}
 	if !plan.IsBuiltIn(ask.Plan) {
@@ -145,8 +142,10 @@ func (s *Server) prepare(ctx context.Context, id identity, ask wire.StartRun) (w
 	if ask.ID == "" {
 		ask.ID = runID(ask.Plan, now)
 	}
-	notes, counts, err := s.judgeStart(current, program, params, now)
-	if err != nil {
+	var notes, counts []string
+	if ask.Tabletop {
+		program = program.Tabletop()
+	} else if notes, counts, err = s.judgeStart(current, program, params, now); err != nil {
 		return wire.RunStart{}, err
 	}
 	first := run.Entry{Seq: 1, At: now, By: id.Person, What: run.Started, Params: params, Text: ask.Reason, Notes: notes, DisruptedAt: utc(ask.DisruptedAt), DetectedAt: utc(ask.DetectedAt), Factor: id.Factor}
@@ -155,7 +154,9 @@ func (s *Server) prepare(ctx context.Context, id identity, ask wire.StartRun) (w
 		return wire.RunStart{}, err
 	}
 	head.Schedules = counts
-	return wire.RunStart{Head: head, Program: program, Journal: []run.Entry{first}}, nil
+	start := wire.RunStart{Head: head, Program: program, Journal: []run.Entry{first}}
+	start.Incident, err = s.incidentOfStart(ctx, ask, named, start, id.Person)
+	return start, err
 }
 
 // judgeStart gives what the calendars say of a start, and the schedules that it counts for; an error refuses it.
@@ -182,10 +183,16 @@ func runID(plan string, now time.Time) string {
 	return fmt.Sprintf("%s-%s-%s", plan, now.Format("0102-150405"), hex.EncodeToString(b[:]))
 }
 
-func (s *Server) listRuns(ctx context.Context, in *struct{ Freshness }) (*body[[]wire.Run], error) {
+func (s *Server) listRuns(ctx context.Context, in *struct {
+	Paging
+	Freshness
+},
+) (*page[wire.Run], error) {
 	runs, err := s.d.Store.Runs(ctx, in.Read)
-	slices.SortFunc(runs, func(a, b wire.Run) int { return int(b.StartedAt - a.StartedAt) })
-	return answer(runs, err)
+	if err != nil {
+		return nil, err
+	}
+	return pageOf(ctx, in.Paging, runs, func(r wire.Run) place { return place{r.StartedAt, r.ID} })
 }
 
 type runInput struct {
@@ -216,7 +223,7 @@ type journalInput struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"5000" default:"1000" doc:"at most so many entries"`
 }
 
-func (s *Server) getJournal(ctx context.Context, in *journalInput) (*body[[]run.Entry], error) {
+func (s *Server) getJournal(ctx context.Context, in *journalInput) (*page[run.Entry], error) {
 	if _, err := s.d.Store.Run(ctx, in.Run, wire.Fresh); err != nil {
 		return nil, err
 	}
@@ -224,7 +231,11 @@ func (s *Server) getJournal(ctx context.Context, in *journalInput) (*body[[]run.
 	if err != nil {
 		return nil, err
 	}
-	return &body[[]run.Entry]{entries[:min(len(entries), in.Limit)]}, nil
+	out := &page[run.Entry]{Body: entries[:min(len(entries), in.Limit)]}
+	if len(entries) > len(out.Body) {
+		out.Link = next(ctx, strconv.Itoa(out.Body[len(out.Body)-1].Seq))
+	}
+	return out, nil
 }
 
 type wordInput struct {
@@ -245,7 +256,7 @@ func (s *Server) sayToRun(ctx context.Context, in *wordInput) (*body[wire.Run], 
 		return nil, err
 	}
 	// Pausing does no harm, and a review does nothing: neither waits for a second factor.
-	if head.Mode.Real() && e.What != run.Paused && e.What != run.Reviewed {
+	if head.Real() && e.What != run.Paused && e.What != run.Reviewed {
 		if err := s.forReal(ctx, id); err != nil {
 			return nil, err
 		}
@@ -297,7 +308,7 @@ func (s *Server) maySay(ctx context.Context, id identity, head wire.Run, e *run.
 
 // steers reports whether a person may steer a run: who has the rights for real, or for what is not real.
 func (i identity) steers(head wire.Run) bool {
-	return i.has(Operator) || !head.Mode.Real() && i.has(Driller)
+	return i.has(Operator) || !head.Real() && i.has(Driller)
 }
 
 func (i identity) maySteer(head wire.Run) error {
@@ -305,7 +316,7 @@ func (i identity) maySteer(head wire.Run) error {
 		return nil
 	}
 	need := "operator"
-	if !head.Mode.Real() {
+	if !head.Real() {
 		need = "driller or operator"
 	}
 	return errs.New(errs.Forbidden, "%s may not do that to a run in mode %s: it needs role %s", i.Name, head.Mode, need)
@@ -313,7 +324,7 @@ func (i identity) maySteer(head wire.Run) error {
 
 // speaksAs reports whether a person has a role that is asked. The rights of drillers do not count for real.
 func (i identity) speaksAs(head wire.Run, role string) bool {
-	if Access(role) == Driller && head.Mode.Real() && !i.has(Operator) {
+	if Access(role) == Driller && head.Real() && !i.has(Operator) {
 		return false
 	}
 	return slices.Contains(wire.Roles(), wire.Role(role)) && i.has(Access(role))

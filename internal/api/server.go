@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -93,7 +94,7 @@ func New(d Deps, o Options) (*Server, error) {
 		writeProblem(w, r, errs.New(errs.NotFound, "there is no %s %s; see /api/v1/openapi.json", r.Method, r.URL.Path))
 	})
 	s.api = humago.New(mux, s.config())
-	s.api.UseMiddleware(s.admit)
+	s.api.UseMiddleware(s.admit, s.once)
 	for _, r := range s.routes() {
 		r.register(s.api, r.operation())
 	}
@@ -189,6 +190,7 @@ type recorder struct {
 	status int
 	bytes  int64
 	who    string
+	copy   *bytes.Buffer // what was written, up to a little more than mostKept; nil: nobody wants it
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -203,6 +205,9 @@ func (r *recorder) WriteHeader(status int) {
 func (r *recorder) Write(p []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
+	}
+	if r.copy != nil && r.copy.Len() <= mostKept {
+		r.copy.Write(p)
 	}
 	n, err := r.ResponseWriter.Write(p)
 	r.bytes += int64(n)

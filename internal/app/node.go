@@ -104,10 +104,11 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 		return err
 	}
 	switches := switcher{Controller: control, store: st}
+	drivers := resource.Set{"unit": resource.Units{Switcher: switches}, "notify": resource.Notes{Log: p.log}}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	server, err := api.New(api.Deps{
-		Store: st, Member: member, Standing: standing, Manifests: manifests{}, Plans: manifests{}, Evidence: notes, Switcher: switches, Silences: control,
+		Store: st, Member: member, Standing: standing, Manifests: manifests{}, Plans: manifests{}, Evidence: notes, Switcher: switches, Silences: control, Looks: drivers,
 		Gather: metrics, Register: metrics, Logger: p.log,
 	}, api.Options{Node: c.Name, Version: Version, Listen: c.Listen, TLS: serverTLS})
 	if err != nil {
@@ -133,7 +134,7 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	act(member.Promote)
 	act(control.Run)
 	act(notes.Run)
-	act(runner.New(runs{st.Runners()}, resource.Set{"unit": resource.Units{Switcher: switches}, "notify": resource.Notes{Log: p.log}}, runner.Options{Node: c.Name, Logger: p.log}).Run)
+	act(runner.New(runs{st.Runners()}, drivers, runner.Options{Node: c.Name, Logger: p.log}).Run)
 	act(scheduler.New(st, manifests{}, scheduler.Options{Node: c.Name, IsLeader: leads, MayAct: standing.MayAct, Logger: p.log}).Run)
 	act(func(ctx context.Context) error { return c.bootstrap(ctx, st, p.log) })
 	group.Go(func() error {

@@ -36,14 +36,18 @@ another person has reviewed it. Classes and deadlines stand in the manifest, kin
 
 func (s *session) incidentListCommand() *cobra.Command {
 	var open bool
+	var limit int
 	c := &cobra.Command{
 		Use: "list", Short: "Incidents as they stand now, the newest first", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 0 {
+				return usagef("--limit %d is out of range; allowed: 1 and more, or 0 for all", limit)
+			}
 			c, err := s.estate()
 			if err != nil {
 				return err
 			}
-			list, err := c.Incidents(cmd.Context(), open)
+			list, err := c.Incidents(cmd.Context(), open, limit)
 			if err != nil {
 				return err
 			}
@@ -65,6 +69,7 @@ func (s *session) incidentListCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&open, "open", false, "only those that are not closed")
+	c.Flags().IntVar(&limit, "limit", 50, "how many; 0 for all")
 	return c
 }
 

@@ -81,6 +81,16 @@ func (s *session) showPreflight(f measure.Preflight) {
 	if len(f.Missing) > 0 {
 		line(missingLine, strings.Join(f.Missing, ", "))
 	}
+	unknown := 0
+	for _, l := range f.Looked {
+		if l.Unknown != "" {
+			unknown++
+			fmt.Fprintf(s.Out, "  %s %s\n", s.paint(yellow, "?"), s.say(notLookedYet, l.Step, l.Unknown))
+		}
+	}
+	if n := len(f.Looked) - unknown; n > 0 {
+		line(lookedLine, n)
+	}
 	for _, one := range f.Findings {
 		text := s.say(breaksRules, one.Step, one.Text)
 		switch one.Kind {
@@ -90,6 +100,8 @@ func (s *session) showPreflight(f measure.Preflight) {
 			text = s.say(lateMostly, took(one.Took), target)
 		case measure.LateSometimes:
 			text = s.say(lateSometimes, took(one.Took), target)
+		case measure.LooksWrong:
+			text = s.say(looksWrong, one.Step, one.Text)
 		case measure.BreaksRules:
 		}
 		fmt.Fprintf(s.Out, "  %s %s\n", s.paint(red, "✗"), text)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -44,14 +45,15 @@ What waits for you over all runs is told by "perdure inbox".`,
 }
 
 func (s *session) runStartCommand() *cobra.Command {
-	var mode, reason, id, disrupted, detected, incident string
+	var mode, reason, id, disrupted, detected, incident, declare string
 	var set []string
-	var noWait, yes bool
+	var noWait, yes, tabletop bool
 	var wait time.Duration
 	c := &cobra.Command{
 		Use: "start PLAN --mode MODE", Short: "Start a run of a plan of the applied manifest, and watch it",
 		Example: `  perdure run start takeover-core --mode takeover --set to=b --reason "power works at a"
-  perdure run start takeover-core --mode takeover --set to=b --no-wait`,
+  perdure run start takeover-core --mode takeover --set to=b --no-wait
+  perdure run start leave-site-a --mode emergency --declare "site A is lost" --disrupted-at 2026-11-22T08:00:00+08:00`,
 		Args: exactly("PLAN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
@@ -70,10 +72,13 @@ func (s *session) runStartCommand() *cobra.Command {
 			if _, err := program.Bind(params); err != nil {
 				return err
 			}
+			if tabletop {
+				program = program.Tabletop()
+			}
 			if !s.json {
 				s.drawProgram(program)
 			}
-			ask := wire.StartRun{Plan: args[0], Mode: program.Mode, Params: params, Reason: reason, Incident: incident}
+			ask := wire.StartRun{Plan: args[0], Mode: program.Mode, Params: params, Reason: reason, Incident: incident, Declare: declare, Tabletop: tabletop}
 			if ask.DisruptedAt, err = instantOf("--disrupted-at", disrupted); err != nil {
 				return err
 			}
@@ -102,6 +107,9 @@ func (s *session) runStartCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if declare != "" && !s.json {
+				fmt.Fprintln(s.Out, s.say(incidentDeclared, cmp.Or(incident, head.ID+".incident")))
+			}
 			if noWait {
 				if s.json {
 					return s.emit(head)
@@ -119,6 +127,8 @@ func (s *session) runStartCommand() *cobra.Command {
 	c.Flags().StringVar(&disrupted, "disrupted-at", "", "when service was disrupted, such as 2026-11-22T08:00:00+08:00: recovery time is measured from there")
 	c.Flags().StringVar(&detected, "detected-at", "", "when that was found; not before it, and not in the future")
 	c.Flags().StringVar(&incident, "incident", "", "incident that it is started for, in modes takeover, emergency and switch-back; recovery time is then measured from its disruption")
+	c.Flags().BoolVar(&tabletop, "tabletop", false, "people walk the plan around a table: every step is a task that asks for findings, and nothing is done; needs no window")
+	c.Flags().StringVar(&declare, "declare", "", "what is disrupted, in one line: declares the incident of --incident, or opens and declares one of what the plan acts on, and starts, all at once or not at all")
 	c.Flags().StringVar(&id, "id", "", "identity of the run, so that repeating the request starts no second one (default: a random one)")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "do not watch the run")
 	c.Flags().DurationVar(&wait, "wait", time.Hour, "how long to watch it; it goes on by itself afterwards")
@@ -188,14 +198,18 @@ func (s *session) programOf(ctx context.Context, c *client.Client, name string, 
 }
 
 func (s *session) runListCommand() *cobra.Command {
-	return &cobra.Command{
+	var limit int
+	c := &cobra.Command{
 		Use: "list", Short: "List the runs, the newest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 0 {
+				return usagef("--limit %d is out of range; allowed: 1 and more, or 0 for all", limit)
+			}
 			c, err := s.estate()
 			if err != nil {
 				return err
 			}
-			runs, err := c.Runs(cmd.Context())
+			runs, err := c.Runs(cmd.Context(), limit)
 			if err != nil {
 				return err
 			}
@@ -210,12 +224,22 @@ func (s *session) runListCommand() *cobra.Command {
 			g.cells(cell{s.say(colRun), faint}, cell{s.say(colPlan), faint}, cell{s.say(colMode), faint}, cell{s.say(colState), faint}, cell{s.say(colSteps), faint}, cell{s.say(colStarted), faint}, cell{s.say(colBy), faint}, cell{s.say(colAsked), faint})
 			for _, r := range runs {
 				state, c := stateOfRun(r)
-				g.cells(cell{text: r.ID}, cell{text: r.Plan}, cell{text: string(r.Mode)}, cell{state, c}, cell{text: fmt.Sprintf("%d/%d", r.Settled, r.Steps)}, cell{text: at(r.StartedAt)}, cell{text: r.StartedBy}, cell{dash(strings.Join(r.Asked, ", ")), yellow})
+				g.cells(cell{text: r.ID}, cell{text: r.Plan}, cell{text: s.modeOf(r)}, cell{state, c}, cell{text: fmt.Sprintf("%d/%d", r.Settled, r.Steps)}, cell{text: at(r.StartedAt)}, cell{text: r.StartedBy}, cell{dash(strings.Join(r.Asked, ", ")), yellow})
 			}
 			g.write(s, s.Out, "")
 			return nil
 		},
 	}
+	c.Flags().IntVar(&limit, "limit", 50, "how many; 0 for all")
+	return c
+}
+
+// modeOf is the mode of a run, and its form where that is a tabletop.
+func (s *session) modeOf(r wire.Run) string {
+	if r.Tabletop {
+		return string(r.Mode) + " " + s.say(atATable)
+	}
+	return string(r.Mode)
 }
 
 // stateOfRun is one word for where a run stands.
@@ -259,7 +283,7 @@ func (s *session) runShowCommand() *cobra.Command {
 func (s *session) showRun(state wire.RunState) {
 	r := state.Run
 	word, c := stateOfRun(r)
-	fmt.Fprintf(s.Out, "%s  %s  %s  %s\n", s.paint(bold, r.ID), r.Plan, string(r.Mode), s.paint(c, word))
+	fmt.Fprintf(s.Out, "%s  %s  %s  %s\n", s.paint(bold, r.ID), r.Plan, s.modeOf(r), s.paint(c, word))
 	if r.Reason != "" {
 		fmt.Fprintf(s.Out, "  %s\n", r.Reason)
 	}

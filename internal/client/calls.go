@@ -1,11 +1,13 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"perdure/internal/errs"
@@ -18,6 +20,35 @@ func get[T any](ctx context.Context, c *Client, path string, query url.Values) (
 	var v T
 	err := c.do(ctx, call{method: http.MethodGet, path: path, query: query, out: &v})
 	return v, err
+}
+
+// list reads a list page by page, up to the number of items; 0: all of it.
+func list[T any](ctx context.Context, c *Client, path string, query url.Values, most int) ([]T, error) {
+	all := []T{}
+	for next := ""; ; {
+		var page []T
+		if err := c.do(ctx, call{method: http.MethodGet, path: path, query: query, out: &page, next: &next}); err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if next == "" || len(page) == 0 || most > 0 && len(all) >= most {
+			return all[:min(len(all), cmp.Or(most, len(all)))], nil
+		}
+		address, err := url.Parse(next)
+		if err != nil {
+			return nil, errs.New(errs.Internal, "the node's link to the next page cannot be read: %w", err)
+		}
+		query = address.Query()
+	}
+}
+
+// nextOf reads the one link that nodes give.
+func nextOf(link string) string {
+	target, rel, _ := strings.Cut(link, ">")
+	if !strings.Contains(rel, `rel="next"`) {
+		return ""
+	}
+	return strings.TrimPrefix(target, "<")
 }
 
 func read(r wire.Read) url.Values { return url.Values{"read": {string(r)}} }
@@ -252,7 +283,7 @@ func (c *Client) Events(ctx context.Context, after int64, limit int, newest bool
 
 // Tokens lists all tokens, without their secrets.
 func (c *Client) Tokens(ctx context.Context) ([]wire.Token, error) {
-	return get[[]wire.Token](ctx, c, "/api/v1/tokens", nil)
+	return list[wire.Token](ctx, c, "/api/v1/tokens", nil, 0)
 }
 
 // CreateToken makes a token for a person; a zero time never expires.

@@ -2,12 +2,14 @@
 //
 // It knows all nodes and prefers the first, which should be the nearest: calls that may be repeated go to the next node as soon as
 // one refuses the connection, answers 503 or takes too long; a node that failed is asked last for a while.
-// Calls that must not happen twice go on to another node only while it is certain that nothing was done.
+// Calls that must not happen twice go on to another node only while it is certain that nothing was done, or with an Idempotency-Key, as
+// people's changes do: the nodes make a change at most once for a key.
 package client
 
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -163,11 +165,14 @@ type call struct {
 	in           any    // JSON body, nil for none
 	text         []byte // body that is not JSON
 	contentType  string
-	out          any // decoded from the answer, nil to drop it
-	// once: it must not be done twice, so it goes to another node only while nothing was done.
+	out          any     // decoded from the answer, nil to drop it
+	next         *string // set to the path and query of the next page, "" where there is none
+	// once: it must not be done twice, so it goes to another node only while nothing was done, or with a key.
 	once bool
 	// changes: when it is uncertain whether it was done, the error says so.
 	changes bool
+	// key is the Idempotency-Key of a person's change: with it another node can be asked even where it may have been done.
+	key string
 }
 
 // outcome is what came of one attempt.
@@ -191,6 +196,9 @@ func (c *Client) do(ctx context.Context, r call) error {
 		}
 		r.contentType = "application/json"
 	}
+	if r.changes && c.o.Token != "" {
+		r.key = rand.Text()
+	}
 	var last error
 	uncertain := false
 	for budget := c.o.Attempt; ; budget *= 2 {
@@ -201,7 +209,7 @@ func (c *Client) do(ctx context.Context, r call) error {
 			switch {
 			case got.err == nil || !got.elsewhere:
 				return got.err
-			case r.once && got.sent:
+			case r.once && got.sent && r.key == "":
 				return errs.New(errs.Unknown, "%s %s may have been done: node %s did not answer; look before repeating: %w", r.method, r.path, e.url, got.err)
 			}
 			// What a node said tells more than that another one is not there, and that more than that time was up.
@@ -278,6 +286,9 @@ func (c *Client) attempt(ctx context.Context, e *endpoint, r call, body []byte, 
 		return outcome{err: err, sent: kind != errs.Unavailable, elsewhere: elsewhere}
 	}
 	e.did(true)
+	if r.next != nil {
+		*r.next = nextOf(resp.Header.Get("Link"))
+	}
 	if r.out == nil || len(data) == 0 {
 		return outcome{}
 	}
@@ -306,6 +317,9 @@ func (c *Client) send(ctx context.Context, e *endpoint, r call, body []byte) (*h
 	}
 	if c.o.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.o.Token)
+	}
+	if r.key != "" {
+		req.Header.Set("Idempotency-Key", r.key)
 	}
 	return c.http.Do(req)
 }

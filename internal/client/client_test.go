@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -171,6 +172,67 @@ func TestWhatMustNotHappenTwiceIsNotRepeatedOnceItWasSent(t *testing.T) {
 	c = dial(t, client.Options{Endpoints: []string{unknown, second}})
 	if _, err := c.Switch(t.Context(), "u1", wire.SwitchRequest{To: "b", Mode: unit.Takeover}); errs.KindOf(err) != errs.Unknown || asked.Load() != before {
 		t.Fatalf("%v", err)
+	}
+}
+
+func TestPersonsChangeGoesOnElsewhereUnderItsKey(t *testing.T) {
+	var keys []string
+	var mu sync.Mutex
+	note := func(then http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			keys = append(keys, r.Header.Get("Idempotency-Key"))
+			mu.Unlock()
+			then(w, r)
+		}
+	}
+	dies, _ := stand(t, note(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		panic(http.ErrAbortHandler)
+	}))
+	second, asked := stand(t, note(ok(wire.SwitchAnswer{Unit: "u1"})))
+	person := dial(t, client.Options{Endpoints: []string{dies, second}, Token: "secret", Timeout: 30 * time.Second})
+	for range 2 {
+		if got, err := person.Switch(t.Context(), "u1", wire.SwitchRequest{To: "b", Mode: unit.Takeover}); err != nil || got.Unit != "u1" {
+			t.Fatal(got, err)
+		}
+	}
+	if len(keys) < 3 || keys[0] == "" || keys[0] != keys[1] || keys[2] == keys[0] {
+		t.Errorf("keys %q", keys) // the same for both nodes, another for another change
+	}
+	if _, err := person.Groups(t.Context(), wire.Fresh); err == nil || keys[len(keys)-1] != "" {
+		t.Errorf("%v: a read has key %q", err, keys[len(keys)-1])
+	}
+	before := asked.Load()
+	machine := dial(t, client.Options{Endpoints: []string{dies, second}, Timeout: 30 * time.Second})
+	if _, err := machine.Switch(t.Context(), "u1", wire.SwitchRequest{To: "b", Mode: unit.Takeover}); errs.KindOf(err) != errs.Unknown || asked.Load() != before {
+		t.Errorf("%v, asked elsewhere %d times", err, asked.Load()-before)
+	}
+}
+
+func TestListsAreReadPageByPage(t *testing.T) {
+	node, asked := stand(t, func(w http.ResponseWriter, r *http.Request) {
+		from, _ := strconv.Atoi(r.URL.Query().Get("after"))
+		if from < 6 {
+			w.Header().Set("Link", fmt.Sprintf(`</api/v1/runs?after=%d&limit=3>; rel="next"`, from+3))
+		}
+		_ = json.NewEncoder(w).Encode([]wire.Run{{ID: strconv.Itoa(from)}, {ID: strconv.Itoa(from + 1)}, {ID: strconv.Itoa(from + 2)}})
+	})
+	c := dial(t, client.Options{Endpoints: []string{node}})
+	for most, want := range map[int]int{0: 9, 1: 1, 3: 3, 4: 4, 100: 9} {
+		before := asked.Load()
+		runs, err := c.Runs(t.Context(), most)
+		if err != nil || len(runs) != want {
+			t.Fatalf("most %d: %d runs, %v", most, len(runs), err)
+		}
+		for i, r := range runs {
+			if r.ID != strconv.Itoa(i) {
+				t.Errorf("%d is %s", i, r.ID)
+			}
+		}
+		if pages := asked.Load() - before; pages != int64(want+2)/3 {
+			t.Errorf("most %d: %d pages", most, pages)
+		}
 	}
 }
 

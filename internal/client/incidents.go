@@ -17,13 +17,13 @@ func (c *Client) OpenIncident(ctx context.Context, ask wire.OpenIncident) (incid
 	return v, err
 }
 
-// Incidents lists incidents as they stand now, the newest first; with open only those that are not closed.
-func (c *Client) Incidents(ctx context.Context, open bool) ([]incident.View, error) {
+// Incidents lists the newest incidents as they stand now, the newest first, most 0: all; with open only those that are not closed.
+func (c *Client) Incidents(ctx context.Context, open bool, most int) ([]incident.View, error) {
 	query := url.Values{}
 	if open {
 		query.Set("open", "true")
 	}
-	return get[[]incident.View](ctx, c, "/api/v1/incidents", query)
+	return list[incident.View](ctx, c, "/api/v1/incidents", query, most)
 }
 
 // Incident is one as it stands now.

@@ -35,7 +35,7 @@ func (c *Client) SetFactor(ctx context.Context, ask wire.NewFactor) ([]string, e
 
 // Sessions lists one's own sessions; an admin's answer has everybody's.
 func (c *Client) Sessions(ctx context.Context) ([]wire.Session, error) {
-	return get[[]wire.Session](ctx, c, "/api/v1/sessions", nil)
+	return list[wire.Session](ctx, c, "/api/v1/sessions", nil, 0)
 }
 
 // EndSession ends a session at once.
@@ -45,7 +45,7 @@ func (c *Client) EndSession(ctx context.Context, id string) error {
 
 // Users lists all users, without anything secret.
 func (c *Client) Users(ctx context.Context) ([]wire.User, error) {
-	return get[[]wire.User](ctx, c, "/api/v1/users", nil)
+	return list[wire.User](ctx, c, "/api/v1/users", nil, 0)
 }
 
 // AddUser adds a user.

@@ -20,9 +20,9 @@ func (c *Client) StartRun(ctx context.Context, ask wire.StartRun) (wire.Run, err
 	return v, err
 }
 
-// Runs lists all runs, the newest first.
-func (c *Client) Runs(ctx context.Context) ([]wire.Run, error) {
-	return get[[]wire.Run](ctx, c, "/api/v1/runs", nil)
+// Runs lists the newest runs, the newest first; most 0 is all of them.
+func (c *Client) Runs(ctx context.Context, most int) ([]wire.Run, error) {
+	return list[wire.Run](ctx, c, "/api/v1/runs", nil, most)
 }
 
 // Run is a run, and how every step stands.
@@ -32,7 +32,7 @@ func (c *Client) Run(ctx context.Context, id string) (wire.RunState, error) {
 
 // RunJournal gives the entries of a run after a number.
 func (c *Client) RunJournal(ctx context.Context, id string, after int) ([]run.Entry, error) {
-	return get[[]run.Entry](ctx, c, "/api/v1/runs/"+esc(id)+"/journal", url.Values{"after": {strconv.Itoa(after)}})
+	return list[run.Entry](ctx, c, "/api/v1/runs/"+esc(id)+"/journal", url.Values{"after": {strconv.Itoa(after)}}, 0)
 }
 
 // Calendar is how windows, freezes, cut-offs and schedules stand now.

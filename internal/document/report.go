@@ -72,7 +72,10 @@ func Report(src Source, l Language, zone *time.Location) (*Document, error) {
 		title = "title.switch"
 	case plan.Experiment, plan.Verification, plan.Inspection:
 	}
-	d := &Document{Language: l, Title: w.t.say(title), Subtitle: w.t.say("subtitle", w.clean(w.plan()), w.t.word("mode", string(m.Mode)), w.clean(src.Run))}
+	if m.Tabletop {
+		title = "title.drill"
+	}
+	d := &Document{Language: l, Title: w.t.say(title), Subtitle: w.t.say("subtitle", w.clean(w.plan()), w.mode(), w.clean(src.Run))}
 	d.Made = src.Journal[m.Entries-1].At.UTC()
 	sections := []Section{w.summary(), w.parameters(), w.clocks(), w.steps(), w.people(), w.deviations(), w.path(), w.undoing()}
 	evidence, err := w.evidence()
@@ -142,6 +145,15 @@ func (w *writer) took(d *time.Duration) string {
 	return w.t.took(*d)
 }
 
+// mode is the mode of the run, and its form where that is a tabletop.
+func (w *writer) mode() string {
+	word := w.t.word("mode", string(w.m.Mode))
+	if w.m.Tabletop {
+		return w.t.say("tabletop", word)
+	}
+	return word
+}
+
 func (w *writer) plan() string {
 	if w.m.Title != "" {
 		return w.m.Title
@@ -159,7 +171,7 @@ func (w *writer) summary() Section {
 		name = m.Plan + " – " + m.Title
 	}
 	fact("plan", name)
-	fact("mode", t.word("mode", string(m.Mode)))
+	fact("mode", w.mode())
 	fact("startedBy", m.StartedBy)
 	if m.Reason != "" {
 		fact("reason", m.Reason)

@@ -64,7 +64,7 @@ func (c catalogue) took(d time.Duration) string {
 
 var english = catalogue{
 	"title.drill": "Drill record", "title.switch": "Switch report", "title.run": "Run report",
-	"subtitle": "%s, mode %s, run %s",
+	"subtitle": "%s, mode %s, run %s", "tabletop": "%s (tabletop)",
 
 	"summary": "Summary", "parameters": "Parameters", "clocks": "Five clocks", "steps": "Steps", "people": "People", "deviations": "Deviations",
 	"path": "Critical path", "undoing": "Undoing", "evidence": "Evidence",
@@ -105,7 +105,7 @@ var english = catalogue{
 
 var chinese = catalogue{
 	"title.drill": "演练记录", "title.switch": "切换报告", "title.run": "执行报告",
-	"subtitle": "%s，模式：%s，执行 %s",
+	"subtitle": "%s，模式：%s，执行 %s", "tabletop": "%s（桌面推演）",
 
 	"summary": "概要", "parameters": "参数", "clocks": "五个时钟", "steps": "步骤", "people": "人员", "deviations": "偏差",
 	"path": "关键路径", "undoing": "撤销", "evidence": "证据",

@@ -188,7 +188,7 @@ func (r *running) evidence(ctx context.Context, binary string, out *story.Progre
 	if err != nil {
 		return err
 	}
-	runs, err := viewer.Runs(ctx)
+	runs, err := viewer.Runs(ctx, 0)
 	if err != nil {
 		return err
 	}

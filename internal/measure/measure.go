@@ -13,6 +13,7 @@ type Measures struct {
 	Plan      string      `json:"plan"`
 	Title     string      `json:"title,omitempty"`
 	Mode      plan.Mode   `json:"mode"`
+	Tabletop  bool        `json:"tabletop,omitempty"` // people walked it around a table
 	StartedBy string      `json:"startedBy"`
 	Reason    string      `json:"reason,omitempty"` // of the start
 	Phase     run.Phase   `json:"phase"`
@@ -109,7 +110,7 @@ func Of(id string, p *plan.Program, journal []run.Entry) (*Measures, error) {
 	}
 	r := f.r
 	m := &Measures{
-		Run: id, Plan: p.Plan, Title: p.Title, Mode: p.Mode, StartedBy: r.StartedBy, Phase: r.Phase, Outcome: r.Outcome, Entries: len(journal),
+		Run: id, Plan: p.Plan, Title: p.Title, Mode: p.Mode, Tabletop: p.Table, StartedBy: r.StartedBy, Phase: r.Phase, Outcome: r.Outcome, Entries: len(journal),
 		DisruptedAt: r.DisruptedAt, DetectedAt: r.DetectedAt, Start: r.Started, End: r.Finished,
 	}
 	if len(journal) > 0 {

@@ -16,6 +16,8 @@ type Preflight struct {
 	Forecast Forecast      `json:"forecast"`
 	// Missing are parameters that a start needs and that were not given.
 	Missing []string `json:"missing,omitempty"`
+	// Looked is what was looked at beforehand, in the order of the steps.
+	Looked []Looked `json:"looked,omitempty"`
 	// Findings are what speaks against the start; none: it can meet its objective, and keeps the contract of its mode.
 	Findings []Finding `json:"findings"`
 }
@@ -38,21 +40,34 @@ const (
 	LateMostly    FindingKind = "late-mostly"    // so is every other run: P50
 	LateSometimes FindingKind = "late-sometimes" // so is one run of twenty: P95
 	BreaksRules   FindingKind = "contract"       // a step breaks the contract of the mode
+	LooksWrong    FindingKind = "precheck"       // what was looked at beforehand is not as it has to be, or did not answer
 )
+
+// Looked is what came of one look beforehand.
+type Looked struct {
+	Step   string         `json:"step"`
+	Call   string         `json:"call,omitempty"` // what was looked at, as people read it
+	Result map[string]any `json:"result,omitempty"`
+	// Wrong says what speaks against it, Unknown why it could not be looked at yet; both empty: it is as it has to be.
+	Wrong   string `json:"wrong,omitempty"`
+	Unknown string `json:"unknown,omitempty"`
+}
+
+// See takes in what was looked at.
+func (f *Preflight) See(looked []Looked) {
+	f.Looked = looked
+	for _, l := range looked {
+		if l.Wrong != "" {
+			f.Findings = append(f.Findings, Finding{Kind: LooksWrong, Step: l.Step, Text: l.Wrong})
+		}
+	}
+}
 
 // Before looks at a program before it is run. Parameters that are given and wrong are an error of kind invalid.
 func Before(p *plan.Program, given map[string]any, catalogue plan.Catalogue, h *History, seed uint64) (*Preflight, error) {
 	f := &Preflight{Plan: p.Plan, Title: p.Title, Mode: p.Mode, RTO: p.RTO, Findings: []Finding{}}
-	lenient := *p // what is missing is told, and refuses nothing yet
-	lenient.Parameters = nil
-	for _, one := range p.Parameters {
-		if _, ok := given[one.Name]; one.Required && !ok {
-			f.Missing = append(f.Missing, one.Name)
-		}
-		one.Required = false
-		lenient.Parameters = append(lenient.Parameters, one)
-	}
-	if _, err := lenient.Bind(given); err != nil {
+	var err error
+	if _, f.Missing, err = p.Known(given); err != nil { // what is missing is told, and refuses nothing yet
 		return nil, err
 	}
 	f.Forecast = Foresee(p, h, seed)

@@ -62,7 +62,7 @@ func begin(t *testing.T, s *store.Store, node, dir string) *notary.Notary {
 func conducted(t *testing.T, s *store.Store, id string, entries int) {
 	t.Helper()
 	p := &plan.Program{Plan: "p", Mode: plan.Takeover, Nodes: []plan.Node{{ID: "ask", Local: "ask", Parent: -1, Step: plan.Step{ID: "ask", Manual: &plan.Manual{Owner: "operator", Instruction: "look"}}}}}
-	_, err := s.CreateRun(t.Context(), wire.Run{ID: id, Plan: "p", Mode: plan.Takeover, StartedBy: "ann"}, p, run.Entry{Seq: 1, By: "ann", What: run.Started})
+	_, err := s.CreateRun(t.Context(), wire.RunStart{Head: wire.Run{ID: id, Plan: "p", Mode: plan.Takeover, StartedBy: "ann"}, Program: p, Journal: []run.Entry{{Seq: 1, By: "ann", What: run.Started}}})
 	if err != nil {
 		t.Fatal(err)
 	}

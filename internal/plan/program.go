@@ -15,6 +15,8 @@ type Program struct {
 	Plan  string `json:"plan"`
 	Title string `json:"title,omitempty"`
 	Mode  Mode   `json:"mode"`
+	// Table: people walk it around a table, see Tabletop.
+	Table bool `json:"tabletop,omitempty"`
 	// System is the one that the plan is about; empty: it names none.
 	System estate.SystemID `json:"system,omitempty"`
 	RTO    time.Duration   `json:"rto,omitempty"`
@@ -276,36 +278,134 @@ func (t ParameterType) zero() any {
 	return ""
 }
 
-// Targets gives what a driver acts on in a run with the parameters, each once. all is false where some of it is known only while it runs:
-// it is computed from what a step found.
-func (p *Program) Targets(driver string, params map[string]any) (targets []string, all bool) {
+// foresee visits the steps that a run in the mode may do, with what their expressions can know before it. known is false where the parameters of
+// the step's subplan are computed from what a step found.
+func (p *Program) foresee(params map[string]any, visit func(n *Node, scope Scope, known bool)) {
 	scopes, out := map[string]map[string]any{"": params}, make([]bool, len(p.Nodes))
-	all = true
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		out[i] = n.Parent >= 0 && out[n.Parent] || len(n.Step.Modes) > 0 && !slices.Contains(n.Step.Modes, p.Mode)
+		if out[i] {
+			continue
+		}
 		given, known := scopes[n.Scope]
 		scope := Scope{Params: given, Run: map[string]any{"mode": string(p.Mode), "plan": p.Plan}, Step: func(string) (map[string]any, bool) { return nil, false }}
-		switch {
-		case out[i]:
-		case n.Step.Subplan != nil:
+		if n.Step.Subplan != nil {
 			// What cannot be said now leaves its steps without parameters that are known.
 			if with, err := Fill(n.Step.Subplan.With, scope); known && err == nil {
 				if bound, err := n.Bind(with.(map[string]any)); err == nil {
 					scopes[n.ID+"/"] = bound
 				}
 			}
-		case n.Step.Act != nil && n.Step.Act.Driver == driver:
-			target, err := FillText(n.Step.Act.Target, scope)
-			switch {
-			case !known && len(placeholders(n.Step.Act.Target)) > 0, err != nil:
-				all = false
-			case !slices.Contains(targets, target):
-				targets = append(targets, target)
+		}
+		visit(n, scope, known)
+	}
+}
+
+// Targets gives what a driver acts on in a run with the parameters, each once. all is false where some of it is known only while it runs:
+// it is computed from what a step found.
+func (p *Program) Targets(driver string, params map[string]any) (targets []string, all bool) {
+	all = true
+	p.foresee(params, func(n *Node, scope Scope, known bool) {
+		if n.Step.Act == nil || n.Step.Act.Driver != driver {
+			return
+		}
+		target, err := FillText(n.Step.Act.Target, scope)
+		switch {
+		case !known && len(placeholders(n.Step.Act.Target)) > 0, err != nil:
+			all = false
+		case !slices.Contains(targets, target):
+			targets = append(targets, target)
+		}
+	})
+	return targets, all
+}
+
+// Precheck is a look that can be made before a run, in the place of one of its steps.
+type Precheck struct {
+	// Step is the ID of the step, Call what is looked at, with everything filled in; nil: it cannot be looked at yet.
+	Step string
+	Call *Call
+	// Unknown says why it cannot be looked at yet.
+	Unknown string
+	scope   Scope
+}
+
+// Prechecks gives the precheck of each step that has one, and each check. A step that is passed over with these parameters has none. Parameters may
+// be missing: what needs them cannot be looked at yet, as what needs to know what an earlier step found.
+func (p *Program) Prechecks(params map[string]any) []Precheck {
+	var list []Precheck
+	p.foresee(params, func(n *Node, scope Scope, known bool) {
+		call := n.Step.Precheck
+		if call == nil {
+			call = n.Step.Check
+		}
+		if call == nil {
+			return
+		}
+		if n.Step.When != "" {
+			if holds, err := Holds(n.Step.When, scope); err == nil && !holds {
+				return
 			}
 		}
+		look := Precheck{Step: n.ID, scope: scope}
+		filled, err := call.Filled(scope)
+		switch {
+		case err != nil:
+			look.Unknown = err.Error()
+		case !known && (len(placeholders(call.Target)) > 0 || len(call.With) > 0):
+			look.Unknown = "the parameters of its plan are known only while it runs"
+		default:
+			look.Call = filled
+		}
+		list = append(list, look)
+	})
+	return list
+}
+
+// Judge says what speaks against what was found; empty: nothing.
+func (l *Precheck) Judge(result map[string]any) string {
+	if l.Call.Expect == "" {
+		return ""
 	}
-	return targets, all
+	scope := l.scope
+	scope.Result = result
+	switch holds, err := Holds(l.Call.Expect, scope); {
+	case err != nil:
+		return err.Error()
+	case !holds:
+		return "it is not as expected: " + l.Call.Expect
+	}
+	return ""
+}
+
+// Filled is the call with its expressions filled in.
+func (c *Call) Filled(s Scope) (*Call, error) {
+	filled := *c
+	var err error
+	if filled.Target, err = FillText(c.Target, s); err != nil {
+		return nil, err
+	}
+	with, err := Fill(c.With, s)
+	if err != nil {
+		return nil, err
+	}
+	filled.With, _ = with.(map[string]any)
+	return &filled, nil
+}
+
+// Known binds the parameters that are given, and the defaults of the others; missing are those that a start needs and that have neither.
+func (p *Program) Known(given map[string]any) (params map[string]any, missing []string, err error) {
+	var rest []Parameter
+	for _, one := range p.Parameters {
+		if _, ok := given[one.Name]; one.Required && !ok {
+			missing = append(missing, one.Name)
+			continue
+		}
+		rest = append(rest, one)
+	}
+	params, err = bind(rest, given, "plan "+p.Plan)
+	return params, missing, err
 }
 
 // String names the node for people.

@@ -54,3 +54,15 @@ func (s Set) Find(name string) (Driver, error) {
 	}
 	return d, nil
 }
+
+// Look carries out an action that only looks; others are refused.
+func (s Set) Look(ctx context.Context, c plan.Call) (map[string]any, error) {
+	d, err := s.Find(c.Driver)
+	if err != nil {
+		return nil, err
+	}
+	if a := d.Actions().Find(c.Driver, c.Action); a == nil || !a.Looks {
+		return nil, errs.New(errs.Invalid, "%s.%s is not something that only looks", c.Driver, c.Action)
+	}
+	return d.Ensure(ctx, Call{Call: c, Key: "preflight"})
+}

@@ -244,7 +244,7 @@ func (d *decider) begin(i int) {
 		if call == nil {
 			call = step.Check
 		}
-		filled, err := fillCall(call, scope)
+		filled, err := call.Filled(scope)
 		if err != nil {
 			fail(err)
 			return
@@ -284,20 +284,6 @@ func (d *decider) begin(i int) {
 		}
 		d.say(i, Entry{What: Entered, Params: params, Facts: facts})
 	}
-}
-
-func fillCall(c *plan.Call, scope plan.Scope) (*plan.Call, error) {
-	filled := *c
-	var err error
-	if filled.Target, err = plan.FillText(c.Target, scope); err != nil {
-		return nil, err
-	}
-	with, err := plan.Fill(c.With, scope)
-	if err != nil {
-		return nil, err
-	}
-	filled.With, _ = with.(map[string]any)
-	return &filled, nil
 }
 
 // free gives the locks of a step, unless one of them is held by another step.
@@ -366,7 +352,7 @@ func (d *decider) undo() {
 	if r.Paused || !free {
 		return
 	}
-	call, err := fillCall(n.Step.Undo, r.doneScope(i))
+	call, err := n.Step.Undo.Filled(r.doneScope(i))
 	if err != nil {
 		call = n.Step.Undo // the driver refuses it, and a person decides
 	}

@@ -41,7 +41,7 @@ func benchStore(b *testing.B, nodes int) (*store.Store, *clientv3.Client) {
 func begin(b *testing.B, s *store.Store, id string, p *plan.Program) {
 	b.Helper()
 	first := run.Entry{Seq: 1, By: "ann", What: run.Started, At: time.Now(), Params: map[string]any{}}
-	if _, err := s.CreateRun(b.Context(), wire.Run{ID: id, Plan: p.Plan, Mode: p.Mode, StartedBy: "ann", Phase: run.Running, StartedAt: time.Now().UnixMilli()}, p, first); err != nil {
+	if _, err := s.CreateRun(b.Context(), wire.RunStart{Head: wire.Run{ID: id, Plan: p.Plan, Mode: p.Mode, StartedBy: "ann", Phase: run.Running, StartedAt: time.Now().UnixMilli()}, Program: p, Journal: []run.Entry{first}}); err != nil {
 		b.Fatal(err)
 	}
 }

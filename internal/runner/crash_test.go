@@ -264,7 +264,7 @@ func live(t *testing.T, s *store.Store, endpoint, id, death string) lived {
 		t.Fatal(err)
 	}
 	first := run.Entry{Seq: 1, By: "ann", What: run.Started, At: time.Now(), Params: params}
-	if _, err := s.CreateRun(ctx, wire.Run{ID: id, Plan: p.Plan, Mode: p.Mode, StartedBy: "ann", Phase: run.Running}, p, first); err != nil {
+	if _, err := s.CreateRun(ctx, wire.RunStart{Head: wire.Run{ID: id, Plan: p.Plan, Mode: p.Mode, StartedBy: "ann", Phase: run.Running}, Program: p, Journal: []run.Entry{first}}); err != nil {
 		t.Fatal(err)
 	}
 	out := lived{}

@@ -21,7 +21,7 @@ import (
 type Store interface {
 	Manifest(ctx context.Context, r wire.Read) (wire.Manifest, error)
 	Run(ctx context.Context, id string, r wire.Read) (wire.Run, error)
-	CreateRun(ctx context.Context, head wire.Run, program *plan.Program, first run.Entry) (wire.Run, error)
+	CreateRun(ctx context.Context, start wire.RunStart) (wire.Run, error)
 }
 
 // Plans reads the plans and the calendars of a manifest.
@@ -159,7 +159,7 @@ func (s *Scheduler) begin(ctx context.Context, m wire.Manifest, due calendar.Beg
 		return err
 	}
 	head.Schedules = s.book.Counts(due.Plan, due.Mode, params, now)
-	_, err = s.store.CreateRun(ctx, head, program, first)
+	_, err = s.store.CreateRun(ctx, wire.RunStart{Head: head, Program: program, Journal: []run.Entry{first}})
 	switch {
 	case errs.KindOf(err) == errs.Conflict: // another node was first
 		return nil

@@ -86,7 +86,8 @@ func (m *memory) Run(_ context.Context, id string, _ wire.Read) (wire.Run, error
 	return wire.Run{}, errs.New(errs.NotFound, "there is no run %q", id)
 }
 
-func (m *memory) CreateRun(_ context.Context, head wire.Run, _ *plan.Program, first run.Entry) (wire.Run, error) {
+func (m *memory) CreateRun(_ context.Context, start wire.RunStart) (wire.Run, error) {
+	head, first := start.Head, start.Journal[0]
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tried++

@@ -17,6 +17,9 @@ import (
 // EventsLimit is the most events one call gives.
 const EventsLimit = 1000
 
+// eventsOfARevision is more than the events that one transaction writes.
+const eventsOfARevision = 128
+
 // event is the write that adds an event. base is the store's revision before: it only orders the names;
 // the order of events is the revision they were created at.
 func (s *Store) event(base int64, e wire.Event, detail any) (clientv3.Op, error) {
@@ -41,7 +44,7 @@ func (s *Store) Note(ctx context.Context, who, what, subject string, detail any)
 	return err
 }
 
-// Events gives at most limit events (1 to EventsLimit) with a revision above after, oldest first;
+// Events gives limit events (1 to EventsLimit), or a few more where several share the last revision, with a revision above after, oldest first;
 // with newest set, the last ones instead, oldest of them first.
 func (s *Store) Events(ctx context.Context, after int64, limit int, newest bool, r wire.Read) ([]wire.Event, error) {
 	limit = min(max(limit, 1), EventsLimit)
@@ -49,10 +52,15 @@ func (s *Store) Events(ctx context.Context, after int64, limit int, newest bool,
 	if newest {
 		order = clientv3.SortDescend
 	}
-	entries, _, err := s.list(ctx, eventsPrefix, r, clientv3.WithMinCreateRev(after+1), clientv3.WithSort(clientv3.SortByCreateRevision, order), clientv3.WithLimit(int64(limit)))
+	entries, _, err := s.list(ctx, eventsPrefix, r, clientv3.WithMinCreateRev(after+1), clientv3.WithSort(clientv3.SortByCreateRevision, order), clientv3.WithLimit(int64(limit)+eventsOfARevision))
 	if err != nil {
 		return nil, err
 	}
+	end := min(limit, len(entries))
+	for 0 < end && end < len(entries) && entries[end].created == entries[end-1].created { // who goes on behind it would miss the rest
+		end++
+	}
+	entries = entries[:end]
 	events := make([]wire.Event, 0, len(entries))
 	for _, e := range entries {
 		v, err := decode[wire.Event](e)

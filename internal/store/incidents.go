@@ -85,6 +85,47 @@ func (s *Store) OpenIncident(ctx context.Context, who string, i incident.Inciden
 	return i, nil
 }
 
+// saidByStart gives the conditions and the writes with which an incident takes note of the start of a run, judged on its newest state.
+func (s *Store) saidByStart(ctx context.Context, in *wire.RunIncident) ([]clientv3.Cmp, []clientv3.Op, error) {
+	if in == nil {
+		return nil, nil, nil
+	}
+	now, err := s.Incident(ctx, in.ID, wire.Fresh)
+	var writes []clientv3.Op
+	switch {
+	case in.Open != nil && errs.KindOf(err) == errs.NotFound:
+		now = *in.Open
+		event, err := s.event(0, wire.Event{Who: "person:" + now.OpenedBy, What: "incident.opened", Subject: in.ID}, now)
+		if err != nil {
+			return nil, nil, err
+		}
+		writes = append(writes, event)
+	case err != nil:
+		return nil, nil, err
+	case in.Open != nil:
+		return nil, nil, errs.New(errs.Conflict, "there is an incident %s already, opened by %s", in.ID, now.OpenedBy)
+	}
+	revision := now.Revision
+	for _, c := range in.Said {
+		c.At = s.instant()
+		next, err := incident.Apply(now, c)
+		if err != nil {
+			return nil, nil, err
+		}
+		if next.Seq == now.Seq {
+			continue
+		}
+		event, err := s.event(revision, wire.Event{Who: "person:" + c.By, What: "incident." + string(c.What), Subject: in.ID}, c)
+		if err != nil {
+			return nil, nil, err
+		}
+		now, writes = next, append(writes, event)
+	}
+	now.Revision = 0
+	write, err := put(incidentsPrefix+in.ID, now)
+	return []clientv3.Cmp{unchanged(incidentsPrefix+in.ID, revision)}, append(writes, write), err
+}
+
 // Incident reads one.
 func (s *Store) Incident(ctx context.Context, id string, r wire.Read) (incident.Incident, error) {
 	if err := checkName("incident", id); err != nil {

@@ -326,7 +326,11 @@ func (s *Store) prove(ctx context.Context, l wire.Login, from, what string, then
 		if err != nil {
 			return err
 		}
-		_, ok, err := s.commit(ctx, "write a login", conditions, writes)
+		under := ctx
+		if !right { // a wrong try is not the change that was asked for
+			under = apart(ctx)
+		}
+		_, ok, err := s.commit(under, "write a login", conditions, writes)
 		switch {
 		case err != nil:
 			return err

@@ -45,21 +45,37 @@ type programAt struct {
 	Parts int    `json:"parts"`
 }
 
-// CreateRun keeps a new run: its program, and its first entry. A run of the ID that exists is a conflict.
-func (s *Store) CreateRun(ctx context.Context, head wire.Run, program *plan.Program, first run.Entry) (wire.Run, error) {
+// CreateRun keeps a new run, and what its start says to an incident: both, or neither. A run of the ID that exists is a conflict. Errors are
+// those of SayIncident too.
+func (s *Store) CreateRun(ctx context.Context, start wire.RunStart) (wire.Run, error) {
+	head := start.Head
 	if err := s.o.MayAct(); err != nil {
 		return head, err
 	}
-	writes, err := s.creation(ctx, &head, program, []run.Entry{first})
-	if err != nil {
-		return head, err
+	ctx, cancel := s.limit(ctx)
+	defer cancel()
+	for range conflictRetries {
+		conditions, said, err := s.saidByStart(ctx, start.Incident)
+		if err != nil {
+			return head, err
+		}
+		writes, err := s.creation(ctx, &head, start.Program, start.Journal)
+		if err != nil {
+			return head, err
+		}
+		revision, ok, err := s.commit(ctx, "start run "+head.ID, append(conditions, absent(head.ID)), append(writes, said...))
+		switch {
+		case err != nil:
+			return head, err
+		case ok:
+			head.Revision = revision
+			return head, nil
+		}
+		if _, err := s.Run(ctx, head.ID, wire.Fresh); start.Incident == nil || errs.KindOf(err) != errs.NotFound {
+			return head, s.runExists(head.ID, err)
+		}
 	}
-	revision, ok, err := s.commit(ctx, "start run "+head.ID, []clientv3.Cmp{absent(head.ID)}, writes)
-	if err != nil || !ok {
-		return head, s.runExists(head.ID, err)
-	}
-	head.Revision = revision
-	return head, nil
+	return head, errs.New(errs.Conflict, "cannot start run %s: incident %s keeps changing; look at it and start again", head.ID, start.Incident.ID)
 }
 
 // PostRun keeps a new run by the transaction that also carries out what it begins with, a transition of a group: either both are there, or
@@ -84,12 +100,16 @@ func (s *Store) PostRun(ctx context.Context, start wire.RunStart, who string, gr
 		if len(write) == 0 {
 			return now, errs.New(errs.Conflict, "cannot start run %s: there is nothing to %s of %s", head.ID, t.Kind, group)
 		}
+		conditions, said, err := s.saidByStart(ctx, start.Incident)
+		if err != nil {
+			return now, err
+		}
 		creation, err := s.creation(ctx, &head, start.Program, start.Journal)
 		if err != nil {
 			return now, err
 		}
-		conditions := []clientv3.Cmp{absent(head.ID), unchanged(groupsPrefix+string(group), now.Revision)}
-		revision, ok, err := s.commit(ctx, "start run "+head.ID, conditions, append(creation, write...))
+		conditions = append(conditions, absent(head.ID), unchanged(groupsPrefix+string(group), now.Revision))
+		revision, ok, err := s.commit(ctx, "start run "+head.ID, conditions, slices.Concat(creation, write, said))
 		if err != nil {
 			return now, err
 		}
@@ -141,7 +161,7 @@ func (s *Store) creation(ctx context.Context, head *wire.Run, program *plan.Prog
 			last = append(last, part)
 			continue
 		}
-		if _, ok, err := s.commit(ctx, "keep the program of run "+head.ID, []clientv3.Cmp{absent(head.ID)}, []clientv3.Op{part}); err != nil || !ok {
+		if _, ok, err := s.commit(apart(ctx), "keep the program of run "+head.ID, []clientv3.Cmp{absent(head.ID)}, []clientv3.Op{part}); err != nil || !ok {
 			return nil, s.runExists(head.ID, err)
 		}
 	}

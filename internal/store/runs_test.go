@@ -46,7 +46,7 @@ func begunStore(t *testing.T) (*store.Store, *etcdnode.Node) {
 func startRun(t *testing.T, s *store.Store, id string, p *plan.Program) wire.Run {
 	t.Helper()
 	first := run.Entry{Seq: 1, By: "ann", What: run.Started, At: time.Unix(1, 0).UTC()}
-	head, err := s.CreateRun(t.Context(), wire.Run{ID: id, Plan: p.Plan, Mode: p.Mode, StartedBy: "ann", Phase: run.Running}, p, first)
+	head, err := s.CreateRun(t.Context(), wire.RunStart{Head: wire.Run{ID: id, Plan: p.Plan, Mode: p.Mode, StartedBy: "ann", Phase: run.Running}, Program: p, Journal: []run.Entry{first}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestProgramOfARunIsThatOfWhoCreatedIt(t *testing.T) {
 	results := make([]error, 2)
 	for i, p := range []*plan.Program{large, small} {
 		work.Go(func() {
-			_, results[i] = s.CreateRun(t.Context(), wire.Run{ID: "r1", Plan: p.Title[:5]}, p, run.Entry{Seq: 1, What: run.Started, By: "ann"})
+			_, results[i] = s.CreateRun(t.Context(), wire.RunStart{Head: wire.Run{ID: "r1", Plan: p.Title[:5]}, Program: p, Journal: []run.Entry{{Seq: 1, What: run.Started, By: "ann"}}})
 		})
 	}
 	work.Wait()
@@ -115,7 +115,7 @@ func TestProgramOfARunIsThatOfWhoCreatedIt(t *testing.T) {
 	if err != nil || len(parts.Kvs) < 3 {
 		t.Fatalf("%d parts, %v", len(parts.Kvs), err)
 	}
-	_, err = s.CreateRun(t.Context(), wire.Run{ID: "r2"}, small, run.Entry{Seq: 1, What: run.Started, By: "bob"})
+	_, err = s.CreateRun(t.Context(), wire.RunStart{Head: wire.Run{ID: "r2"}, Program: small, Journal: []run.Entry{{Seq: 1, What: run.Started, By: "bob"}}})
 	kind(t, err, errs.Conflict)
 	if got, err := s.Program(t.Context(), "r2"); err != nil || got.Title != large.Title {
 		t.Fatalf("a refused creation changed the program: %v", err)

@@ -53,6 +53,7 @@ const (
 	logKeysPrefix     = "log/keys/"
 	incidentsPrefix   = "incidents/"
 	gapsPrefix        = "gaps/"
+	keyedPrefix       = "keyed/"
 )
 
 // Options configure a Store.
@@ -182,18 +183,24 @@ func (s *Store) listFrom(ctx context.Context, prefix, from string, r wire.Read, 
 	return entries, resp.Header.Revision, nil
 }
 
-// commit runs one conditional transaction. ok is false where a condition did not hold; then nothing was written.
+// commit runs one conditional transaction. ok is false where a condition did not hold; then nothing was written. Under a key, see Under,
+// it is refused where another request changed something under that key.
 func (s *Store) commit(ctx context.Context, what string, conditions []clientv3.Cmp, writes []clientv3.Op) (revision int64, ok bool, err error) {
 	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	if err := s.quorum(ctx, what); err != nil {
 		return 0, false, err
 	}
-	resp, err := s.c.Txn(ctx).If(conditions...).Then(writes...).Commit()
+	k := keyedOf(ctx)
+	conditions, writes, refused, err := k.with(ctx, s.c, conditions, writes)
+	if err != nil {
+		return 0, false, err
+	}
+	resp, err := s.c.Txn(ctx).If(conditions...).Then(writes...).Else(refused...).Commit()
 	if err != nil {
 		return 0, false, writeError(what, err)
 	}
-	return resp.Header.Revision, resp.Succeeded, nil
+	return resp.Header.Revision, resp.Succeeded, k.done(resp)
 }
 
 func unchanged(key string, revision int64) clientv3.Cmp {

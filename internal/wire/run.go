@@ -4,17 +4,20 @@ import (
 	"time"
 
 	"perdure/internal/estate"
+	"perdure/internal/incident"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 )
 
 // Run is a run at a glance: what the list of runs shows, and what a change of its journal is conditional on.
 type Run struct {
-	ID        string    `json:"id"`
-	Plan      string    `json:"plan"`
-	Title     string    `json:"title,omitempty"`
-	Mode      plan.Mode `json:"mode"`
-	StartedBy string    `json:"startedBy"`
+	ID    string    `json:"id"`
+	Plan  string    `json:"plan"`
+	Title string    `json:"title,omitempty"`
+	Mode  plan.Mode `json:"mode"`
+	// Tabletop: people walk the plan around a table, and nothing is done.
+	Tabletop  bool   `json:"tabletop,omitempty"`
+	StartedBy string `json:"startedBy"`
 	// StartedAt and FinishedAt are Unix milliseconds.
 	StartedAt  int64       `json:"startedAt"`
 	FinishedAt int64       `json:"finishedAt,omitempty"`
@@ -41,6 +44,9 @@ type Run struct {
 	Revision int64 `json:"revision,omitempty"`
 }
 
+// Real reports whether something is done for real in the run.
+func (h Run) Real() bool { return h.Mode.Real() && !h.Tabletop }
+
 // ByCalendar is in whose name the platform starts runs at the times of schedules; no person has it.
 const ByCalendar = "calendar"
 
@@ -51,7 +57,7 @@ func NewRun(id string, program *plan.Program, first run.Entry) (Run, error) {
 		return Run{}, err
 	}
 	return Run{
-		ID: id, Plan: program.Plan, Title: program.Title, Mode: program.Mode, StartedBy: first.By, StartedAt: first.At.UnixMilli(),
+		ID: id, Plan: program.Plan, Title: program.Title, Mode: program.Mode, Tabletop: program.Table, StartedBy: first.By, StartedAt: first.At.UnixMilli(),
 		Phase: r.Phase, Steps: len(r.Steps), Notes: first.Notes,
 	}, nil
 }
@@ -61,6 +67,16 @@ type RunStart struct {
 	Head    Run
 	Program *plan.Program
 	Journal []run.Entry
+	// Incident takes note of the start, or is opened by it; nil: the run belongs to none.
+	Incident *RunIncident
+}
+
+// RunIncident is what the start of a run says to the incident that it belongs to.
+type RunIncident struct {
+	ID string
+	// Open is the incident as it begins; nil: it is there already.
+	Open *incident.Incident
+	Said []incident.Change
 }
 
 // At is the run at a glance as it stands now.
@@ -85,6 +101,8 @@ type StartRun struct {
 	Mode   plan.Mode      `json:"mode"`
 	Params map[string]any `json:"params,omitempty"`
 	Reason string         `json:"reason,omitempty"`
+	// Tabletop starts a walk of the plan around a table: nobody needs rights for real, a window or an incident for it.
+	Tabletop bool `json:"tabletop,omitempty"`
 	// DisruptedAt and DetectedAt are when service was disrupted and when that was found, where it is known; neither in the future, and in
 	// this order.
 	DisruptedAt time.Time `json:"disruptedAt,omitzero"`
@@ -92,6 +110,9 @@ type StartRun struct {
 	// Incident is the incident that it is started for, in modes takeover, emergency and switch-back. Where it says nothing of the disruption
 	// itself, that of the incident counts.
 	Incident string `json:"incident,omitempty"`
+	// Declare says what is disrupted, in one line: the start declares the incident that it names, or opens and declares one, RUN.incident, of
+	// what the plan acts on. All of it happens, or nothing.
+	Declare string `json:"declare,omitempty"`
 	// ID makes a repeated request the same request; the node chooses one where it is empty.
 	ID string `json:"id,omitempty"`
 	// DryRun says what would begin, with what the calendars say of it, and begins nothing.

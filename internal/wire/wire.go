@@ -92,6 +92,22 @@ type Divergence struct {
 	Report   json.RawMessage `json:"report"`
 }
 
+// Keyed is what is kept, for a day, of a change that a person asked for with an Idempotency-Key.
+type Keyed struct {
+	// Fingerprint tells requests apart, in hex; At is when it was begun, in Unix milliseconds.
+	Fingerprint string `json:"fingerprint"`
+	At          int64  `json:"at"`
+	// Answer is nil where it was not kept.
+	Answer *KeptAnswer `json:"answer,omitempty"`
+}
+
+// KeptAnswer is the answer to a request, as it was written.
+type KeptAnswer struct {
+	Status      int    `json:"status"`
+	ContentType string `json:"contentType"`
+	Body        []byte `json:"body"`
+}
+
 // Event is one line of the audit log; it is only ever added.
 type Event struct {
 	// Revision is the store revision the event was written in: events are ordered by it, and several may share one.
