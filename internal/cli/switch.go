@@ -18,9 +18,6 @@ import (
 	"perdure/internal/wire"
 )
 
-// switchTries is how often a switch is asked for of which no node says what became of it.
-const switchTries = 3
-
 // modes a person may ask for; failover is never asked for.
 var modes = []string{string(unit.Takeover), string(unit.SwitchBack), string(unit.Emergency)}
 
@@ -108,9 +105,6 @@ func (s *session) switchUnit(ctx context.Context, u estate.UnitID, f switchFlags
 	}
 	request.DryRun = false
 	answer, err := c.Switch(ctx, u, request)
-	for tries := 1; tries < switchTries && errs.KindOf(err) == errs.Unknown && ctx.Err() == nil; tries++ {
-		answer, err = c.Switch(ctx, u, request) // the node may be gone: another one knows, or begins it
-	}
 	if err != nil {
 		return err
 	}
