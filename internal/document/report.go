@@ -195,8 +195,10 @@ func (w *writer) summary() Section {
 	if w.r.Reason != "" {
 		fact("note", w.r.Reason)
 	}
-	fact("rto."+string(m.RTO.From), w.took(m.RTO.Took))
-	if m.RTO.Target > 0 {
+	if !m.Tabletop {
+		fact("rto."+string(m.RTO.From), w.took(m.RTO.Took))
+	}
+	if m.RTO.Target > 0 && !m.Tabletop {
 		fact("target", t.took(m.RTO.Target))
 		verdict := "unknown"
 		if m.RTO.Met != nil && *m.RTO.Met {

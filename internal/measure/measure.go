@@ -168,7 +168,7 @@ func rto(f *fold, m *Measures) RTO {
 	if !m.DisruptedAt.IsZero() {
 		out.From, from = Disruption, m.DisruptedAt
 	}
-	if m.Outcome != run.Done {
+	if m.Outcome != run.Done || m.Tabletop { // what people say around a table recovers nothing
 		return out
 	}
 	out.Took = span(from, f.served())

@@ -278,6 +278,37 @@ steps:
 `
 
 // past is a run of the chain without the step new.
+func TestTabletopMeasuresNoRecovery(t *testing.T) {
+	const text = `apiVersion: perdure/v1
+kind: Plan
+name: p
+modes: [takeover]
+rto: 1h
+steps:
+- {id: ask, manual: {owner: operator, instruction: Count.}}
+`
+	const journal = `
+0s ann started - {}
+0s node:a took - {"term":1}
+1s node:a opened ask {"text":"Count."}
+31s bob completed ask {}
+31s node:a finished - {"outcome":"done"}
+`
+	for _, table := range []bool{false, true} {
+		p := runtest.Program(t, text, plan.Takeover)
+		if table {
+			p = p.Tabletop()
+		}
+		m, err := measure.Of("r1", p, runtest.Journal(t, journal))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Tabletop != table || (m.RTO.Took == nil) != table || (m.RTO.Met == nil) != table {
+			t.Errorf("tabletop %v: %+v", table, m.RTO)
+		}
+	}
+}
+
 func past(t *testing.T, h *measure.History, a, b time.Duration, outcome run.Outcome) bool {
 	t.Helper()
 	p := runtest.Program(t, strings.Replace(chain, "- {id: new, wait: {for: 7s}}\n", "", 1), plan.Takeover)
