@@ -81,6 +81,21 @@ const (
 	ThirdParty    ParticipantType = "third-party"    // 第三方
 )
 
+// Duty is what a member of a command group does in a disruption 应急职责; a closed list.
+type Duty string
+
+// The duties. A response needs somebody for each.
+const (
+	Lead          Duty = "lead"          // 总指挥: decides
+	Deputy        Duty = "deputy"        // 副总指挥: decides where the lead is not reached
+	Technology    Duty = "technology"    // 技术处置: switches and repairs
+	Business      Duty = "business"      // 业务处置: holds orders, compares totals
+	Communication Duty = "communication" // 对外通报: reports and announces
+)
+
+// Duties lists all duties.
+func Duties() []Duty { return []Duty{Lead, Deputy, Technology, Business, Communication} }
+
 // Relation says how two sites lie to each other.
 type Relation string
 

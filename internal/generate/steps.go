@@ -220,7 +220,7 @@ func (w *writer) system(e *ends, p *part, wave int, after []string) {
 	begin := after
 	if w.starts(p) {
 		start := w.add("start-"+string(id), plan.Step{
-			Title: fmt.Sprintf("Start the application of %s", id), After: &after, OnFailure: w.onFailure(),
+			Title: fmt.Sprintf("Start the application of %s", id), System: id, After: &after, OnFailure: w.onFailure(),
 			Manual: &plan.Manual{Owner: operator, Instruction: fmt.Sprintf("Start the application of %s at %s, and wait until its instances are registered and well.", id, p.moves[0].to)},
 		}, fmt.Sprintf("%s is %s, and its manifest names no instance at %s that is always there. No driver deploys applications.", id, p.stage, p.moves[0].to))
 		if w.asked() { // in an emergency the data does not wait for the application
@@ -347,7 +347,7 @@ func (w *writer) task(p *part, t task, after []string) string {
 	case estate.Account:
 	}
 	return w.add(fmt.Sprintf("module-%s-%s", p.system.Name, t.module.Name), plan.Step{
-		Title: fmt.Sprintf("Bring module %s of %s to %s", t.module.Name, p.system.Name, t.to), After: &after, OnFailure: w.onFailure(),
+		Title: fmt.Sprintf("Bring module %s of %s to %s", t.module.Name, p.system.Name, t.to), System: p.system.Name, After: &after, OnFailure: w.onFailure(),
 		Manual: &plan.Manual{Owner: operator, Instruction: fmt.Sprintf("Module %s of %s is of archetype %s. %s", t.module.Name, p.system.Name, t.module.Archetype, what)},
 	}, fmt.Sprintf("No driver acts on modules of archetype %s: a person does.", t.module.Archetype))
 }

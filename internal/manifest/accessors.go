@@ -192,6 +192,20 @@ func (s *Set) canonical() {
 			p.Contacts = nil
 		}
 	}
+	slices.SortFunc(s.CommandGroups, func(a, b CommandGroup) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range s.CommandGroups {
+		g := &s.CommandGroups[i]
+		g.Systems = sorted(g.Systems, bySystem)
+		for j := range g.Members {
+			g.Members[j].Duties = sorted(g.Members[j].Duties, func(d estate.Duty) string { return string(d) })
+		}
+		for j := range g.Escalation {
+			g.Escalation[j].To = sorted(g.Escalation[j].To, func(name string) string { return name })
+		}
+		if len(g.Escalation) == 0 {
+			g.Escalation = nil
+		}
+	}
 	slices.SortFunc(s.IncidentRules, func(a, b incident.Rules) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range s.IncidentRules {
 		r := &s.IncidentRules[i]

@@ -11,7 +11,7 @@ import (
 // roles are what plans ask by the same fields as participants; wire, which has them as a list, lies above this package.
 var roles = []string{"viewer", "driller", "operator", "commander", "auditor", "admin"}
 
-// checkBusiness: what functions, participants and dependencies say of systems.
+// checkBusiness: what functions, participants, command groups and dependencies say of systems.
 func (c *checker) checkBusiness() {
 	functions := c.registry("a function")
 	for i, f := range c.set.Functions {
@@ -36,10 +36,49 @@ func (c *checker) checkBusiness() {
 			}
 		}
 	}
+	groups := c.registry("a command group")
+	for i := range c.set.CommandGroups {
+		groups.add(c.docs.commandGroups[i], "name", c.set.CommandGroups[i].Name)
+		c.checkCommandGroup(&c.set.CommandGroups[i], c.docs.commandGroups[i])
+	}
 	for i, s := range c.set.Systems {
 		c.checkSystemNames(c.docs.systems[i], "dependsOn", s.DependsOn)
 	}
 	c.checkDependencies()
+}
+
+func (c *checker) checkCommandGroup(g *CommandGroup, d *document) {
+	c.checkSystemNames(d, "systems", g.Systems)
+	names := c.registry("member")
+	for i, m := range g.Members {
+		at := fmt.Sprintf("members[%d]", i)
+		names.add(d, at+".name", m.Name)
+		if m.Phone == "" && m.Mail == "" {
+			c.tell(d, at, "phone, mail, or both", "nobody can reach %q", m.Name)
+		}
+		for j, duty := range m.Duties {
+			if slices.Contains(m.Duties[:j], duty) {
+				c.tell(d, fmt.Sprintf("%s.duties[%d]", at, j), "", "%s stands twice", duty)
+			}
+		}
+	}
+	for i, e := range g.Escalation {
+		at := fmt.Sprintf("escalation[%d]", i)
+		if i > 0 && e.After <= g.Escalation[i-1].After {
+			c.tell(d, at+".after", "more than "+g.Escalation[i-1].After.String(), "it comes behind what is told later, or at the same time")
+		}
+		for j, name := range e.To {
+			if !c.docs.partial && !c.reaches(g, name) {
+				c.tell(d, fmt.Sprintf("%s.to[%d]", at, j), "the name of a member of the group, or of a participant", "nobody is called %q", name)
+			}
+		}
+	}
+}
+
+// reaches reports whether a name is that of a member of the group or of a participant.
+func (c *checker) reaches(g *CommandGroup, name string) bool {
+	return slices.ContainsFunc(g.Members, func(m GroupMember) bool { return m.Name == name }) ||
+		slices.ContainsFunc(c.set.Participants, func(p Participant) bool { return p.Name == name })
 }
 
 func (c *checker) checkSystemNames(d *document, field string, list []estate.SystemID) {

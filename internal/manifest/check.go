@@ -150,10 +150,22 @@ func (c *checker) checkPlans() {
 		if p.System != "" && c.set.System(p.System) == nil && !c.docs.partial {
 			c.tell(d, "system", "", "there is no system %s", p.System)
 		}
+		for j, s := range p.Steps {
+			c.checkStepSystem(d, fmt.Sprintf("steps[%d].system", j), s.System)
+		}
+		for _, name := range slices.Sorted(maps.Keys(p.Templates)) {
+			c.checkStepSystem(d, shape.Join(shape.Join("templates", name), "system"), p.Templates[name].System)
+		}
 	}
 	plan.Check(c.set.Plans, plan.BuiltIn(), func(i int, field, allowed, reason string) {
 		c.tell(c.docs.plans[i], field, allowed, "%s", reason)
 	})
+}
+
+func (c *checker) checkStepSystem(d *document, field string, name estate.SystemID) {
+	if name != "" && c.set.System(name) == nil && !c.docs.partial {
+		c.tell(d, field, "systems "+listed(c.systemNames()), "there is no system %s", name)
+	}
 }
 
 func (c *checker) checkCalendars() {

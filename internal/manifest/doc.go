@@ -1,5 +1,5 @@
-// Package manifest is what people declare about their estate: YAML documents of the kinds Site, System, Function, Participant, Plan and Calendar,
-// read as one set, checked as one set and applied whole or not at all (design §3).
+// Package manifest is what people declare about their estate: YAML documents of the kinds Site, System, Function, Participant, CommandGroup,
+// Plan, Calendar and IncidentRules, read as one set, checked as one set and applied whole or not at all (design §3).
 //
 // Reading has three steps. The tree of a document is held against the shape of its kind: unknown fields, missing fields,
 // wrong forms. What is left is decoded, with its defaults filled in. Then the documents are held against each other:

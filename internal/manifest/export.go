@@ -48,6 +48,9 @@ func (s Set) documents() []written {
 	for _, r := range s.IncidentRules {
 		out = append(out, written{shapes[6], r.Name, tree(shapes[6], r)})
 	}
+	for _, g := range s.CommandGroups {
+		out = append(out, written{shapes[7], g.Name, tree(shapes[7], g)})
+	}
 	for _, p := range s.Plans {
 		out = append(out, written{shapes[2], p.Name, tree(shapes[2], p)})
 	}

@@ -168,6 +168,9 @@ func Check(set Set) error {
 	for _, r := range set.IncidentRules {
 		c.docs.incidentRules = append(c.docs.incidentRules, &document{kind: "IncidentRules", name: r.Name})
 	}
+	for _, g := range set.CommandGroups {
+		c.docs.commandGroups = append(c.docs.commandGroups, &document{kind: "CommandGroup", name: g.Name})
+	}
 	for _, p := range set.Plans {
 		c.docs.plans = append(c.docs.plans, &document{kind: "Plan", name: p.Name})
 	}
@@ -187,7 +190,7 @@ type document struct {
 
 // documents stand in the order of the set's lists.
 type documents struct {
-	sites, systems, plans, calendars, functions, participants, incidentRules []*document
+	sites, systems, plans, calendars, functions, participants, incidentRules, commandGroups []*document
 	// partial: some document could not be told at all, so a missing name proves nothing.
 	partial bool
 }
@@ -230,7 +233,7 @@ func (d *document) String() string {
 
 func read(files []File) (Set, documents, shape.Problems) {
 	set, docs, problems := readDocuments(files)
-	if len(docs.sites)+len(docs.systems)+len(docs.plans)+len(docs.calendars)+len(docs.functions)+len(docs.participants)+len(docs.incidentRules) == 0 && len(problems) == 0 {
+	if len(docs.sites)+len(docs.systems)+len(docs.plans)+len(docs.calendars)+len(docs.functions)+len(docs.participants)+len(docs.incidentRules)+len(docs.commandGroups) == 0 && len(problems) == 0 {
 		p := shape.Problem{Reason: "there is no document", Allowed: "documents of the kinds " + strings.Join(kindNames(kinds()), ", ")}
 		if len(files) > 0 {
 			p.File = files[0].Name
@@ -328,6 +331,10 @@ func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *d
 			var r incident.Rules
 			err = tree.Decode(&r)
 			set.IncidentRules, docs.incidentRules = append(set.IncidentRules, r), append(docs.incidentRules, d)
+		case "CommandGroup":
+			var g CommandGroup
+			err = tree.Decode(&g)
+			set.CommandGroups, docs.commandGroups = append(set.CommandGroups, g), append(docs.commandGroups, d)
 		case "Plan":
 			var p plan.Plan
 			err = tree.Decode(&p)

@@ -13,7 +13,8 @@ import (
 const APIVersion = "perdure/v1"
 
 // Set is everything that is declared, in canonical order: documents of each kind by name, and so are the named parts in them, but for the
-// steps of a plan, the contacts of a participant, and classes and tasks of incidents, which stand in the order of the document.
+// steps of a plan, the contacts of a participant, the members of a command group, and classes and tasks of incidents, which stand in the order
+// of the document.
 type Set struct {
 	Sites   []Site   `json:"sites"`
 	Systems []System `json:"systems"`
@@ -27,6 +28,8 @@ type Set struct {
 	Participants []Participant `json:"participants,omitempty"`
 	// IncidentRules are classes of incidents, and what has to be done of them by when; at most one document.
 	IncidentRules []incident.Rules `json:"incidentRules,omitempty"`
+	// CommandGroups are who leads the response to disruptions.
+	CommandGroups []CommandGroup `json:"commandGroups,omitempty"`
 }
 
 // Function is a business function 业务功能.
@@ -53,6 +56,34 @@ type Contact struct {
 	Name  string `yaml:"name" json:"name"`
 	Phone string `yaml:"phone,omitempty" json:"phone,omitempty"`
 	Mail  string `yaml:"mail,omitempty" json:"mail,omitempty"`
+}
+
+// CommandGroup leads the response to disruptions of systems 应急指挥组.
+type CommandGroup struct {
+	Name  string `yaml:"name" json:"name"`
+	Title string `yaml:"title,omitempty" json:"title,omitempty"`
+	// Systems whose disruptions it is for; none: all.
+	Systems []estate.SystemID `yaml:"systems,omitempty" json:"systems,omitempty"`
+	// Members stand in the order in which they are called.
+	Members []GroupMember `yaml:"members" json:"members"`
+	// Escalation says who is told of a disruption that goes on, soonest first.
+	Escalation []Escalation `yaml:"escalation,omitempty" json:"escalation,omitempty"`
+}
+
+// GroupMember is a person of a command group, with at least one way to reach them.
+type GroupMember struct {
+	Name   string        `yaml:"name" json:"name"`
+	Duties []estate.Duty `yaml:"duties" json:"duties"`
+	// User is the name under which the person acts in runs; empty: they do not.
+	User  string `yaml:"user,omitempty" json:"user,omitempty"`
+	Phone string `yaml:"phone,omitempty" json:"phone,omitempty"`
+	Mail  string `yaml:"mail,omitempty" json:"mail,omitempty"`
+}
+
+// Escalation is who is told when a disruption is not over After its detection: members of the group and participants, by name.
+type Escalation struct {
+	After shape.Duration `yaml:"after" json:"after"`
+	To    []string       `yaml:"to" json:"to"`
 }
 
 // Site is a data centre or an availability zone 站点.

@@ -20,7 +20,7 @@ import (
 
 // kinds are the documents there are, in the order of the canonical form. Built once, never changed.
 var kinds = sync.OnceValue(func() []kind {
-	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}, {"Plan", "What is done step by step, in drills and for real.", plan.Shape(head("Plan"))}, {"Calendar", "When things may be done, and when they have to be.", calendar.Shape(head("Calendar"))}, {"Function", "What the institution does for its customers, and on which systems that rests.", functionShape()}, {"Participant", "Who takes part in switches beside those who carry them out.", participantShape()}, {"IncidentRules", "Classes of incidents, and what has to be reported and announced by when.", incident.Shape(head("IncidentRules"))}}
+	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}, {"Plan", "What is done step by step, in drills and for real.", plan.Shape(head("Plan"))}, {"Calendar", "When things may be done, and when they have to be.", calendar.Shape(head("Calendar"))}, {"Function", "What the institution does for its customers, and on which systems that rests.", functionShape()}, {"Participant", "Who takes part in switches beside those who carry them out.", participantShape()}, {"IncidentRules", "Classes of incidents, and what has to be reported and announced by when.", incident.Shape(head("IncidentRules"))}, {"CommandGroup", "Who leads the response to disruptions, and who is told when they go on.", commandGroupShape()}}
 })
 
 type kind struct {
@@ -165,8 +165,8 @@ func functionShape() shape.Shape {
 func participantShape() shape.Shape {
 	contacts := shape.AList("contacts, the one to try first in front", 0, 16, shape.AnObject([]shape.Field{
 		{Name: "name", Doc: "Person or desk.", Shape: shape.Title(), Required: true},
-		{Name: "phone", Doc: "Telephone number.", Shape: shape.Formed(`^\+?[0-9][0-9 ()/-]{2,38}$`, "a telephone number such as +86 10 5555 0100", 40)},
-		{Name: "mail", Doc: "Mail address.", Shape: shape.Formed(`^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`, "a mail address", 254)},
+		{Name: "phone", Doc: "Telephone number.", Shape: phone()},
+		{Name: "mail", Doc: "Mail address.", Shape: mail()},
 	}), shape.By("name"))
 	contacts.Ordered = true
 	return shape.AnObject(append(head("Participant"),
@@ -176,6 +176,36 @@ func participantShape() shape.Shape {
 		shape.Field{Name: "contacts", Doc: "Who is reached there, the one to try first in front.", Shape: contacts},
 		shape.Field{Name: "systems", Doc: "Systems whose switches it takes part in; by default all.", Shape: systemNames(0)},
 	))
+}
+
+func commandGroupShape() shape.Shape {
+	members := shape.AList("at least one member, the one to call first in front", 1, 64, shape.AnObject([]shape.Field{
+		{Name: "name", Doc: "Person.", Shape: shape.Title(), Required: true},
+		{Name: "duties", Doc: "lead 总指挥, deputy 副总指挥, technology 技术处置, business 业务处置, communication 对外通报.", Shape: shape.AList("duties", 1, len(estate.Duties()), shape.OneOf(estate.Duties()...), nil), Required: true},
+		{Name: "user", Doc: "Name under which the person acts in runs.", Shape: shape.Formed(`^[A-Za-z0-9][A-Za-z0-9._:-]*$`, "the name of a user", 128)},
+		{Name: "phone", Doc: "Telephone number.", Shape: phone()},
+		{Name: "mail", Doc: "Mail address.", Shape: mail()},
+	}), shape.By("name"))
+	members.Ordered = true
+	escalation := shape.AList("escalations, the soonest in front", 0, 16, shape.AnObject([]shape.Field{
+		{Name: "after", Doc: "How long after its detection a disruption has gone on.", Shape: shape.DurationBetween(time.Second, 30*24*time.Hour), Required: true},
+		{Name: "to", Doc: "Who is told then: members of the group, or participants.", Shape: shape.AList("names of members or participants", 1, 64, shape.Title(), nil), Required: true},
+	}), nil)
+	return shape.AnObject(append(head("CommandGroup"),
+		shape.Field{Name: "name", Doc: "Name of the group 应急指挥组.", Shape: shape.Name(shape.NameAllowed), Required: true},
+		shape.Field{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
+		shape.Field{Name: "systems", Doc: "Systems whose disruptions it is for; by default all.", Shape: systemNames(0)},
+		shape.Field{Name: "members", Doc: "Who is in it, the one to call first in front.", Shape: members, Required: true},
+		shape.Field{Name: "escalation", Doc: "Who is told when a disruption goes on.", Shape: escalation},
+	))
+}
+
+func phone() shape.Shape {
+	return shape.Formed(`^\+?[0-9][0-9 ()/-]{2,38}$`, "a telephone number such as +86 10 5555 0100", 40)
+}
+
+func mail() shape.Shape {
+	return shape.Formed(`^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`, "a mail address", 254)
 }
 
 func criticality() shape.Shape {

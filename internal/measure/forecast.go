@@ -94,7 +94,7 @@ func Foresee(p *plan.Program, h *History, seed uint64) Forecast {
 	bound := make([]time.Duration, len(p.Nodes))
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
-		if n.Step.Kind() == plan.SubplanStep || !inMode(p, i) {
+		if n.Step.Kind() == plan.SubplanStep || !p.Includes(i) {
 			continue
 		}
 		seen[i], bound[i] = h.spans[stepOf(p, i)], p.Bound(i)
@@ -128,16 +128,6 @@ func Foresee(p *plan.Program, h *History, seed uint64) Forecast {
 func rank(sorted []time.Duration, q float64) *time.Duration {
 	d := sorted[int(math.Ceil(q*float64(len(sorted))))-1]
 	return &d
-}
-
-// inMode reports whether a step, and the subplans that it lies in, are done in the program's mode.
-func inMode(p *plan.Program, i int) bool {
-	for ; i >= 0; i = p.Nodes[i].Parent {
-		if modes := p.Nodes[i].Step.Modes; len(modes) > 0 && !slices.Contains(modes, p.Mode) {
-			return false
-		}
-	}
-	return true
 }
 
 // splitmix is the generator SplitMix64: small, and the same everywhere.

@@ -78,6 +78,7 @@ func (c *checker) checkPlan() {
 func (s Step) with(t Step) Step {
 	own := s.Kind() != ""
 	s.Title = first(s.Title, t.Title)
+	s.System = first(s.System, t.System)
 	if s.After == nil {
 		s.After = t.After
 	}

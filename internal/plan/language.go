@@ -41,6 +41,7 @@ func stepFields() []shape.Field {
 	return []shape.Field{
 		{Name: "id", Doc: "Name of the step, unique in the plan.", Shape: shape.Formed(stepPattern, stepAllowed, 64), Required: true},
 		{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
+		{Name: "system", Doc: "System that the step is about, where what it acts on does not say so.", Shape: shape.Name("the name of a system")},
 		{Name: "use", Doc: "Template whose fields the step takes where it has none of its own.", Shape: shape.Formed(stepPattern, "the name of a template of the plan", 64)},
 		{Name: "after", Doc: "Steps it waits for: id, id.declined (an approval that was declined) or id.failed (a failure that the run goes on after). By default the step before it; [] for none.", Shape: shape.AList("ids of steps", 0, mostSteps, shape.Formed(`^[a-z]([a-z0-9-]{0,62}[a-z0-9])?(\.(declined|failed))?$`, "the id of a step, or id.declined, or id.failed", 80), nil)},
 		{Name: "when", Doc: "The step is passed over where this is false.", Shape: expression()},

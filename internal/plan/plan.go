@@ -132,6 +132,8 @@ const (
 type Step struct {
 	ID    string `yaml:"id" json:"id"`
 	Title string `yaml:"title,omitempty" json:"title,omitempty"`
+	// System is the one that the step is about; empty: what it acts on says it, or it is that of the plan.
+	System estate.SystemID `yaml:"system,omitempty" json:"system,omitempty"`
 	// Use names a template, whose fields are taken where the step has none of its own.
 	Use string `yaml:"use,omitempty" json:"use,omitempty"`
 	// After are the steps it waits for, each as ID, ID.declined or ID.failed. Nil: the step before it in the document; empty: none.

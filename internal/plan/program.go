@@ -223,6 +223,16 @@ func (c *checker) order() []int {
 	return out
 }
 
+// Includes reports whether a step, and the subplans that it lies in, are done in the program's mode.
+func (p *Program) Includes(i int) bool {
+	for ; i >= 0; i = p.Nodes[i].Parent {
+		if modes := p.Nodes[i].Step.Modes; len(modes) > 0 && !slices.Contains(modes, p.Mode) {
+			return false
+		}
+	}
+	return true
+}
+
 // Bind holds given parameters against those of the program, and fills in the defaults.
 func (p *Program) Bind(given map[string]any) (map[string]any, error) {
 	return bind(p.Parameters, given, "plan "+p.Plan)
