@@ -36,6 +36,10 @@ func (plans) IncidentRules(text string) (incident.Rules, error) {
 	return manifest.IncidentRules(manifest.File{Name: "applied manifest", Text: []byte(text)})
 }
 
+func (plans) Estate(text string) (manifest.Set, error) {
+	return manifest.Parse(manifest.File{Name: "applied manifest", Text: []byte(text)})
+}
+
 const aPlan = `apiVersion: perdure/v1
 kind: Plan
 name: p

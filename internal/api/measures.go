@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -66,7 +65,7 @@ func (s *Server) preflight(ctx context.Context, in *preflightInput) (*body[*meas
 	if err != nil {
 		return nil, err
 	}
-	history, err := s.history(ctx, program)
+	history, err := s.history(ctx, partsOf(program))
 	if err != nil {
 		return nil, err
 	}
@@ -82,14 +81,19 @@ func (s *Server) preflight(ctx context.Context, in *preflightInput) (*body[*meas
 	return answer(before, nil)
 }
 
-// history takes in the newest runs of a plan and of those that are part of it. One that this version cannot read tells nothing.
-func (s *Server) history(ctx context.Context, p *plan.Program) (*measure.History, error) {
+// partsOf names a program's plan and those that are part of it.
+func partsOf(p *plan.Program) []string {
 	names := []string{p.Plan}
 	for i := range p.Nodes {
 		if sub := p.Nodes[i].Step.Subplan; sub != nil && !slices.Contains(names, sub.Plan) {
 			names = append(names, sub.Plan)
 		}
 	}
+	return names
+}
+
+// history takes in the newest runs of the plans. One that this version cannot read tells nothing.
+func (s *Server) history(ctx context.Context, names []string) (*measure.History, error) {
 	runs, err := s.d.Store.Runs(ctx, wire.Fresh)
 	if err != nil {
 		return nil, err
@@ -168,19 +172,7 @@ func written(src document.Source, format string, l document.Language, zone *time
 	if err != nil {
 		return nil, err
 	}
-	var file bytes.Buffer
-	switch format {
-	case "docx":
-		err = d.DOCX(&file)
-	case "xlsx":
-		err = d.XLSX(&file)
-	default:
-		err = d.HTML(&file)
-	}
-	if err != nil {
-		return nil, errs.New(errs.Internal, "cannot write the report of run %s: %w", src.Run, err)
-	}
-	return file.Bytes(), nil
+	return d.File(document.Format(format))
 }
 
 // filesOf are what a pack has beside the journal and the program of a run that is over: its report in both languages, and its measures.

@@ -15,6 +15,7 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
+	"perdure/internal/manifest"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 	"perdure/internal/wire"
@@ -31,11 +32,12 @@ type RunStore interface {
 	Say(ctx context.Context, id string, e run.Entry) (wire.Run, error)
 }
 
-// Plans reads the plans, the calendars and the rules on incidents of a manifest.
+// Plans reads the plans, the calendars and the rules on incidents of a manifest, and all of it.
 type Plans interface {
 	Program(manifest, name string, mode plan.Mode) (*plan.Program, error)
 	Calendars(manifest string) (*calendar.Book, error)
 	IncidentRules(manifest string) (incident.Rules, error)
+	Estate(manifest string) (manifest.Set, error)
 }
 
 type startInput struct{ Body wire.StartRun }

@@ -187,6 +187,11 @@ func (manifests) IncidentRules(text string) (incident.Rules, error) {
 	return manifest.IncidentRules(manifest.File{Name: "applied manifest", Text: []byte(text)})
 }
 
+// Estate reads all of the manifest. What this version would not accept is an error: what is read in part could be left out of what looks whole.
+func (manifests) Estate(text string) (manifest.Set, error) {
+	return manifest.Parse(manifest.File{Name: "applied manifest", Text: []byte(text)})
+}
+
 // Program makes the program of a plan of the manifest; it implements the API's view of plans.
 func (manifests) Program(text, name string, mode plan.Mode) (*plan.Program, error) {
 	plans, err := manifest.PlanOf(name, manifest.File{Name: "applied manifest", Text: []byte(text)})

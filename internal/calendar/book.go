@@ -191,6 +191,21 @@ func (b *Book) windowsFor(a Ask) []*window {
 	return out
 }
 
+// For gives the windows in which a run of what is asked may begin, each behind the name of its calendar, whenever they are open.
+func (b *Book) For(a Ask) []Offer {
+	var out []Offer
+	for _, w := range b.windowsFor(a) {
+		out = append(out, Offer{w.calendar, w.Window})
+	}
+	return out
+}
+
+// Offer is a window of a calendar.
+type Offer struct {
+	Calendar string
+	Window
+}
+
 // isFor: what acts on units that nobody knows beforehand is in no window that is for some units only.
 func (w *window) isFor(a Ask) bool {
 	in := func(u estate.UnitID) bool { return slices.Contains(w.Units, u) }

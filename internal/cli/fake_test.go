@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"perdure/internal/calendar"
+	"perdure/internal/document"
 	"perdure/internal/driver"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
@@ -51,6 +52,7 @@ type fakeNode struct {
 	held      []calendar.Run
 	incident  incident.View
 	history   []*measure.Measures
+	unsaid    []document.Finding // what a document needs
 }
 
 func (f *fakeNode) note(what string) { f.asked = append(f.asked, what) }
@@ -185,6 +187,7 @@ func startFake(t *testing.T) *fakeNode {
 	mux.HandleFunc("GET /api/v1/snapshot", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("the store")) })
 	f.serveRuns(answer)
 	f.serveMeasures(answer, mux)
+	f.serveDocuments(answer)
 	f.servePeople(mux, answer)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)

@@ -15,8 +15,8 @@ import (
 )
 
 func (s *session) planCommand() *cobra.Command {
-	c := &cobra.Command{Use: "plan", Short: "Generate, check and draw plans, list those of the estate, and look ahead", Args: cobra.ArbitraryArgs, RunE: parent}
-	c.AddCommand(s.planGenerateCommand(), s.planCheckCommand(), s.planShowCommand(), s.planListCommand(), s.planPreflightCommand())
+	c := &cobra.Command{Use: "plan", Short: "Generate, check and draw plans, list those of the estate, look ahead, and write their documents", Args: cobra.ArbitraryArgs, RunE: parent}
+	c.AddCommand(s.planGenerateCommand(), s.planCheckCommand(), s.planShowCommand(), s.planListCommand(), s.planPreflightCommand(), s.planDocumentCommand())
 	return c
 }
 

@@ -8,7 +8,10 @@ import (
 	"strconv"
 
 	"perdure/internal/calendar"
+	"perdure/internal/document"
+	"perdure/internal/estate"
 	"perdure/internal/measure"
+	"perdure/internal/plan"
 	"perdure/internal/run"
 	"perdure/internal/wire"
 )
@@ -56,6 +59,27 @@ func (c *Client) Preflight(ctx context.Context, plan string, ask wire.PreflightR
 	var v measure.Preflight
 	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/plans/" + esc(plan) + "/preflight", in: ask, out: &v})
 	return v, err
+}
+
+// PlanDocument is the recovery plan (drp) or the drill plan (drill-plan) of a plan as a file. An empty mode is the first that recovers something.
+func (c *Client) PlanDocument(ctx context.Context, name, as string, mode plan.Mode, format, lang string) (document.Paper, error) {
+	query := url.Values{"as": {as}, "format": {format}, "lang": {lang}}
+	if mode != "" {
+		query.Set("mode", string(mode))
+	}
+	return get[document.Paper](ctx, c, "/api/v1/plans/"+esc(name)+"/document", query)
+}
+
+// ResponsePlan is the emergency response plan of a system or of a site as a file; the other one is empty.
+func (c *Client) ResponsePlan(ctx context.Context, system estate.SystemID, site estate.SiteID, format, lang string) (document.Paper, error) {
+	query := url.Values{"format": {format}, "lang": {lang}}
+	if system != "" {
+		query.Set("system", string(system))
+	}
+	if site != "" {
+		query.Set("site", string(site))
+	}
+	return get[document.Paper](ctx, c, "/api/v1/response", query)
 }
 
 // SayToRun says something to a run.

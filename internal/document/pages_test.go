@@ -28,51 +28,59 @@ func TestWordProcessorShowsEveryText(t *testing.T) {
 		t.Skip("make test-docs opens documents with LibreOffice")
 	}
 	for _, l := range []document.Language{document.English, document.Chinese} {
-		dir := t.TempDir()
-		d := report(t, source(t, switchPlan, switchJournal, plan.Takeover), l)
-		if err := os.WriteFile(filepath.Join(dir, "d.docx"), write(t, d.DOCX), 0o600); err != nil {
-			t.Fatal(err)
+		all := written(t, l)
+		wordProcessorShows(t, "switch-"+string(l), report(t, source(t, switchPlan, switchJournal, plan.Takeover), l))
+		for _, name := range []string{"drp-takeover-site-a-takeover", "drp-emergency-site-a-emergency", "drill-plan-practise-drill", "erp-corebank"} {
+			wordProcessorShows(t, name+"-"+string(l), all[name])
 		}
-		office := exec.CommandContext(t.Context(), "soffice", "--headless", "-env:UserInstallation=file://"+dir+"/profile", "--convert-to", "pdf", "--outdir", dir, filepath.Join(dir, "d.docx"))
-		if out, err := office.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
+	}
+}
+
+func wordProcessorShows(t *testing.T, name string, d *document.Document) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "d.docx"), write(t, d.DOCX), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	office := exec.CommandContext(t.Context(), "soffice", "--headless", "-env:UserInstallation=file://"+dir+"/profile", "--convert-to", "pdf", "--outdir", dir, filepath.Join(dir, "d.docx"))
+	if out, err := office.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text, err := exec.CommandContext(t.Context(), "pdftotext", filepath.Join(dir, "d.pdf"), "-").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := packed(string(text))
+	if n := strings.Count(string(text), "\f"); n < 1 || n > 8 {
+		t.Errorf("%s: %d pages", name, n)
+	}
+	look := func(what string) {
+		// A hyphen may have been put where a word was broken.
+		if !strings.Contains(pages, packed(what)) && !strings.Contains(strings.ReplaceAll(pages, "-", ""), strings.ReplaceAll(packed(what), "-", "")) {
+			t.Errorf("%s: the pages do not show %q", name, what)
 		}
-		text, err := exec.CommandContext(t.Context(), "pdftotext", filepath.Join(dir, "d.pdf"), "-").Output()
+	}
+	c := contentOf(d)
+	look(c.Title)
+	look(c.Subtitle)
+	for _, s := range c.Sections {
+		look(s.Title)
+		for _, row := range s.Cells {
+			for _, cell := range row {
+				look(cell)
+			}
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s", text)
+	}
+	if keep := os.Getenv("PERDURE_KEEP_DOCS"); keep != "" {
+		data, err := os.ReadFile(filepath.Join(dir, "d.pdf"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		pages := packed(string(text))
-		if n := strings.Count(string(text), "\f"); n < 1 || n > 6 {
-			t.Errorf("%s: %d pages", l, n)
-		}
-		look := func(what string) {
-			// A hyphen may have been put where a word was broken.
-			if !strings.Contains(pages, packed(what)) && !strings.Contains(strings.ReplaceAll(pages, "-", ""), strings.ReplaceAll(packed(what), "-", "")) {
-				t.Errorf("%s: the pages do not show %q", l, what)
-			}
-		}
-		c := contentOf(d)
-		look(c.Title)
-		look(c.Subtitle)
-		for _, s := range c.Sections {
-			look(s.Title)
-			for _, row := range s.Cells {
-				for _, cell := range row {
-					look(cell)
-				}
-			}
-		}
-		if t.Failed() {
-			t.Logf("%s", text)
-		}
-		if keep := os.Getenv("PERDURE_KEEP_DOCS"); keep != "" {
-			data, err := os.ReadFile(filepath.Join(dir, "d.pdf"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(keep, string(l)+".pdf"), data, 0o600); err != nil {
-				t.Fatal(err)
-			}
+		if err := os.WriteFile(filepath.Join(keep, name+".pdf"), data, 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

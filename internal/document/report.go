@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +21,7 @@ type Document struct {
 	Title    string
 	Subtitle string
 	Sections []Section
-	// Made is the instant that files give as that of their making: that of the journal's last entry.
+	// Made is the instant that files give as that of their making: that of the journal's last entry, or when the estate was applied.
 	Made time.Time
 }
 
@@ -46,9 +45,6 @@ type Source struct {
 	Leaves []int64
 }
 
-// longest is how many characters of one text a document shows.
-const longest = 4000
-
 // Report is the drill record or the switch report of a run. The zone is that of all times. The error is that of a journal that does not
 // fit the program.
 func Report(src Source, l Language, zone *time.Location) (*Document, error) {
@@ -63,7 +59,7 @@ func Report(src Source, l Language, zone *time.Location) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{src: src, m: m, r: r, t: textsOf(l), zone: zone}
+	w := &writer{pen: pen{t: textsOf(l), more: "more"}, src: src, m: m, r: r, zone: zone}
 	title := "title.run"
 	switch m.Mode {
 	case plan.Drill:
@@ -82,53 +78,16 @@ func Report(src Source, l Language, zone *time.Location) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range append(sections, evidence) {
-		if len(s.Facts)+len(s.Rows) == 0 {
-			continue
-		}
-		for i := range s.Facts {
-			s.Facts[i] = [2]string{w.clean(s.Facts[i][0]), w.clean(s.Facts[i][1])}
-		}
-		for _, row := range s.Rows {
-			for i := range row {
-				row[i] = w.clean(row[i])
-			}
-		}
-		d.Sections = append(d.Sections, s)
-	}
+	w.fill(d, append(sections, evidence))
 	return d, nil
 }
 
 type writer struct {
+	pen
 	src  Source
 	m    *measure.Measures
 	r    *run.Run
-	t    catalogue
 	zone *time.Location
-}
-
-// clean makes text safe and bounded. Controls, and marks that turn the direction of what follows, are made visible.
-func (w *writer) clean(text string) string {
-	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.ToValidUTF8(text, "\ufffd"))
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return r
-		case r < 0x20:
-			return 0x2400 + r
-		case r == 0x7f:
-			return 0x2421
-		case r > 0x7f && r < 0xa0, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r&0xfffe == 0xfffe:
-			return 0xfffd
-		}
-		return r
-	}, text)
-	if len(text) > longest {
-		if runes := []rune(text); len(runes) > longest {
-			return w.t.say("more", string(runes[:longest]), len(runes)-longest)
-		}
-	}
-	return text
 }
 
 func (w *writer) at(t time.Time) string {
@@ -136,13 +95,6 @@ func (w *writer) at(t time.Time) string {
 		return "–"
 	}
 	return t.In(w.zone).Format("2006-01-02 15:04:05.000")
-}
-
-func (w *writer) took(d *time.Duration) string {
-	if d == nil {
-		return w.t.say("unknown")
-	}
-	return w.t.took(*d)
 }
 
 // mode is the mode of the run, and its form where that is a tabletop.
@@ -237,14 +189,6 @@ func (w *writer) clocks() Section {
 	return s
 }
 
-func (w *writer) heads(keys ...string) []string {
-	out := make([]string, len(keys))
-	for i, k := range keys {
-		out[i] = w.t.say(k)
-	}
-	return out
-}
-
 func (w *writer) steps() Section {
 	s := Section{Title: w.t.say("steps"), Head: w.heads("no", "step", "kind", "who", "begin", "end", "took", "waitedPeople", "waitedLocks", "worked", "outcome", "attempts", "error")}
 	for i := range w.m.Steps {
@@ -292,14 +236,6 @@ func (w *writer) who(i int) string {
 		call = state.Call
 	}
 	return w.call(call)
-}
-
-func (w *writer) call(c *plan.Call) string {
-	text := strings.TrimSpace(c.Driver + " " + c.Action + " " + c.Target)
-	if len(c.With) > 0 {
-		text += " " + w.value(c.With)
-	}
-	return text
 }
 
 // people is what people said, in order.
@@ -472,43 +408,4 @@ func ranges(numbers []int64) string {
 		i = j + 1
 	}
 	return strings.Join(parts, ", ")
-}
-
-// value writes a parameter, or what was filled in.
-func (w *writer) value(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "–"
-	case string:
-		return v
-	case bool:
-		if v {
-			return w.t.say("yes")
-		}
-		return w.t.say("false")
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	case map[string]any:
-		parts := make([]string, 0, len(v))
-		for _, name := range sorted(v) {
-			parts = append(parts, name+"="+w.value(v[name]))
-		}
-		return strings.Join(parts, ", ")
-	case []any:
-		parts := make([]string, len(v))
-		for i := range v {
-			parts[i] = w.value(v[i])
-		}
-		return "[" + strings.Join(parts, ", ") + "]"
-	}
-	return fmt.Sprint(v)
-}
-
-func sorted(m map[string]any) []string {
-	names := make([]string, 0, len(m))
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
