@@ -12,24 +12,24 @@ import (
 	"perdure/internal/wire"
 )
 
-// paperInput is what every document as an answer is asked with.
-type paperInput struct {
+// Form is the form of a document that is asked for.
+type Form struct {
 	Format string `query:"format" enum:"html,docx,xlsx" default:"html"`
 	Lang   string `query:"lang" enum:"en,zh-CN" default:"en"`
 }
 
-func (p paperInput) language() document.Language { return document.Language(p.Lang) }
+func (f Form) language() document.Language { return document.Language(f.Lang) }
 
 // paper gives a document as an answer.
-func (p paperInput) paper(d *document.Document, findings []document.Finding, err error) (*body[*document.Paper], error) {
+func (f Form) paper(d *document.Document, findings []document.Finding, err error) (*body[*document.Paper], error) {
 	if err != nil {
 		return nil, err
 	}
-	return answer(d.Paper(document.Format(p.Format), findings))
+	return answer(d.Paper(document.Format(f.Format), findings))
 }
 
 type planDocumentInput struct {
-	paperInput
+	Form
 	Plan string    `path:"plan"`
 	As   string    `query:"as" enum:"drp,drill-plan" default:"drp" doc:"the disaster recovery plan, or the drill plan"`
 	Mode plan.Mode `query:"mode" doc:"one of the plan's modes; by default the first that recovers something"`
@@ -52,7 +52,7 @@ func (s *Server) planDocument(ctx context.Context, in *planDocumentInput) (*body
 }
 
 type responseInput struct {
-	paperInput
+	Form
 	System estate.SystemID `query:"system" doc:"the system that it is for"`
 	Site   estate.SiteID   `query:"site" doc:"or the site"`
 }

@@ -80,7 +80,7 @@ func TestDocumentsOfPlansAreAnsweredWithWhatNobodySaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	head, err := n.store.CreateRun(t.Context(), wire.Run{ID: "r1", Plan: "restore", Mode: plan.Drill, StartedBy: "ann"}, program, run.Entry{Seq: 1, By: "ann", What: run.Started})
+	head, err := n.store.CreateRun(t.Context(), wire.RunStart{Head: wire.Run{ID: "r1", Plan: "restore", Mode: plan.Drill, StartedBy: "ann"}, Program: program, Journal: []run.Entry{{Seq: 1, By: "ann", What: run.Started}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,6 +115,7 @@ func (s *Server) history(ctx context.Context, names []string) (*measure.History,
 
 type reportInput struct {
 	Run    string `path:"run"`
+	As     string `query:"as" enum:"record,evaluation" default:"record" doc:"the drill record or the switch report, or its evaluation"`
 	Format string `query:"format" enum:"html,docx,xlsx" default:"html"`
 	Lang   string `query:"lang" enum:"en,zh-CN" default:"en"`
 	Zone   string `query:"zone" default:"UTC" doc:"time zone of all times: a name such as Asia/Shanghai, or an offset such as +08:00"`
@@ -151,7 +152,15 @@ func (s *Server) reportOf(ctx context.Context, in *reportInput) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	return written(src, in.Format, document.Language(in.Lang), zone)
+	write := document.Report
+	if in.As == "evaluation" {
+		write = document.Evaluation
+	}
+	d, err := write(src, document.Language(in.Lang), zone)
+	if err != nil {
+		return nil, err
+	}
+	return d.File(document.Format(in.Format))
 }
 
 // sourceOf reads what the document of a run is made of. Once it is over, where its journal stands in the evidence log is part of it.
@@ -165,14 +174,6 @@ func (s *Server) sourceOf(ctx context.Context, id string) (src document.Source, 
 		src.Origin, src.Leaves, err = s.d.Evidence.Journal(ctx, id)
 	}
 	return src, head.Phase == run.Over, err
-}
-
-func written(src document.Source, format string, l document.Language, zone *time.Location) ([]byte, error) {
-	d, err := document.Report(src, l, zone)
-	if err != nil {
-		return nil, err
-	}
-	return d.File(document.Format(format))
 }
 
 // filesOf are what a pack has beside the journal and the program of a run that is over: its report in both languages, and its measures.
@@ -190,7 +191,11 @@ func (s *Server) filesOf(ctx context.Context, id string) (map[string][]byte, err
 		return nil, errs.New(errs.Internal, "cannot write the measures of run %s: %w", id, err)
 	}
 	for _, l := range []document.Language{document.English, document.Chinese} {
-		if files["report."+string(l)+".html"], err = written(src, "html", l, time.UTC); err != nil {
+		d, err := document.Report(src, l, time.UTC)
+		if err != nil {
+			return nil, err
+		}
+		if files["report."+string(l)+".html"], err = d.File(document.HTML); err != nil {
 			return nil, err
 		}
 	}

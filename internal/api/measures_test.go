@@ -99,7 +99,10 @@ func TestMeasuresAndReportsOfARunAreAnswered(t *testing.T) {
 	if r := viewer.want(200, "GET", "/api/v1/runs/r1/report?zone=Asia/Tokyo", nil); !bytes.Contains(r.body, []byte("Asia/Tokyo")) || !bytes.Contains(r.body, []byte("17:00:31.000")) {
 		t.Errorf("%s", r.body)
 	}
-	for _, wrong := range []string{"format=pdf", "lang=fr", "zone=Local", "zone=Mars/Olympus", "zone=%2B25:00", "zone=../x", "zone="} {
+	if r := viewer.want(200, "GET", "/api/v1/runs/r1/report?as=evaluation&lang=zh-CN", nil); !bytes.Contains(r.body, []byte("<h1>切换评估报告</h1>")) || !bytes.Contains(r.body, []byte("未达成")) {
+		t.Errorf("%s", r.body)
+	}
+	for _, wrong := range []string{"as=essay", "format=pdf", "lang=fr", "zone=Local", "zone=Mars/Olympus", "zone=%2B25:00", "zone=../x", "zone="} {
 		if r := viewer.do("GET", "/api/v1/runs/r1/report?"+wrong, nil); r.status != 422 && (r.status != 200 || wrong != "zone=") {
 			t.Errorf("%s: %d %s", wrong, r.status, r.body)
 		}

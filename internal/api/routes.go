@@ -105,7 +105,7 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/runs/{run}/journal", onlyViewers, "getJournal", "The journal of a run", "runs", 0, to(s.getJournal)},
 		{"POST", "/api/v1/runs/{run}/words", onlyViewers, "sayToRun", "What a person says to a run; all but approvals needs an operator, or a driller where it is not for real", "runs", 0, to(s.sayToRun)},
 		{"GET", "/api/v1/runs/{run}/measures", onlyViewers, "getMeasures", "How long everything in a run took: clocks, recovery time, critical path, steps", "runs", 0, to(s.getMeasures)},
-		{"GET", "/api/v1/runs/{run}/report", onlyViewers, "report", "The drill record or the switch report of a run: HTML, DOCX or XLSX", "runs", 0, stream("application/octet-stream", s.report)},
+		{"GET", "/api/v1/runs/{run}/report", onlyViewers, "report", "The drill record or the switch report of a run, or its evaluation: HTML, DOCX or XLSX", "runs", 0, stream("application/octet-stream", s.report)},
 		{"POST", "/api/v1/plans/{plan}/preflight", onlyViewers, "preflight", "What can be said of a run before it starts: worst case, P50 and P95, findings. It changes nothing", "runs", 0, to(s.preflight)},
 		{"GET", "/api/v1/plans/{plan}/document", onlyViewers, "planDocument", "The recovery plan or the drill plan of a plan as a file, with what it needs and nobody said", "runs", 0, to(s.planDocument)},
 		{"GET", "/api/v1/response", onlyViewers, "responsePlan", "The emergency response plan of a system or of a site as a file, with what it needs and nobody said", "incidents", 0, to(s.responsePlan)},

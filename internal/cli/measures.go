@@ -195,16 +195,20 @@ func some[T int | time.Duration](v T) string {
 }
 
 func (s *session) runReportCommand() *cobra.Command {
-	var format, out, zone string
+	var as, format, out, zone string
 	c := &cobra.Command{
-		Use: "report RUN", Short: "Write the drill record 演练记录 or the switch report 切换报告 of a run",
-		Long: `Write the document of a run, in the language of --lang: the drill record of a drill, else the switch report. The same run gives the
-same bytes, whoever writes it and whenever, once it is over.`,
+		Use: "report RUN", Short: "Write the drill record 演练记录 or the switch report 切换报告 of a run, or its evaluation 评估报告",
+		Long: `Write the document of a run, in the language of --lang: the drill record of a drill, else the switch report; with
+--as evaluation, how it is judged by the criteria of its drill plan, and what has to be put right. The same run gives the same bytes, whoever writes it
+and whenever, once it is over.`,
 		Example: `  perdure run report takeover-0412 --lang zh --format docx --zone Asia/Shanghai --out takeover-0412.docx
-  perdure run report takeover-0412 > takeover-0412.html`,
+  perdure run report takeover-0412 > takeover-0412.html
+  perdure run report takeover-0412 --as evaluation --lang zh --format docx --out evaluation-0412.docx`,
 		Args: exactly("RUN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
+			case as != "record" && as != "evaluation":
+				return usagef("unknown document %q; allowed: record, evaluation", as)
 			case format != "html" && format != "docx" && format != "xlsx":
 				return usagef("unknown format %q; allowed: html, docx, xlsx", format)
 			case out == "" && format != "html" && s.Tty:
@@ -215,7 +219,7 @@ same bytes, whoever writes it and whenever, once it is over.`,
 				return err
 			}
 			write := func(w io.Writer) (int64, error) {
-				return c.RunReport(cmd.Context(), args[0], format, string(s.language()), zone, w)
+				return c.RunReport(cmd.Context(), args[0], as, format, string(s.language()), zone, w)
 			}
 			if out == "" {
 				_, err := write(s.Out)
@@ -232,9 +236,11 @@ same bytes, whoever writes it and whenever, once it is over.`,
 			return nil
 		},
 	}
+	c.Flags().StringVar(&as, "as", "record", "record or evaluation")
 	c.Flags().StringVar(&format, "format", "html", "html, docx or xlsx")
 	c.Flags().StringVarP(&out, "out", "o", "", "file to write; by default standard output")
 	c.Flags().StringVar(&zone, "zone", "UTC", "time zone of all times: a name such as Asia/Shanghai, or an offset such as +08:00")
+	_ = c.RegisterFlagCompletionFunc("as", cobra.FixedCompletions([]string{"record", "evaluation"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"html", "docx", "xlsx"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }

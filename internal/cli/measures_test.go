@@ -135,7 +135,7 @@ func TestReportIsWrittenOnceAndWhole(t *testing.T) {
 	args := []string{"run", "report", "r1", "--lang", "zh", "--format", "docx", "--zone", "+08:00", "--out", file}
 	r := run(t.Context(), call{env: f.env(), args: args})
 	text, err := os.ReadFile(file)
-	if r.code != 0 || err != nil || string(text) != "<p>report</p>\n" || !strings.Contains(r.out, file+"：14 字节") || !slices.Contains(f.asked, "format=docx&lang=zh-CN&zone=%2B08%3A00") {
+	if r.code != 0 || err != nil || string(text) != "<p>report</p>\n" || !strings.Contains(r.out, file+"：14 字节") || !slices.Contains(f.asked, "as=record&format=docx&lang=zh-CN&zone=%2B08%3A00") {
 		t.Errorf("exit %d: %s%s %q %v; asked %q", r.code, r.out, r.err, text, err, f.asked)
 	}
 	if r = run(t.Context(), call{env: f.env(), args: args}); r.code != 7 {
@@ -143,6 +143,12 @@ func TestReportIsWrittenOnceAndWhole(t *testing.T) {
 	}
 	if r = run(t.Context(), call{env: f.env(), args: []string{"run", "report", "r1"}}); r.code != 0 || r.out != "<p>report</p>\n" {
 		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
+	}
+	if r = run(t.Context(), call{env: f.env(), args: []string{"run", "report", "r1", "--as", "evaluation"}}); r.code != 0 || !slices.Contains(f.asked, "as=evaluation&format=html&lang=en&zone=UTC") {
+		t.Errorf("exit %d: %s; asked %q", r.code, r.err, f.asked)
+	}
+	if r = run(t.Context(), call{env: f.env(), args: []string{"run", "report", "r1", "--as", "essay"}}); r.code != 2 || !strings.Contains(r.err, "record, evaluation") {
+		t.Errorf("exit %d: %s", r.code, r.err)
 	}
 	gone := file + ".gone"
 	if r = run(t.Context(), call{env: f.env(), args: []string{"run", "report", "r9", "--out", gone}}); r.code != 4 {

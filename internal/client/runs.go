@@ -48,9 +48,9 @@ func (c *Client) RunMeasures(ctx context.Context, id string) (measure.Measures, 
 	return get[measure.Measures](ctx, c, "/api/v1/runs/"+esc(id)+"/measures", nil)
 }
 
-// RunReport writes the document of a run: format is html, docx or xlsx, lang en or zh-CN.
-func (c *Client) RunReport(ctx context.Context, id, format, lang, zone string, w io.Writer) (int64, error) {
-	query := url.Values{"format": {format}, "lang": {lang}, "zone": {zone}}
+// RunReport writes the document of a run: as is record or evaluation, format html, docx or xlsx, lang en or zh-CN.
+func (c *Client) RunReport(ctx context.Context, id, as, format, lang, zone string, w io.Writer) (int64, error) {
+	query := url.Values{"as": {as}, "format": {format}, "lang": {lang}, "zone": {zone}}
 	return c.download(ctx, call{method: http.MethodGet, path: "/api/v1/runs/" + esc(id) + "/report", query: query}, "report", w)
 }
 

@@ -5,49 +5,82 @@ import (
 	"strings"
 )
 
-// columns divides a page's width among columns: each gets room for its longest word, within bounds, and what is left goes to those with
-// long lines.
+// Bounds of what a column is given, in characters.
+const (
+	mostWord, leastWord = 14, 7
+	mostLine            = 90
+	// character is the width of one of the tables' font, in twentieths of a point.
+	character = 105
+)
+
+// columns divides a page's width among columns: each gets room for its longest word, within bounds, and what is left goes to those with long
+// lines. What nobody needs is spread over all.
 func columns(head []string, rows [][]string) []int {
+	words, lines := longestOf(head, rows)
+	out := make([]int, len(words))
+	for most := mostWord; ; most-- {
+		needed := 0
+		for i := range out {
+			out[i] = (min(words[i], most) + 2) * character // 2 for its edges
+			needed += out[i]
+		}
+		if needed <= pageWidth*3/4 || most == leastWord {
+			break
+		}
+	}
+	rest := pageWidth
+	for _, w := range out {
+		rest -= w
+	}
+	if rest < 0 { // more columns than a page has room for
+		total := pageWidth - rest
+		for i := range out {
+			out[i] = out[i] * pageWidth / total
+		}
+		return out
+	}
+	wants, wanted := make([]int, len(out)), 0
+	for i := range out {
+		wants[i] = max((min(lines[i], mostLine)+2)*character-out[i], 0)
+		wanted += wants[i]
+	}
+	if give := min(rest, wanted); give > 0 {
+		for i := range out {
+			more := give * wants[i] / wanted
+			out[i], rest = out[i]+more, rest-more
+		}
+	}
+	used := pageWidth - rest
+	for i := range out {
+		out[i] += rest * out[i] / max(used, 1)
+	}
+	return out
+}
+
+// longestOf gives for each column the longest word and the longest line of its cells, and of its head, which is bold.
+func longestOf(head []string, rows [][]string) (words, lines []int) {
 	count := len(head)
 	for _, row := range rows {
 		count = max(count, len(row))
 	}
-	const mostWord, mostLine = 14, 40
-	least, wants := make([]int, count), make([]int, count)
-	look := func(row []string) {
+	words, lines = make([]int, count), make([]int, count)
+	look := func(row []string, bold int) {
 		for i, cell := range row {
 			for line := range strings.SplitSeq(cell, "\n") {
-				wants[i] = max(wants[i], min(wide(line), mostLine))
+				n := wide(line)
+				lines[i] = max(lines[i], n+bold*(n+5)/6)
 				for word := range strings.FieldsSeq(line) {
-					least[i] = max(least[i], min(wide(word), mostWord))
+					n := wide(word)
+					words[i] = max(words[i], n+bold*(n+5)/6)
 				}
 			}
 		}
 	}
-	look(head)
-	for i, row := range rows {
-		if i == 200 { // enough to see by
-			break
-		}
-		look(row)
+	look(head, 1)
+	for _, row := range rows[:min(len(rows), 200)] { // enough to see by
+		look(row, 0)
 	}
-	needed, wanted := 0, 0
-	for i := range wants {
-		least[i]++ // for its edges
-		wants[i] = max(wants[i]+1-least[i], 0)
-		needed, wanted = needed+least[i], wanted+wants[i]
-	}
-	const character = 105 // of the tables' font, in twentieths of a point
-	rest := pageWidth - needed*character
-	if rest < 0 || wanted == 0 {
-		rest, wanted, wants = pageWidth, needed, least
-		least = make([]int, count)
-	}
-	out := make([]int, count)
-	for i := range out {
-		out[i] = least[i]*character + wants[i]*rest/wanted
-	}
-	return out
+	return words, lines
 }
 
 // wide is how many columns of a terminal a text takes, about: characters of Chinese take two.

@@ -369,7 +369,7 @@ func TestFiguresAreThoseOfTheJournal(t *testing.T) {
 		{"Critical path", []string{"4", "second", "2026-11-22 16:00:24.500", "2026-11-22 16:00:50.000", "25.500 s", "it waited for a lock that the step before held"}, false},
 		{"Evidence", []string{"Entries in the log", "3–5, 9, 11–12"}, false},
 		{"Evidence", []string{"Entries of the journal", "1–21"}, false},
-		{"概要", []string{"目标", "未达成"}, true},
+		{"概要", []string{"目标达成情况", "未达成"}, true},
 		{"概要", []string{"恢复时间（自中断起）", "1 分 41.000 秒"}, true},
 		{"五个时钟", []string{"宣告", "10.000 秒", "发现至执行开始"}, true},
 		{"步骤", []string{"2", "agree – 审批", "审批", "1 人：commander", "2026-11-22 16:00:03.000", "2026-11-22 16:00:13.000", "10.000 秒", "10.000 秒", "0.000 秒", "0.000 秒", "完成", "0", ""}, true},

@@ -75,7 +75,8 @@ func (d *Document) styles() string {
 
 func (d *Document) footer() string {
 	field := `<w:r><w:fldChar w:fldCharType="begin"/></w:r><w:r><w:instrText xml:space="preserve"> PAGE </w:instrText></w:r><w:r><w:fldChar w:fldCharType="separate"/></w:r><w:r><w:t>1</w:t></w:r><w:r><w:fldChar w:fldCharType="end"/></w:r>`
-	return xmlHead + `<w:ftr ` + wordSpace + `><w:p><w:pPr><w:jc w:val="right"/></w:pPr>` + words(d.Subtitle+" – "+textsOf(d.Language).say("page")+" ", "") + field + `</w:p></w:ftr>`
+	before, after, _ := strings.Cut(textsOf(d.Language).say("page"), "%s")
+	return xmlHead + `<w:ftr ` + wordSpace + `><w:p><w:pPr><w:jc w:val="right"/></w:pPr>` + words(d.Subtitle+" – "+before, "") + field + words(after, "") + `</w:p></w:ftr>`
 }
 
 // pageWidth is what an A4 page across has between its margins, in twentieths of a point.

@@ -360,13 +360,13 @@ func startCommand(p *plan.Plan, mode plan.Mode) string {
 
 // setFlags are the parameters that a start needs.
 func setFlags(p *plan.Plan) string {
-	text := ""
+	var text strings.Builder
 	for _, one := range p.Parameters {
 		if one.Required {
-			text += fmt.Sprintf(" --set %s=%s", one.Name, strings.ToUpper(one.Name))
+			fmt.Fprintf(&text, " --set %s=%s", one.Name, strings.ToUpper(one.Name))
 		}
 	}
-	return text
+	return text.String()
 }
 
 // reach is what a plan acts on in a mode, as far as that is known before a run.

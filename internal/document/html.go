@@ -10,7 +10,7 @@ import (
 const style = `body{font:11pt/1.4 "Noto Sans","Noto Sans CJK SC","Microsoft YaHei",sans-serif;color:#111;margin:2em auto;max-width:110em;padding:0 1em}
 h1{font-size:20pt;margin:0}p.about{color:#555;margin:.2em 0 1.5em}h2{font-size:13pt;margin:1.6em 0 .4em;break-after:avoid}
 table{border-collapse:collapse;width:100%}th,td{border:1px solid #999;padding:.25em .5em;text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere}
-thead th{background:#eee}table.facts{width:auto}table.facts th{font-weight:600;white-space:nowrap}
+thead th{background:#eee;word-break:keep-all;overflow-wrap:normal}table.facts{width:auto}table.facts th{font-weight:600;white-space:nowrap}
 @page{size:A4 landscape;margin:12mm}@media print{body{margin:0;max-width:none;padding:0;font-size:8pt}thead{display:table-header-group}tr{break-inside:avoid}}`
 
 // HTML writes the document as one page that needs nothing else, and runs nothing.

@@ -46,7 +46,7 @@ func wordProcessorShows(t *testing.T, name string, d *document.Document) {
 	if out, err := office.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	text, err := exec.CommandContext(t.Context(), "pdftotext", filepath.Join(dir, "d.pdf"), "-").Output()
+	text, err := exec.CommandContext(t.Context(), "pdftotext", "-raw", filepath.Join(dir, "d.pdf"), "-").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

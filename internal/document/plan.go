@@ -61,7 +61,7 @@ func DrillPlan(src PlanSource, l Language) (*Document, []Finding, error) {
 	}
 	return w.document("title.drillPlan", []Section{
 		w.about("aim"), w.contract(), w.order(), w.objects(), w.schedules(), w.windows(), w.times(), w.roles(), w.partners(), w.parameters(), w.steps(),
-		w.duties(), w.criteria(), w.risks(), w.start(), w.back(), w.fingerprint(),
+		w.duties(), w.judgedBy(), w.risks(), w.start(), w.back(), w.fingerprint(),
 	})
 }
 
@@ -610,6 +610,7 @@ func (w *planWriter) times() Section {
 			w.miss(Late, w.plan.Name, "late."+string(one.Kind), t.span(one.Took), t.span(w.program.RTO))
 		case measure.BreaksRules:
 			w.miss(Breach, one.Step, "miss.breach", one.Step, one.Text)
+		case measure.LooksWrong: // nothing was looked at
 		}
 	}
 	return s
@@ -623,6 +624,7 @@ func (w *planWriter) start() Section {
 		s.Rows = append(s.Rows, []string{strconv.Itoa(len(s.Rows) + 1), w.t.say(key), who, command})
 	}
 	row("do.preflight", w.role("viewer"), fmt.Sprintf("perdure plan preflight %s --mode %s%s", w.plan.Name, mode, setFlags(w.plan)))
+	row("do.tabletop", w.role("driller"), fmt.Sprintf("perdure run start %s --mode %s --tabletop%s --reason TEXT", w.plan.Name, mode, setFlags(w.plan)))
 	if w.program.Mode == plan.Emergency {
 		row("do.incident", w.role("viewer"), "perdure incident list --open")
 	}
@@ -672,37 +674,12 @@ func (w *planWriter) schedules() Section {
 	return s
 }
 
-// criteria are by what a run is judged.
-func (w *planWriter) criteria() Section {
-	t := w.t
-	s := Section{Title: t.say("criteria"), Head: w.heads("no", "criterion", "seenBy")}
-	row := func(what, by string) {
-		s.Rows = append(s.Rows, []string{strconv.Itoa(len(s.Rows) + 1), what, by})
+// judgedBy are the criteria of a run.
+func (w *planWriter) judgedBy() Section {
+	s := Section{Title: w.t.say("criteria"), Head: w.heads("no", "criterion", "seenBy")}
+	for i, c := range w.criteria(w.program) {
+		s.Rows = append(s.Rows, []string{strconv.Itoa(i + 1), c.text, c.seen})
 	}
-	row(t.say("crit.done"), t.say("crit.record"))
-	if w.program.RTO > 0 {
-		row(t.say("crit.rto", t.span(w.program.RTO)), "perdure run measures RUN")
-	}
-	if w.row.RPO == 0 {
-		row(t.say("crit.loss"), t.say("crit.record"))
-	}
-	for _, i := range w.nodes {
-		n := &w.program.Nodes[i]
-		if c := n.Step.Check; c != nil && c.Expect != "" {
-			row(t.say("crit.expect", c.Driver+" "+c.Target, c.Expect), n.ID)
-		}
-		if n.Step.Wait != nil && n.Step.Wait.Until != "" {
-			row(t.say("crit.until", n.Step.Wait.Until), n.ID)
-		}
-		if m := n.Step.Manual; m != nil && len(m.Fields) > 0 {
-			names := make([]string, len(m.Fields))
-			for j := range m.Fields {
-				names[j] = m.Fields[j].Name
-			}
-			row(t.say("crit.filled", strings.Join(names, ", ")), n.ID)
-		}
-	}
-	row(t.say("crit.evidence"), "perdure evidence verify FILE --keys KEYS")
 	return s
 }
 
@@ -745,7 +722,7 @@ func (w *planWriter) risks() Section {
 		row(t.say("risk.endless"), w.named(f.Endless), t.say("risk.endless.by"))
 	}
 	for _, one := range w.ahead.Findings {
-		if one.Kind != measure.BreaksRules {
+		if one.Took > 0 { // it is late
 			row(t.say("late."+string(one.Kind), t.span(one.Took), t.span(w.program.RTO)), t.say("risk.whole"), t.say("risk.late.by"))
 		}
 	}

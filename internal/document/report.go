@@ -48,6 +48,20 @@ type Source struct {
 // Report is the drill record or the switch report of a run. The zone is that of all times. The error is that of a journal that does not
 // fit the program.
 func Report(src Source, l Language, zone *time.Location) (*Document, error) {
+	w, err := newWriter(src, l, zone)
+	if err != nil {
+		return nil, err
+	}
+	evidence, err := w.evidence()
+	if err != nil {
+		return nil, err
+	}
+	d := w.document("title.")
+	w.fill(d, []Section{w.summary(), w.parameters(), w.clocks(), w.steps(), w.people(), w.deviations(), w.path(), w.undoing(), evidence})
+	return d, nil
+}
+
+func newWriter(src Source, l Language, zone *time.Location) (*writer, error) {
 	m, err := measure.Of(src.Run, src.Program, src.Journal)
 	if err != nil {
 		return nil, err
@@ -59,32 +73,32 @@ func Report(src Source, l Language, zone *time.Location) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{pen: pen{t: textsOf(l), more: "more"}, src: src, m: m, r: r, zone: zone}
-	title := "title.run"
-	switch m.Mode {
+	return &writer{pen: pen{t: textsOf(l), more: "more"}, src: src, l: l, m: m, r: r, zone: zone}, nil
+}
+
+// document has the title of the mode, from a list of such, and no sections yet.
+func (w *writer) document(titles string) *Document {
+	title := "run"
+	switch w.m.Mode {
 	case plan.Drill:
-		title = "title.drill"
+		title = "drill"
 	case plan.Takeover, plan.Emergency, plan.SwitchBack, plan.Failover, plan.Move, plan.Change:
-		title = "title.switch"
+		title = "switch"
 	case plan.Experiment, plan.Verification, plan.Inspection:
 	}
-	if m.Tabletop {
-		title = "title.drill"
+	if w.m.Tabletop {
+		title = "drill"
 	}
-	d := &Document{Language: l, Title: w.t.say(title), Subtitle: w.t.say("subtitle", w.clean(w.plan()), w.mode(), w.clean(src.Run))}
-	d.Made = src.Journal[m.Entries-1].At.UTC()
-	sections := []Section{w.summary(), w.parameters(), w.clocks(), w.steps(), w.people(), w.deviations(), w.path(), w.undoing()}
-	evidence, err := w.evidence()
-	if err != nil {
-		return nil, err
+	return &Document{
+		Language: w.l, Title: w.t.say(titles + title), Made: w.src.Journal[w.m.Entries-1].At.UTC(),
+		Subtitle: w.t.say("subtitle", w.clean(w.plan()), w.mode(), w.clean(w.src.Run)),
 	}
-	w.fill(d, append(sections, evidence))
-	return d, nil
 }
 
 type writer struct {
 	pen
 	src  Source
+	l    Language
 	m    *measure.Measures
 	r    *run.Run
 	zone *time.Location

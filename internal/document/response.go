@@ -15,6 +15,7 @@ import (
 	"perdure/internal/incident"
 	"perdure/internal/manifest"
 	"perdure/internal/plan"
+	"perdure/internal/shape"
 	"perdure/internal/unit"
 )
 
@@ -356,7 +357,7 @@ func (w *responseWriter) plans() Section {
 			if len(c.units) == 0 {
 				on = joined(c.systems)
 			}
-			s.Rows = append(s.Rows, []string{w.t.word("mode", string(of.mode)), titled(c.plan.Name, c.plan.Title), on, w.limit(c.plan.RTO), w.t.span(worst), startCommand(c.plan, of.mode)})
+			s.Rows = append(s.Rows, []string{w.t.word("mode", string(of.mode)), titled(c.plan.Name, c.plan.Title), on, w.target(c.plan.RTO), w.t.span(worst), startCommand(c.plan, of.mode)})
 		}
 	}
 	if left := w.untouched(w.unitsOf(), w.recovery); len(left) > 0 {
@@ -368,6 +369,14 @@ func (w *responseWriter) plans() Section {
 		w.miss(NoPlan, joined(left), "miss.home", joined(left), w.generate(plan.SwitchBack))
 	}
 	return s
+}
+
+// target is an objective that there may be none of.
+func (w *responseWriter) target(v shape.Duration) string {
+	if v == 0 {
+		return w.t.say("noTarget")
+	}
+	return w.t.span(time.Duration(v))
 }
 
 // generate is the command that makes a plan that is missing.
