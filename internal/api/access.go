@@ -20,10 +20,14 @@ import (
 // Access is who may use a route: a role, or a kind of machine. A route lists all that may.
 type Access string
 
-// The closed list of accesses. Roles include what they build on: an operator reads what a viewer reads.
+// The closed list of accesses. Roles include what they build on: an operator reads what a viewer reads. Role participant builds on none, and
+// none builds on it.
 const (
-	Health    Access = "health" // everybody, without credentials
-	Anyone    Access = "anyone" // everybody, without a token: who asks proves in the request who they are
+	Health Access = "health" // everybody, without credentials
+	Anyone Access = "anyone" // everybody, without a token: who asks proves in the request who they are
+	// Participant is of those who answer for a participant. Nobody else has it: a route that is also for them says so.
+	Participant Access = Access(wire.Participant)
+
 	Viewer    Access = Access(wire.Viewer)
 	Driller   Access = Access(wire.Driller)
 	Operator  Access = Access(wire.Operator)
@@ -39,7 +43,7 @@ const (
 // ofPeople reports whether it is a role, and not a kind of machine.
 func (a Access) ofPeople() bool {
 	switch a {
-	case Viewer, Driller, Operator, Commander, Auditor, Admin:
+	case Participant, Viewer, Driller, Operator, Commander, Auditor, Admin:
 		return true
 	case Health, Anyone, Agent, Gateway, Node, App:
 	}
@@ -49,6 +53,8 @@ func (a Access) ofPeople() bool {
 // grants says what each role may use beside its own.
 func grants(role wire.Role) []Access {
 	switch role {
+	case wire.Participant:
+		return []Access{Participant}
 	case wire.Viewer:
 		return []Access{Viewer}
 	case wire.Driller:
@@ -70,10 +76,12 @@ type identity struct {
 	// Name is "person:ann" or "agent:u1-a"; it goes to the audit log.
 	Name string
 	// Person is set for people, Machine ("agent") and ID ("u1-a") for machines.
-	Person  string
-	Roles   []wire.Role
-	Machine string
-	ID      string
+	Person string
+	Roles  []wire.Role
+	// Participant is the participant that the person belongs to, "" for none.
+	Participant string
+	Machine     string
+	ID          string
 	// Session is that of a person who logged in, "" for a token; Factor is when they showed the second factor.
 	Session string
 	Factor  time.Time
@@ -189,7 +197,7 @@ func (s *Server) identify(r *http.Request) (identity, error) {
 		if err != nil {
 			return identity{}, err
 		}
-		id := identity{Name: "person:" + c.Name, Person: c.Name, Roles: c.Roles, Session: c.Session}
+		id := identity{Name: "person:" + c.Name, Person: c.Name, Roles: c.Roles, Participant: c.Participant, Session: c.Session}
 		if c.Factor != 0 {
 			id.Factor = time.UnixMilli(c.Factor).UTC()
 		}

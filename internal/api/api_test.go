@@ -149,7 +149,11 @@ func start(t *testing.T, tune ...func(*api.Options)) *node {
 		t.Fatal(err)
 	}
 	for _, role := range wire.Roles() {
-		token, err := n.store.CreateToken(t.Context(), "test", "the-"+string(role), role, 0)
+		participant := ""
+		if role == wire.Participant {
+			participant = "branch-north"
+		}
+		token, err := n.store.CreateToken(t.Context(), "test", "the-"+string(role), role, participant, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -260,12 +264,17 @@ func (c *caller) do(method, path string, body any) reply {
 	return r
 }
 
+// octets are a body that is neither text nor JSON.
+type octets string
+
 func (c *caller) try(ctx context.Context, method, path string, body any) (reply, error) {
 	var reader io.Reader
 	switch b := body.(type) {
 	case nil:
 	case string:
 		reader = strings.NewReader(b)
+	case octets:
+		reader = strings.NewReader(string(b))
 	default:
 		data, err := json.Marshal(b)
 		if err != nil {
@@ -277,9 +286,13 @@ func (c *caller) try(ctx context.Context, method, path string, body any) (reply,
 	if err != nil {
 		return reply{}, err
 	}
-	if _, text := body.(string); text {
+	switch body.(type) {
+	case nil:
+	case string:
 		req.Header.Set("Content-Type", "application/yaml")
-	} else if body != nil {
+	case octets:
+		req.Header.Set("Content-Type", "application/octet-stream")
+	default:
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.token != "" {
@@ -314,7 +327,8 @@ var parameter = regexp.MustCompile(`\{[^}]+\}`)
 func TestNothingButHealthIsOpenAndEveryRoleIsRefusedWhereItShouldBe(t *testing.T) {
 	n := start(t)
 	includes := map[string][]api.Access{
-		"viewer": {api.Viewer}, "driller": {api.Viewer, api.Driller}, "operator": {api.Viewer, api.Driller, api.Operator},
+		"participant": {api.Participant},
+		"viewer":      {api.Viewer}, "driller": {api.Viewer, api.Driller}, "operator": {api.Viewer, api.Driller, api.Operator},
 		"commander": {api.Viewer, api.Driller, api.Operator, api.Commander},
 		"auditor":   {api.Viewer, api.Auditor}, "admin": {api.Viewer, api.Driller, api.Operator, api.Commander, api.Auditor, api.Admin},
 		"agent:x1": {api.Agent}, "gateway:x1": {api.Gateway}, "node:x1": {api.Node}, "app:x1": {api.App},

@@ -41,9 +41,10 @@ func (s *Server) listTokens(ctx context.Context, in *struct {
 
 type tokenInput struct {
 	Body struct {
-		Name    string    `json:"name" minLength:"1" maxLength:"128" doc:"the person's name, as it stands in the audit log"`
-		Role    wire.Role `json:"role" enum:"viewer,driller,operator,commander,auditor,admin"`
-		Expires int64     `json:"expires,omitempty" doc:"Unix milliseconds; 0 for never"`
+		Name        string    `json:"name" minLength:"1" maxLength:"128" doc:"the person's name, as it stands in the audit log"`
+		Role        wire.Role `json:"role" enum:"participant,viewer,driller,operator,commander,auditor,admin"`
+		Participant string    `json:"participant,omitempty" doc:"participant of the manifest that they belong to"`
+		Expires     int64     `json:"expires,omitempty" doc:"Unix milliseconds; 0 for never"`
 	}
 }
 
@@ -51,7 +52,10 @@ func (s *Server) createToken(ctx context.Context, in *tokenInput) (*body[wire.Ne
 	if in.Body.Name == wire.ByCalendar {
 		return nil, errs.New(errs.Invalid, "no person may be called %q: the platform starts the runs of schedules in that name", in.Body.Name)
 	}
-	return answer(s.d.Store.CreateToken(ctx, who(ctx).Name, in.Body.Name, in.Body.Role, in.Body.Expires))
+	if err := s.mayBelong(ctx, in.Body.Name, in.Body.Participant); err != nil {
+		return nil, err
+	}
+	return answer(s.d.Store.CreateToken(ctx, who(ctx).Name, in.Body.Name, in.Body.Role, in.Body.Participant, in.Body.Expires))
 }
 
 func (s *Server) revokeToken(ctx context.Context, in *struct {

@@ -45,11 +45,13 @@ func TestEveryChangeThatAPersonAsksForIsInTheAuditLog(t *testing.T) {
 		{"POST /api/v1/units/{unit}/verify", "the-commander", ask(commander, "POST", "/api/v1/units/u1/verify", nil)},
 		{"POST /api/v1/runs", "the-operator", ask(operator, "POST", "/api/v1/runs", wire.StartRun{Plan: "p", Mode: plan.Drill, ID: "r2"})},
 		{"POST /api/v1/runs/{run}/words", "the-operator", ask(operator, "POST", "/api/v1/runs/r1/words", word(run.Paused, ""))},
+		{"PUT /api/v1/runs/{run}/attachments", "the-operator", ask(operator, "PUT", "/api/v1/runs/r1/attachments?step=count&name=a.txt", octets("text"))},
 		{"POST /api/v1/incidents", "the-operator", ask(operator, "POST", "/api/v1/incidents", cards())},
 		{"POST /api/v1/incidents/{incident}/words", "the-operator", ask(operator, "POST", words, wire.IncidentWord{What: incident.Declare, Text: "because"})},
 		{"POST /api/v1/users", "the-admin", ask(admin, "POST", "/api/v1/users", wire.NewUser{Name: "ann", Roles: []wire.Role{wire.Viewer}, Password: password})},
 		{"PUT /api/v1/users/{user}/password", "the-admin", ask(admin, "PUT", "/api/v1/users/ann/password", map[string]string{"password": "a third long password"})},
 		{"PUT /api/v1/users/{user}/roles", "the-admin", ask(admin, "PUT", "/api/v1/users/ann/roles", map[string][]wire.Role{"roles": {wire.Operator}})},
+		{"PUT /api/v1/users/{user}/participant", "the-admin", ask(admin, "PUT", "/api/v1/users/ann/participant", map[string]string{"participant": ""})},
 		{"POST /api/v1/users/{user}/lock", "the-admin", ask(admin, "POST", "/api/v1/users/ann/lock", nil)},
 		{"POST /api/v1/users/{user}/unlock", "the-admin", ask(admin, "POST", "/api/v1/users/ann/unlock", nil)},
 		{"DELETE /api/v1/users/{user}", "the-admin", ask(admin, "DELETE", "/api/v1/users/ann", nil)},
@@ -83,7 +85,7 @@ func TestEveryChangeThatAPersonAsksForIsInTheAuditLog(t *testing.T) {
 	for _, c := range changes {
 		walked = append(walked, c.route)
 	}
-	people := []api.Access{api.Viewer, api.Driller, api.Operator, api.Commander, api.Auditor, api.Admin}
+	people := []api.Access{api.Participant, api.Viewer, api.Driller, api.Operator, api.Commander, api.Auditor, api.Admin}
 	for _, r := range n.Routes() {
 		route := r.Method + " " + r.Path
 		asks := r.Method != "GET" && slices.ContainsFunc(r.Access, func(a api.Access) bool { return slices.Contains(people, a) })

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"perdure/internal/calendar"
+	"perdure/internal/duty"
 	"perdure/internal/incident"
 	"perdure/internal/manifest"
 	"perdure/internal/plan"
@@ -38,6 +39,14 @@ func (plans) IncidentRules(text string) (incident.Rules, error) {
 
 func (plans) Estate(text string) (manifest.Set, error) {
 	return manifest.Parse(manifest.File{Name: "applied manifest", Text: []byte(text)})
+}
+
+func (plans) Duties(text string) (*duty.Book, error) {
+	return manifest.Duties(manifest.File{Name: "applied manifest", Text: []byte(text)})
+}
+
+func (plans) Participants(text string) ([]manifest.Participant, error) {
+	return manifest.Participants(manifest.File{Name: "applied manifest", Text: []byte(text)})
 }
 
 const aPlan = `apiVersion: perdure/v1

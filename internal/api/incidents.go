@@ -305,7 +305,7 @@ func (s *Server) maySayToIncident(ctx context.Context, id identity, name string,
 func (i identity) owns(t incident.Task) bool { return t.Owner == i.Person || i.holds(t.Owner) }
 
 func (i identity) holds(role string) bool {
-	return slices.Contains(wire.Roles(), wire.Role(role)) && i.has(Access(role))
+	return Access(role) != Participant && slices.Contains(wire.Roles(), wire.Role(role)) && i.has(Access(role))
 }
 
 // incidentsFor gives what incidents wait for a person for.

@@ -176,17 +176,21 @@ func (s *Server) sourceOf(ctx context.Context, id string) (src document.Source, 
 	return src, head.Phase == run.Over, err
 }
 
-// filesOf are what a pack has beside the journal and the program of a run that is over: its report in both languages, and its measures.
+// filesOf are what a pack has beside the journal and the program of a run: what was handed in with tasks and, of a run that is over, its report in
+// both languages, and its measures.
 func (s *Server) filesOf(ctx context.Context, id string) (map[string][]byte, error) {
 	src, over, err := s.sourceOf(ctx, id)
-	if err != nil || !over {
+	if err != nil {
 		return nil, err
+	}
+	files := map[string][]byte{}
+	if err := s.attachedFiles(ctx, id, src.Journal, files); err != nil || !over {
+		return files, err
 	}
 	measures, err := measure.Of(id, src.Program, src.Journal)
 	if err != nil {
 		return nil, err
 	}
-	files := map[string][]byte{}
 	if files["measures.json"], err = json.Marshal(measures); err != nil {
 		return nil, errs.New(errs.Internal, "cannot write the measures of run %s: %w", id, err)
 	}

@@ -21,9 +21,10 @@ type PeopleStore interface {
 	ChangePassword(ctx context.Context, name string, ask wire.NewPassword, from string) error
 	SetFactor(ctx context.Context, name string, ask wire.NewFactor, from string) ([]string, error)
 	Users(ctx context.Context, r wire.Read) ([]wire.User, error)
-	AddUser(ctx context.Context, who, name string, roles []wire.Role, password string) (wire.User, error)
+	AddUser(ctx context.Context, who string, ask wire.NewUser) (wire.User, error)
 	ResetPassword(ctx context.Context, who, name, password string) (wire.User, error)
 	SetUserRoles(ctx context.Context, who, name string, roles []wire.Role) (wire.User, error)
+	SetUserParticipant(ctx context.Context, who, name, participant string) (wire.User, error)
 	LockUser(ctx context.Context, who, name string) (wire.User, error)
 	UnlockUser(ctx context.Context, who, name string) (wire.User, error)
 	RemoveUser(ctx context.Context, who, name string) (wire.User, error)
@@ -186,8 +187,10 @@ func (s *Server) listUsers(ctx context.Context, in *struct {
 }
 
 func (s *Server) addUser(ctx context.Context, in *struct{ Body wire.NewUser }) (*body[wire.User], error) {
-	u := in.Body
-	return answer(s.d.Store.AddUser(ctx, who(ctx).Name, u.Name, u.Roles, u.Password))
+	if err := s.mayBelong(ctx, in.Body.Name, in.Body.Participant); err != nil {
+		return nil, err
+	}
+	return answer(s.d.Store.AddUser(ctx, who(ctx).Name, in.Body))
 }
 
 type userInput struct {
@@ -212,6 +215,19 @@ func (s *Server) setUserRoles(ctx context.Context, in *struct {
 },
 ) (*body[wire.User], error) {
 	return answer(s.d.Store.SetUserRoles(ctx, who(ctx).Name, in.User, in.Body.Roles))
+}
+
+func (s *Server) setUserParticipant(ctx context.Context, in *struct {
+	User string `path:"user"`
+	Body struct {
+		Participant string `json:"participant" doc:"participant of the manifest; empty: none"`
+	}
+},
+) (*body[wire.User], error) {
+	if err := s.mayBelong(ctx, in.User, in.Body.Participant); err != nil {
+		return nil, err
+	}
+	return answer(s.d.Store.SetUserParticipant(ctx, who(ctx).Name, in.User, in.Body.Participant))
 }
 
 func (s *Server) lockUser(ctx context.Context, in *userInput) (*body[wire.User], error) {
@@ -249,10 +265,13 @@ func (s *Server) inbox(ctx context.Context, in *inboxInput) (*body[[]wire.InboxI
 	if err != nil {
 		return nil, err
 	}
-	items, err := s.incidentsFor(ctx, id)
-	if err != nil {
-		return nil, err
+	var items []wire.InboxItem
+	if id.has(Viewer) {
+		if items, err = s.incidentsFor(ctx, id); err != nil {
+			return nil, err
+		}
 	}
+	desk := s.desk(ctx)
 	for _, head := range runs {
 		if len(head.Asked) == 0 && (!head.ReviewDue || head.Phase != run.Over) {
 			continue
@@ -261,11 +280,12 @@ func (s *Server) inbox(ctx context.Context, in *inboxInput) (*body[[]wire.InboxI
 		if err != nil {
 			return nil, err
 		}
-		for _, ask := range r.WaitsFor(run.Person{
-			Name: id.Person, Holds: func(role string) bool { return id.speaksAs(head, role) },
-			Steers: id.steers(head), Reviews: id.has(Auditor) || id.has(Commander),
-		}) {
-			items = append(items, wire.InboxItem{Run: head.ID, Plan: head.Plan, Mode: head.Mode, Ask: ask})
+		item := wire.InboxItem{Run: head.ID, Mode: head.Mode, Tabletop: head.Tabletop}
+		if id.has(Viewer) { // whoever only takes part sees of a run no more than what it asks of them
+			item.Plan = head.Plan
+		}
+		for _, item.Ask = range r.WaitsFor(desk.person(id, head)) {
+			items = append(items, item)
 		}
 	}
 	slices.SortStableFunc(items, func(a, b wire.InboxItem) int {

@@ -55,6 +55,7 @@ var (
 	machines      = []Access{Agent, Gateway, Node}
 	readers       = append([]Access{Viewer}, machines...)
 	onlyViewers   = []Access{Viewer}
+	people        = []Access{Viewer, Participant} // whoever is asked something, and everybody about themselves
 	onlyAdmins    = []Access{Admin}
 	onlyAuditors  = []Access{Auditor}
 	drillers      = []Access{Driller}
@@ -103,7 +104,9 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/runs", onlyViewers, "listRuns", "All runs, the newest first", "runs", 0, to(s.listRuns)},
 		{"GET", "/api/v1/runs/{run}", onlyViewers, "getRun", "A run, and how every step stands", "runs", 0, to(s.getRun)},
 		{"GET", "/api/v1/runs/{run}/journal", onlyViewers, "getJournal", "The journal of a run", "runs", 0, to(s.getJournal)},
-		{"POST", "/api/v1/runs/{run}/words", onlyViewers, "sayToRun", "What a person says to a run; all but approvals needs an operator, or a driller where it is not for real", "runs", 0, to(s.sayToRun)},
+		{"POST", "/api/v1/runs/{run}/words", people, "sayToRun", "What a person says to a run; all but what is asked of the person needs an operator, or a driller where it is not for real. Who only takes part is told of the run its name and its mode", "runs", 0, to(s.sayToRun)},
+		{"PUT", "/api/v1/runs/{run}/attachments", people, "attach", "Hand in a file for an open task, at most 4 MiB of PDF, PNG, JPEG, DOCX, XLSX or text; it counts once the task was completed with it", "runs", largeBody, to(s.attach)},
+		{"GET", "/api/v1/runs/{run}/attachments/{sha256}", people, "getAttachment", "A file that was handed in, for who may see its task", "runs", 0, stream("application/octet-stream", s.attachment)},
 		{"GET", "/api/v1/runs/{run}/measures", onlyViewers, "getMeasures", "How long everything in a run took: clocks, recovery time, critical path, steps", "runs", 0, to(s.getMeasures)},
 		{"GET", "/api/v1/runs/{run}/report", onlyViewers, "report", "The drill record or the switch report of a run, or its evaluation: HTML, DOCX or XLSX", "runs", 0, stream("application/octet-stream", s.report)},
 		{"POST", "/api/v1/plans/{plan}/preflight", onlyViewers, "preflight", "What can be said of a run before it starts: worst case, P50 and P95, findings. It changes nothing", "runs", 0, to(s.preflight)},
@@ -111,6 +114,7 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/response", onlyViewers, "responsePlan", "The emergency response plan of a system or of a site as a file, with what it needs and nobody said", "incidents", 0, to(s.responsePlan)},
 		{"POST", "/api/v1/runs/{run}/pack", onlyAuditors, "evidencePack", "The evidence of a run as one file, as perdure evidence verify takes it", "evidence", 0, stream("application/octet-stream", s.evidencePack)},
 		{"GET", "/api/v1/calendar", onlyViewers, "calendar", "Windows, freezes, cut-offs and schedules as they stand now", "runs", 0, to(s.calendar)},
+		{"GET", "/api/v1/duty", onlyViewers, "duty", "Who is on duty now and until when, gaps ahead, and people who are on duty and could not answer", "people", 0, to(s.dutyView)},
 		{"GET", "/api/v1/evidence/keys", onlyViewers, "evidenceKeys", "The public keys that nodes sign the evidence log with", "evidence", 0, to(s.evidenceKeys)},
 
 		{"POST", "/api/v1/incidents", operators, "openIncident", "Open an incident by hand", "incidents", 0, to(s.openIncident)},
@@ -120,17 +124,18 @@ func (s *Server) routes() []route {
 
 		{"GET", "/api/v1/availability", onlyViewers, "availability", "How much of a period every unit and every system was served, from the history of ownership and from incidents", "incidents", 0, to(s.availability)},
 
-		{"GET", "/api/v1/inbox", onlyViewers, "inbox", "What waits for you over all runs and incidents, the oldest first", "people", 0, to(s.inbox)},
+		{"GET", "/api/v1/inbox", people, "inbox", "What waits for you over all runs and incidents, the oldest first", "people", 0, to(s.inbox)},
 		{"POST", "/api/v1/login", anyone, "login", "Open a session with a password and, where there is one, a second factor; the answer is the only place its secret is shown", "people", 0, to(s.login)},
-		{"POST", "/api/v1/logout", onlyViewers, "logout", "End the session that this request is part of", "people", 0, to(s.logout)},
-		{"PUT", "/api/v1/me/password", onlyViewers, "changePassword", "Change your own password; all your sessions end", "people", 0, withSecret(to(s.changePassword))},
-		{"PUT", "/api/v1/me/second-factor", onlyViewers, "setFactor", "Enrol your second factor; the answer is the only place its recovery codes are shown, and all your sessions end", "people", 0, withSecret(to(s.setFactor))},
-		{"GET", "/api/v1/sessions", onlyViewers, "listSessions", "Your sessions; an admin's answer has everybody's", "people", 0, to(s.listSessions)},
-		{"DELETE", "/api/v1/sessions/{id}", onlyViewers, "endSession", "End one of your sessions; an admin ends any", "people", 0, to(s.endSession)},
+		{"POST", "/api/v1/logout", people, "logout", "End the session that this request is part of", "people", 0, to(s.logout)},
+		{"PUT", "/api/v1/me/password", people, "changePassword", "Change your own password; all your sessions end", "people", 0, withSecret(to(s.changePassword))},
+		{"PUT", "/api/v1/me/second-factor", people, "setFactor", "Enrol your second factor; the answer is the only place its recovery codes are shown, and all your sessions end", "people", 0, withSecret(to(s.setFactor))},
+		{"GET", "/api/v1/sessions", people, "listSessions", "Your sessions; an admin's answer has everybody's", "people", 0, to(s.listSessions)},
+		{"DELETE", "/api/v1/sessions/{id}", people, "endSession", "End one of your sessions; an admin ends any", "people", 0, to(s.endSession)},
 		{"GET", "/api/v1/users", onlyAdmins, "listUsers", "All users, without anything secret", "people", 0, to(s.listUsers)},
 		{"POST", "/api/v1/users", onlyAdmins, "addUser", "Add a user; a name is given once for ever", "people", 0, withSecret(to(s.addUser))},
 		{"PUT", "/api/v1/users/{user}/password", onlyAdmins, "resetPassword", "Set a user's password; their sessions and their second factor end", "people", 0, withSecret(to(s.resetPassword))},
 		{"PUT", "/api/v1/users/{user}/roles", onlyAdmins, "setUserRoles", "Give a user other roles", "people", 0, to(s.setUserRoles)},
+		{"PUT", "/api/v1/users/{user}/participant", onlyAdmins, "setUserParticipant", "Say to which participant of the manifest a user belongs", "people", 0, to(s.setUserParticipant)},
 		{"POST", "/api/v1/users/{user}/lock", onlyAdmins, "lockUser", "Keep a user out; their sessions end", "people", 0, to(s.lockUser)},
 		{"POST", "/api/v1/users/{user}/unlock", onlyAdmins, "unlockUser", "Let a user in again, and forget wrong tries", "people", 0, to(s.unlockUser)},
 		{"DELETE", "/api/v1/users/{user}", onlyAdmins, "removeUser", "End a user for good; their sessions end", "people", 0, to(s.removeUser)},
@@ -174,7 +179,7 @@ func (r route) operation() huma.Operation {
 		op.Errors = []int{http.StatusServiceUnavailable}
 	case Anyone:
 		op.Security = []map[string][]string{}
-	case Viewer, Driller, Operator, Commander, Auditor, Admin, Agent, Gateway, Node, App:
+	case Participant, Viewer, Driller, Operator, Commander, Auditor, Admin, Agent, Gateway, Node, App:
 	}
 	return op
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"perdure/internal/calendar"
+	"perdure/internal/duty"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
@@ -30,6 +31,11 @@ type RunStore interface {
 	Journal(ctx context.Context, id string, after int) ([]run.Entry, error)
 	// Say appends what a person said to the journal of a run.
 	Say(ctx context.Context, id string, e run.Entry) (wire.Run, error)
+
+	PutAttachment(ctx context.Context, id string, a wire.KeptAttachment, data []byte) (wire.KeptAttachment, error)
+	// Attachments gives a file of a run for each step that it was handed in for.
+	Attachments(ctx context.Context, id, sum string) ([]wire.KeptAttachment, error)
+	AttachmentData(ctx context.Context, id, sum string) ([]byte, error)
 }
 
 // Plans reads the plans, the calendars and the rules on incidents of a manifest, and all of it.
@@ -38,6 +44,8 @@ type Plans interface {
 	Calendars(manifest string) (*calendar.Book, error)
 	IncidentRules(manifest string) (incident.Rules, error)
 	Estate(manifest string) (manifest.Set, error)
+	Participants(manifest string) ([]manifest.Participant, error)
+	Duties(manifest string) (*duty.Book, error)
 }
 
 type startInput struct{ Body wire.StartRun }
@@ -206,7 +214,9 @@ func (s *Server) getRun(ctx context.Context, in *runInput) (*body[wire.RunState]
 	if err != nil {
 		return nil, err
 	}
-	return &body[wire.RunState]{stateOf(head, r)}, nil
+	state := stateOf(head, r)
+	state.Participants = s.progress(ctx, r)
+	return &body[wire.RunState]{state}, nil
 }
 
 // replay makes a run from its journal.
@@ -250,6 +260,9 @@ func (s *Server) sayToRun(ctx context.Context, in *wordInput) (*body[wire.Run], 
 	e := run.Entry{
 		By: id.Person, What: word.What, Node: word.Step, Undo: word.Undo, Text: word.Text, For: word.For, To: word.To, Result: word.Result, Factor: id.Factor,
 	}
+	if !id.has(Viewer) {
+		return answer(s.answerTask(ctx, id, in.Run, e, word.Attachments))
+	}
 	head, err := s.d.Store.Run(ctx, in.Run, wire.Fresh)
 	if err != nil {
 		return nil, err
@@ -257,13 +270,22 @@ func (s *Server) sayToRun(ctx context.Context, in *wordInput) (*body[wire.Run], 
 	if err := s.maySay(ctx, id, head, &e); err != nil {
 		return nil, err
 	}
-	// Pausing does no harm, and a review does nothing: neither waits for a second factor.
-	if head.Real() && e.What != run.Paused && e.What != run.Reviewed {
-		if err := s.forReal(ctx, id); err != nil {
-			return nil, err
-		}
+	if err := s.sayForReal(ctx, id, head, e.What); err != nil {
+		return nil, err
+	}
+	if e.Attachments, err = s.attached(ctx, in.Run, e, word.Attachments); err != nil {
+		return nil, err
 	}
 	return answer(s.d.Store.Say(ctx, in.Run, e))
+}
+
+// sayForReal refuses a word to a run that is for real to whoever has shown no second factor. Pausing does no harm, and neither a review nor an
+// acknowledgement does anything: none of them waits for one.
+func (s *Server) sayForReal(ctx context.Context, id identity, head wire.Run, what run.What) error {
+	if !head.Real() || what == run.Paused || what == run.Reviewed || what == run.Acknowledged {
+		return nil
+	}
+	return s.forReal(ctx, id)
 }
 
 // maySay judges whether a person may say something to a run, as far as that follows from who they are; what the run takes is its own to judge.
@@ -271,8 +293,8 @@ func (s *Server) maySay(ctx context.Context, id identity, head wire.Run, e *run.
 	switch e.What {
 	case run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled:
 		return id.maySteer(head)
-	case run.Completed:
-		return s.mayComplete(ctx, id, head, e.Node)
+	case run.Completed, run.Acknowledged:
+		return s.mayAnswer(ctx, id, head, e)
 	case run.AddedApprover:
 		if err := id.maySteer(head); err != nil {
 			return err
@@ -282,12 +304,26 @@ func (s *Server) maySay(ctx context.Context, id identity, head wire.Run, e *run.
 		}
 		return s.known(ctx, e.For)
 	case run.Approved, run.Declined, run.Delegated:
+		if e.What == run.Declined {
+			m, err := s.taskOf(ctx, head, e.Node)
+			if err != nil {
+				return err
+			}
+			if m != nil {
+				return s.mayAnswer(ctx, id, head, e)
+			}
+		}
 		if e.For == "" {
 			e.For = id.Person
 		}
-		// A person speaks for a role that they have, or for themselves.
-		if e.For != id.Person && !id.speaksAs(head, e.For) {
+		// A person speaks for a role that they have, for their participant, for what they are on duty for, or for themselves.
+		if e.For != id.Person && e.For != id.Participant && !s.desk(ctx).person(id, head).Holds(e.For) {
 			return errs.New(errs.Forbidden, "%s may not decide for %q", id.Name, e.For)
+		}
+		if e.For == id.Person && id.Participant != "" && id.Participant != id.Person {
+			if err := s.askedByName(ctx, id, head, e.Node); err != nil {
+				return err
+			}
 		}
 		if e.What == run.Delegated && e.To != "" {
 			return s.known(ctx, e.To)
@@ -305,7 +341,7 @@ func (s *Server) maySay(ctx context.Context, id identity, head wire.Run, e *run.
 		return nil
 	case run.Took, run.Entered, run.Passed, run.Began, run.Ended, run.Opened, run.Finished, run.Started:
 	}
-	return errs.New(errs.Invalid, "%q is not something that people say to a run; allowed: paused, resumed, retried, skipped, takenOver, cancelled, approved, declined, completed, delegated, addedApprover, brokeGlass, reviewed", e.What)
+	return errs.New(errs.Invalid, "%q is not something that people say to a run; allowed: paused, resumed, retried, skipped, takenOver, cancelled, acknowledged, approved, declined, completed, delegated, addedApprover, brokeGlass, reviewed", e.What)
 }
 
 // steers reports whether a person may steer a run: who has the rights for real, or for what is not real.
@@ -324,30 +360,13 @@ func (i identity) maySteer(head wire.Run) error {
 	return errs.New(errs.Forbidden, "%s may not do that to a run in mode %s: it needs role %s", i.Name, head.Mode, need)
 }
 
-// speaksAs reports whether a person has a role that is asked. The rights of drillers do not count for real.
+// speaksAs reports whether a person has a role that is asked. The rights of drillers do not count for real, and role participant is asked
+// nothing: its holders speak for a participant.
 func (i identity) speaksAs(head wire.Run, role string) bool {
-	if Access(role) == Driller && head.Real() && !i.has(Operator) {
+	if Access(role) == Participant || Access(role) == Driller && head.Real() && !i.has(Operator) {
 		return false
 	}
 	return slices.Contains(wire.Roles(), wire.Role(role)) && i.has(Access(role))
-}
-
-// mayComplete lets those who steer, and who owns the task.
-func (s *Server) mayComplete(ctx context.Context, id identity, head wire.Run, step string) error {
-	refused := id.maySteer(head)
-	if refused == nil {
-		return nil
-	}
-	program, err := s.d.Store.Program(ctx, head.ID)
-	if err != nil {
-		return err
-	}
-	for i := range program.Nodes {
-		if m := program.Nodes[i].Step.Manual; program.Nodes[i].ID == step && m != nil && (m.Owner == id.Person || id.speaksAs(head, m.Owner)) {
-			return nil
-		}
-	}
-	return refused
 }
 
 // known refuses a person of whom nobody has heard: what is asked of them would wait for ever.
@@ -386,7 +405,10 @@ func stateOf(head wire.Run, r *run.Run) wire.RunState {
 			Outputs: s.Outputs, Votes: s.Votes, Undo: s.Undo.Status, Delegations: s.Delegations, Added: s.Added,
 		}
 		if m := n.Step.Manual; m != nil {
-			step.Owner, step.Fields = m.Owner, m.Fields
+			step.Owner, step.Fields, step.Wants, step.Attachments = m.Owner, m.Fields, m.Attachments, s.Attachments
+			if s.Answer != (run.Answer{}) {
+				step.Answer = &s.Answer
+			}
 			if step.Text == "" {
 				step.Text = m.Instruction // as the plan has it: the values come when the task is opened
 			}

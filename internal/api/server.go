@@ -20,7 +20,9 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"perdure/internal/duty"
 	"perdure/internal/errs"
+	"perdure/internal/manifest"
 )
 
 // Options configure a Server.
@@ -65,6 +67,9 @@ type Server struct {
 	document []byte
 	books    books
 	ruled    ruled
+	// participants and duties are those of the newest manifest.
+	participants read[[]manifest.Participant]
+	duties       read[*duty.Book]
 }
 
 // New makes the server and its document; it does not listen yet.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"perdure/internal/calendar"
+	"perdure/internal/duty"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
 	"perdure/internal/manifest"
@@ -190,6 +191,16 @@ func (manifests) IncidentRules(text string) (incident.Rules, error) {
 // Estate reads all of the manifest. What this version would not accept is an error: what is read in part could be left out of what looks whole.
 func (manifests) Estate(text string) (manifest.Set, error) {
 	return manifest.Parse(manifest.File{Name: "applied manifest", Text: []byte(text)})
+}
+
+// Duties reads the rosters of the manifest; it implements the API's view of them.
+func (manifests) Duties(text string) (*duty.Book, error) {
+	return manifest.Duties(manifest.File{Name: "applied manifest", Text: []byte(text)})
+}
+
+// Participants reads the participants of the manifest; it implements the API's view of them.
+func (manifests) Participants(text string) ([]manifest.Participant, error) {
+	return manifest.Participants(manifest.File{Name: "applied manifest", Text: []byte(text)})
 }
 
 // Program makes the program of a plan of the manifest; it implements the API's view of plans.

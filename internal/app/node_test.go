@@ -303,13 +303,22 @@ func TestNodeWorksOnAnEtcdThatSomebodyElseRuns(t *testing.T) {
 		}
 		text = append(append(text, part...), "\n---\n"...)
 	}
-	text = append(text, "apiVersion: perdure/v1\nkind: Plan\nname: pause\nmodes: [drill]\nsteps: [{id: a, wait: {for: 10ms}}]\n"...)
+	text = append(text, "apiVersion: perdure/v1\nkind: Plan\nname: pause\nmodes: [drill]\nsteps: [{id: a, wait: {for: 10ms}}, {id: count, manual: {owner: operator, instruction: Count., attachments: 1}}]\n"...)
 	if _, err := client.ApplyManifest(t.Context(), text, 0, false); err != nil {
 		t.Fatal(err)
 	}
 	var pack bytes.Buffer
 	// Runs are carried out there, and their evidence is kept, although no member of that store is a node.
 	if _, err := client.StartRun(t.Context(), wire.StartRun{Plan: "pause", Mode: plan.Drill, ID: "r1"}); err != nil {
+		t.Fatal(err)
+	}
+	var file wire.KeptAttachment
+	e.until("a file is handed in", func() (bool, string) {
+		var err error
+		file, err = client.Attach(t.Context(), "r1", "count", "totals.txt", []byte("difference: 0\n"))
+		return err == nil, fmt.Sprint(err)
+	})
+	if _, err := client.SayToRun(t.Context(), "r1", wire.RunWord{What: run.Completed, Step: "count", Attachments: []string{file.SHA256}}); err != nil {
 		t.Fatal(err)
 	}
 	e.until("the run is done, and its evidence is there", func() (bool, string) {
@@ -334,7 +343,7 @@ func TestNodeWorksOnAnEtcdThatSomebodyElseRuns(t *testing.T) {
 		known = append(known, v)
 	}
 	verdict, err := evidence.Verify(&pack, note.VerifierList(known...), nil)
-	if err != nil || !verdict.Good() || !slices.Equal(verdict.Files, []string{"measures.json", "program.json", "report.en.html", "report.zh-CN.html"}) {
+	if err != nil || !verdict.Good() || !slices.Equal(verdict.Files, []string{"attachment-" + file.SHA256[:16] + "-totals.txt", "measures.json", "program.json", "report.en.html", "report.zh-CN.html"}) {
 		t.Errorf("%+v, %v", verdict, err)
 	}
 	groups, err := client.Groups(t.Context(), wire.Fresh)

@@ -148,6 +148,31 @@ func (w when) after(t time.Time) (span, bool) {
 	return span{from, from.Add(w.lasts)}, !from.IsZero()
 }
 
+// Times is a span on the clock of a place, ready to be asked.
+type Times struct{ when when }
+
+// TimesOf reads a span that has passed CheckSpan.
+func TimesOf(s Span, timeZone string) (Times, error) {
+	place, err := readPlace(timeZone)
+	if err != nil {
+		return Times{}, err
+	}
+	w, err := whenOf(s, place)
+	return Times{w}, err
+}
+
+// At gives the time that an instant lies in, from and until, which is no part of it.
+func (t Times) At(instant time.Time) (from, until time.Time, ok bool) {
+	s, ok := t.when.at(instant)
+	return s.from, s.until, ok
+}
+
+// After gives the first time that begins after an instant.
+func (t Times) After(instant time.Time) (from, until time.Time, ok bool) {
+	s, ok := t.when.after(instant)
+	return s.from, s.until, ok
+}
+
 // forbids gives the freeze in force that ends last, for a mode; nil: none is.
 func (b *Book) forbids(m plan.Mode, t time.Time) (*freeze, span) {
 	var found *freeze

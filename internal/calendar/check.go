@@ -95,42 +95,47 @@ func (c *checker) modes(i int, at string, modes []plan.Mode) {
 }
 
 func (c *checker) span(i int, at string, s Span) {
+	CheckSpan(s, func(field, allowed, reason string) { c.tell(i, at+"."+field, allowed, reason) })
+}
+
+// CheckSpan tells what is wrong with a span that has passed its form.
+func CheckSpan(s Span, tell func(field, allowed, reason string)) {
 	const together = "cron with duration, or from with until"
 	if s.Cron != "" {
 		if s.Until != "" {
-			c.tell(i, at+".until", together, "until does not go with cron")
+			tell("until", together, "until does not go with cron")
 		}
 		if s.Duration == 0 {
-			c.tell(i, at+".duration", together, "missing")
+			tell("duration", together, "missing")
 		}
-		c.fits(i, at+".duration", s.Cron, s.Duration)
+		fits("duration", s.Cron, s.Duration, tell)
 		return
 	}
 	if s.From == "" {
 		return // told by its form
 	}
 	if s.Duration != 0 {
-		c.tell(i, at+".duration", together, "duration does not go with from")
+		tell("duration", together, "duration does not go with from")
 	}
 	if s.Until == "" {
-		c.tell(i, at+".until", together, "missing")
+		tell("until", together, "missing")
 		return
 	}
 	from, err := readWall(s.From)
 	until, also := readWall(s.Until)
 	if err == nil && also == nil && !from.Before(until) {
-		c.tell(i, at+".until", "a time after "+s.From, fmt.Sprintf("%s is not after it begins", s.Until))
+		tell("until", "a time after "+s.From, fmt.Sprintf("%s is not after it begins", s.Until))
 	}
 }
 
 // fits: what lasts longer than until it comes again never ends.
-func (c *checker) fits(i int, at, fields string, d shape.Duration) {
+func fits(field, fields string, d shape.Duration, tell func(field, allowed, reason string)) {
 	times, err := readCron(fields)
 	if err != nil {
 		return // told by its form
 	}
 	if p := period(times); time.Duration(d) > p {
-		c.tell(i, at, "at most "+shape.Duration(p).String(), fmt.Sprintf("%s is longer than the %s after which %q may come again", d, shape.Duration(p), fields))
+		tell(field, "at most "+shape.Duration(p).String(), fmt.Sprintf("%s is longer than the %s after which %q may come again", d, shape.Duration(p), fields))
 	}
 }
 
@@ -151,7 +156,7 @@ func (c *checker) plan(i int, at, name string) *plan.Plan {
 
 func (c *checker) schedule(i int, at string, s *Schedule) {
 	c.unique(i, at, "schedule", s.Name)
-	c.fits(i, at+".within", s.Cron, s.Within)
+	fits("within", s.Cron, s.Within, func(field, allowed, reason string) { c.tell(i, at+"."+field, allowed, reason) })
 	p := c.plan(i, at+".plan", s.Plan)
 	if p == nil {
 		return

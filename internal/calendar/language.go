@@ -28,8 +28,8 @@ func Shape(head []shape.Field) shape.Shape {
 	return shape.AnObject(append(head,
 		shape.Field{Name: "name", Doc: "Name of the calendar.", Shape: shape.Name(shape.NameAllowed), Required: true},
 		shape.Field{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
-		shape.Field{Name: "timeZone", Doc: "Time zone of all of its times.", Shape: placeShape(), Required: true},
-		shape.Field{Name: "windows", Doc: "Times in which takeovers, switch-backs, experiments and changes may begin.", Shape: shape.AList("windows", 0, most, spanned(
+		shape.Field{Name: "timeZone", Doc: "Time zone of all of its times.", Shape: PlaceShape(), Required: true},
+		shape.Field{Name: "windows", Doc: "Times in which takeovers, switch-backs, experiments and changes may begin.", Shape: shape.AList("windows", 0, most, Spanned(
 			name("window"),
 			shape.Field{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
 			shape.Field{Name: "modes", Doc: "Modes it is for; by default all that need a window.", Shape: modes(windowed())},
@@ -37,7 +37,7 @@ func Shape(head []shape.Field) shape.Shape {
 			shape.Field{Name: "units", Doc: "Units it is for: a run is in it where all that it acts on are. By default all.", Shape: names("units", shape.Name("the name of a unit"))},
 			shape.Field{Name: "plans", Doc: "Plans it is for; by default all.", Shape: names("plans", shape.Formed(planPattern, "the name of a plan", 64))},
 		), shape.By("name"))},
-		shape.Field{Name: "freezes", Doc: "Times 封网期 in which nothing of some modes begins.", Shape: shape.AList("freezes", 0, most, spanned(
+		shape.Field{Name: "freezes", Doc: "Times 封网期 in which nothing of some modes begins.", Shape: shape.AList("freezes", 0, most, Spanned(
 			name("freeze"),
 			shape.Field{Name: "reason", Doc: "Why; whoever is refused reads it.", Shape: shape.Title(), Required: true},
 			shape.Field{Name: "modes", Doc: "Modes that it forbids; by default all but emergency and failover, which none can.", Shape: modes(freezable())},
@@ -53,7 +53,7 @@ func Shape(head []shape.Field) shape.Shape {
 			{Name: "mode", Doc: "Mode of the runs. Those of verification and inspection are started by the platform, others by people.", Shape: shape.OneOf(freezable()...), Required: true},
 			{Name: "parameters", Doc: "Parameters of the runs; only runs with these count.", Shape: shape.TableOf("values by name", `^[a-z][a-zA-Z0-9_]{0,63}$`, shape.AnyValue("a value"))},
 			cron,
-			{Name: "since", Doc: "Times before it do not count.", Shape: wallShape(), Required: true},
+			{Name: "since", Doc: "Times before it do not count.", Shape: WallShape(), Required: true},
 			{Name: "within", Doc: "How long after its time a run may begin and count; then it is overdue. At most its period.", Shape: shape.DurationBetween(time.Minute, longest), Required: true},
 		}), shape.By("name"))},
 	))
@@ -61,13 +61,13 @@ func Shape(head []shape.Field) shape.Shape {
 
 const planPattern = `^[a-z]([a-z0-9-]{0,62}[a-z0-9])?$`
 
-// spanned is an object with fields of its own and those of a Span.
-func spanned(own ...shape.Field) shape.Shape {
+// Spanned is an object with fields of its own and those of a Span.
+func Spanned(own ...shape.Field) shape.Shape {
 	s := shape.AnObject(append(own,
 		shape.Field{Name: "cron", Doc: "When it begins, again and again.", Shape: cronShape()},
 		shape.Field{Name: "duration", Doc: "With cron: how long it lasts, at most its period.", Shape: shape.DurationBetween(time.Minute, longest)},
-		shape.Field{Name: "from", Doc: "When it begins, once.", Shape: wallShape()},
-		shape.Field{Name: "until", Doc: "With from: when it ends.", Shape: wallShape()},
+		shape.Field{Name: "from", Doc: "When it begins, once.", Shape: WallShape()},
+		shape.Field{Name: "until", Doc: "With from: when it ends.", Shape: WallShape()},
 	))
 	s.OneOf = []shape.Field{*s.Field("cron"), *s.Field("from")}
 	return s
@@ -79,13 +79,15 @@ func cronShape() shape.Shape {
 	return s
 }
 
-func wallShape() shape.Shape {
+// WallShape is a time of a time zone, such as 2026-12-28 18:00.
+func WallShape() shape.Shape {
 	s := shape.Formed(`^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}$`, "a time of the calendar's time zone, such as 2026-12-28 18:00", 16)
 	s.Judge = func(value string) error { _, err := readWall(value); return err }
 	return s
 }
 
-func placeShape() shape.Shape {
+// PlaceShape is the name of a time zone.
+func PlaceShape() shape.Shape {
 	s := shape.Formed(`^[A-Za-z][A-Za-z0-9_+/-]*$`, "the IANA name of a time zone, such as Asia/Shanghai or UTC", 64)
 	s.Judge = func(value string) error { _, err := readPlace(value); return err }
 	return s

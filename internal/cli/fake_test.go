@@ -185,6 +185,7 @@ func startFake(t *testing.T) *fakeNode {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.HandleFunc("GET /api/v1/snapshot", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("the store")) })
+	mux.HandleFunc("GET /api/v1/runs/{run}/attachments/{sum}", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("difference: 0")) })
 	f.serveRuns(answer)
 	f.serveMeasures(answer, mux)
 	f.serveDocuments(answer)

@@ -238,7 +238,7 @@ func (s *session) userCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "user", Short: "People who log in: add, list, lock, give roles; your own password and second factor", Args: cobra.ArbitraryArgs, RunE: parent,
 	}
-	c.AddCommand(s.userAddCommand(), s.userListCommand(), s.userPasswdCommand(), s.userTotpCommand(), s.userRolesCommand(),
+	c.AddCommand(s.userAddCommand(), s.userListCommand(), s.userPasswdCommand(), s.userTotpCommand(), s.userRolesCommand(), s.userParticipantCommand(),
 		s.userWordCommand("lock", "Keep a user out; their sessions end at once", false),
 		s.userWordCommand("unlock", "Let a user in again, and forget wrong tries", false),
 		s.userWordCommand("remove", "End a user for good; their name is given to nobody else", true))
@@ -271,6 +271,7 @@ func (s *session) showUser(u wire.User, err error) error {
 
 func (s *session) userAddCommand() *cobra.Command {
 	var roles []string
+	var participant string
 	c := &cobra.Command{
 		Use: "add NAME --role ROLE", Short: "Add a user; the password is asked for, or a line of standard input", Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -289,10 +290,11 @@ func (s *session) userAddCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.showUser(c.AddUser(cmd.Context(), wire.NewUser{Name: args[0], Roles: given, Password: password}))
+			return s.showUser(c.AddUser(cmd.Context(), wire.NewUser{Name: args[0], Roles: given, Participant: participant, Password: password}))
 		},
 	}
 	c.Flags().StringSliceVar(&roles, "role", nil, strings.Join(roleNames(), ", ")+"; may be repeated")
+	c.Flags().StringVar(&participant, "participant", "", "participant of the manifest that they belong to: what is asked of it is asked of them")
 	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(roleNames(), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -313,6 +315,28 @@ func (s *session) userRolesCommand() *cobra.Command {
 				return err
 			}
 			return s.showUser(c.SetUserRoles(cmd.Context(), args[0], roles))
+		},
+	}
+}
+
+func (s *session) userParticipantCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "participant NAME [PARTICIPANT]", Short: "Say to which participant of the manifest a user belongs, from their next request; without PARTICIPANT: to none",
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := s.estate()
+			if err != nil {
+				return err
+			}
+			u, err := c.SetUserParticipant(cmd.Context(), args[0], strings.Join(args[1:], ""))
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.emit(u)
+			}
+			fmt.Fprintln(s.Out, s.say(userBelongs, u.Name, dash(u.Participant)))
+			return nil
 		},
 	}
 }
@@ -357,14 +381,14 @@ func (s *session) userListCommand() *cobra.Command {
 				return s.emit(append([]wire.User{}, users...))
 			}
 			g := &grid{}
-			g.row(s.say(colPerson), s.say(colRole), s.say(colCreated), s.say(colFactor), s.say(colRecovery), s.say(colState))
+			g.row(s.say(colPerson), s.say(colRole), s.say(colParticipant), s.say(colCreated), s.say(colFactor), s.say(colRecovery), s.say(colState))
 			for _, u := range users {
 				state, c := s.stateOfUser(u)
 				recovery := "-"
 				if u.Factor != 0 {
 					recovery = fmt.Sprint(u.Recovery)
 				}
-				g.cells(cell{text: u.Name}, cell{text: roleList(u.Roles)}, cell{text: at(u.Created) + " " + u.CreatedBy}, cell{text: s.factorWord(u.Factor)}, cell{text: recovery}, cell{state, c})
+				g.cells(cell{text: u.Name}, cell{text: roleList(u.Roles)}, cell{text: dash(u.Participant)}, cell{text: at(u.Created) + " " + u.CreatedBy}, cell{text: s.factorWord(u.Factor)}, cell{text: recovery}, cell{state, c})
 			}
 			g.write(s, s.Out, "")
 			return nil
@@ -586,9 +610,15 @@ func (s *session) showInbox(items []wire.InboxItem) {
 		if i.From != "" {
 			text += " " + s.say(inboxFrom, i.From)
 		}
+		if i.AcknowledgedBy != "" {
+			text += " " + s.say(inboxKnown, i.AcknowledgedBy)
+		}
 		var fields []string
 		for _, f := range i.Fields {
 			fields = append(fields, f.Name)
+		}
+		if i.Attachments > 0 {
+			fields = append(fields, s.say(inboxFiles, i.Attachments))
 		}
 		if len(fields) > 0 {
 			text += " (" + strings.Join(fields, ", ") + ")"
@@ -596,7 +626,11 @@ func (s *session) showInbox(items []wire.InboxItem) {
 		if !i.Due.IsZero() {
 			text += " (" + s.say(dueBy, i.Due.Local().Format("2006-01-02 15:04:05")) + ")"
 		}
-		g.row(i.Since.Local().Format("2006-01-02 15:04:05"), s.word(string(i.Why)), i.Run+i.Incident, dash(i.Step), dash(s.word(string(i.Mode))), dash(i.For), strings.TrimSpace(text))
+		mode := dash(s.word(string(i.Mode)))
+		if i.Tabletop {
+			mode += " " + s.say(atATable)
+		}
+		g.row(i.Since.Local().Format("2006-01-02 15:04:05"), s.word(string(i.Why)), i.Run+i.Incident, dash(i.Step), mode, dash(i.For), strings.TrimSpace(text))
 	}
 	g.write(s, s.Out, "")
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"perdure/internal/duty"
 	"perdure/internal/errs"
 	"perdure/internal/plan"
 	runs "perdure/internal/run"
@@ -54,6 +55,7 @@ func (f *fakeNode) servePeople(mux *http.ServeMux, answer func(pattern string, g
 			{Name: "ann", Roles: []wire.Role{wire.Commander, wire.Auditor}, Created: now, CreatedBy: "person:admin", Factor: now, Recovery: 9},
 			{Name: "bob", Roles: []wire.Role{wire.Driller}, Created: now, CreatedBy: "person:admin", Locked: now + 1000, LockedBy: "person:admin"},
 			{Name: "cid", Roles: []wire.Role{wire.Viewer}, Created: now, CreatedBy: "person:admin", Waits: now + 15_000},
+			{Name: "li", Roles: []wire.Role{wire.Participant}, Participant: "branch-north", Created: now, CreatedBy: "person:admin"},
 			{Name: "dee", Roles: []wire.Role{wire.Viewer}, Created: now, CreatedBy: "person:admin", Removed: now + 1000, RemovedBy: "person:admin"},
 		}
 	})
@@ -64,6 +66,22 @@ func (f *fakeNode) servePeople(mux *http.ServeMux, answer func(pattern string, g
 	answer("POST /api/v1/users", user)
 	answer("PUT /api/v1/users/{user}/password", user)
 	answer("PUT /api/v1/users/{user}/roles", user)
+	answer("PUT /api/v1/users/{user}/participant", func(r *http.Request) any {
+		said(r)
+		return wire.User{Name: "eve", Roles: []wire.Role{wire.Participant}, Participant: "branch-north", Created: now}
+	})
+	answer("GET /api/v1/duty", func(*http.Request) any {
+		at := time.UnixMilli(now).In(time.FixedZone("CST", 8*3600))
+		return duty.View{At: at, Duties: []duty.Standing{
+			{Roster: "r", Name: "duty-commander", Title: "Commander on duty", Of: "commander", People: []duty.Person{{Name: "ann", Shift: "day"}, {Name: "dee", Shift: "day", InPlaceOf: "bob"}}, Until: at.Add(4 * time.Hour), Next: []duty.Person{{Name: "cho", Shift: "night"}}},
+			{Roster: "r", Name: "north-desk", Of: "branch-north", Until: at.Add(16 * time.Hour), Next: []duty.Person{{Name: "li", Shift: "office"}}},
+			{Roster: "r", Name: "once", Of: "operator", People: []duty.Person{}},
+		}, Findings: []duty.Finding{
+			{Duty: "duty-commander", Person: "cho", From: at.Add(4 * time.Hour), Reason: "cho has not role commander"},
+			{Duty: "north-desk", Gap: &duty.Gap{From: at, Until: at.Add(16 * time.Hour)}},
+			{Duty: "once", Gap: &duty.Gap{From: at}},
+		}}
+	})
 	answer("POST /api/v1/users/{user}/lock", user)
 	answer("POST /api/v1/users/{user}/unlock", user)
 	answer("DELETE /api/v1/users/{user}", user)
@@ -79,8 +97,8 @@ func (f *fakeNode) servePeople(mux *http.ServeMux, answer func(pattern string, g
 	answer("GET /api/v1/inbox", func(*http.Request) any {
 		at := time.UnixMilli(now).UTC()
 		return []wire.InboxItem{
-			{Run: "r1", Plan: "p", Mode: plan.Takeover, Ask: runs.Ask{Why: runs.Decision, Step: "agree", Text: "Switch u1?", For: "commander", From: "bob", Since: at}},
-			{Run: "r2", Plan: "p", Mode: plan.Drill, Ask: runs.Ask{Why: runs.Task, Step: "count", Text: "Compare the totals.", For: "operator", Fields: []plan.Parameter{{Name: "difference"}}, Since: at.Add(time.Minute)}},
+			{Run: "r1", Plan: "p", Mode: plan.Takeover, Tabletop: true, Ask: runs.Ask{Why: runs.Decision, Step: "agree", Text: "Switch u1?", For: "commander", From: "bob", Since: at}},
+			{Run: "r2", Plan: "p", Mode: plan.Drill, Ask: runs.Ask{Why: runs.Task, Step: "count", Text: "Compare the totals.", For: "operator", Fields: []plan.Parameter{{Name: "difference"}}, Attachments: 1, Acknowledged: at, AcknowledgedBy: "eve", Since: at.Add(time.Minute)}},
 			{Run: "r3", Plan: "p", Mode: plan.Emergency, Ask: runs.Ask{Why: runs.Review, Since: at.Add(time.Hour)}},
 			{Incident: "u1-1.7", Due: at.Add(3 * time.Hour), Ask: runs.Ask{Why: runs.Task, Step: "regulator", Text: "Report to the regulator", For: "commander", Since: at.Add(2 * time.Hour)}},
 		}
@@ -91,7 +109,7 @@ func TestPeopleAreShownInBothLanguages(t *testing.T) {
 	f := startFake(t)
 	for lang, suffix := range map[string]string{"en": "en", "zh-CN": "zh"} {
 		var out strings.Builder
-		for _, args := range [][]string{{"user", "list"}, {"session", "list"}, {"inbox"}, {"policy", "show"}, {"policy", "set", "second-factor", "required-for-real", "all"}, {"user", "lock", "eve"}, {"session", "revoke", "s-2"}} {
+		for _, args := range [][]string{{"user", "list"}, {"session", "list"}, {"inbox"}, {"policy", "show"}, {"policy", "set", "second-factor", "required-for-real", "all"}, {"user", "lock", "eve"}, {"user", "participant", "eve", "branch-north"}, {"duty"}, {"session", "revoke", "s-2"}} {
 			r := run(t.Context(), call{env: f.env(), args: append(args, "--lang", lang)})
 			if r.code != 0 {
 				t.Fatalf("%q: exit %d: %s", args, r.code, r.err)

@@ -25,7 +25,7 @@ func (s *session) runCommand() *cobra.Command {
 		Use: "run", Short: "Start runs of plans, watch them, and say what people have to say", Args: cobra.ArbitraryArgs, RunE: parent,
 		Long: `Runs carry out plans. A run goes on by itself, on any node: no command has to stay for it.
 
-What a step asks of people is answered with approve, decline and complete-task; a step that failed with retry, skip and
+What a step asks of people is answered with approve, decline, acknowledge and complete-task; a step that failed with retry, skip and
 take-over; the run as a whole with pause, resume and cancel. Every word stands in the journal with name and time.
 What waits for you over all runs is told by "perdure inbox".`,
 	}
@@ -37,8 +37,9 @@ What waits for you over all runs is told by "perdure inbox".`,
 		s.wordCommand("skip", "STEP", "Leave a step out", run.Skipped, true),
 		s.wordCommand("take-over", "STEP", "Say that a step was done by hand", run.TakenOver, true),
 		s.wordCommand("approve", "STEP", "Approve what a step asks", run.Approved, false),
-		s.wordCommand("decline", "STEP", "Decline what a step asks: the plan says what happens then", run.Declined, true),
-		s.delegateCommand(), s.addApproverCommand(), s.breakGlassCommand(), s.reviewCommand(),
+		s.wordCommand("decline", "STEP", "Decline what a step asks, an approval or a task: the plan says what happens then", run.Declined, true),
+		s.attachmentCommand(), s.delegateCommand(), s.addApproverCommand(), s.breakGlassCommand(), s.reviewCommand(),
+		s.wordCommand("acknowledge", "STEP", "Say that you know of a task; everybody whose task it is sees it", run.Acknowledged, false),
 		s.wordCommand("complete-task", "STEP", "Say that a task is done, with what it asks for", run.Completed, false),
 	)
 	return c
@@ -298,6 +299,7 @@ func (s *session) showRun(state wire.RunState) {
 		g.cells(cell{strings.Repeat("  ", strings.Count(step.ID, "/")) + step.ID[strings.LastIndex(step.ID, "/")+1:], plain}, cell{word, c}, cell{took, plain}, cell{remark(step), faint})
 	}
 	g.write(s, s.Out, "  ")
+	s.showParticipants(state.Participants)
 }
 
 func statusWord(step wire.RunStep) (string, colour) {
@@ -340,6 +342,9 @@ func remark(step wire.RunStep) string {
 		}
 		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s by %s for %s %s", word, v.Who, behalf, v.Comment)))
 	}
+	for _, a := range step.Attachments {
+		parts = append(parts, fmt.Sprintf("attached %s, %d bytes, SHA-256 %s", a.Name, a.Size, a.SHA256))
+	}
 	if step.Status == run.Open {
 		for _, d := range step.Delegations {
 			parts = append(parts, fmt.Sprintf("%s delegated to %s for %s: %s", d.From, d.To, d.For, d.Reason))
@@ -360,8 +365,14 @@ func asks(step wire.RunStep) []string {
 	if step.Owner != "" {
 		parts = append(parts, "task of "+step.Owner)
 	}
+	if step.Answer != nil && step.Answer.What == run.Acknowledged {
+		parts = append(parts, "acknowledged by "+step.Answer.By)
+	}
 	if len(step.Of) > 0 {
 		parts = append(parts, fmt.Sprintf("asks %d of %s", step.Need, strings.Join(step.Of, ", ")))
+	}
+	if step.Wants > 0 {
+		parts = append(parts, fmt.Sprintf("--attach FILE, %d at least", step.Wants))
 	}
 	for _, f := range step.Fields {
 		field := "--set " + f.Name + "=" + strings.ToUpper(string(f.Type))
@@ -401,6 +412,7 @@ func (s *session) watchRun(ctx context.Context, c *client.Client, id string, wai
 	defer cancel()
 	tick := time.NewTicker(look)
 	defer tick.Stop()
+	waits := ""
 	for seq := 0; ; {
 		entries, err := c.RunJournal(ctx, id, seq)
 		switch kind := errs.KindOf(err); {
@@ -421,6 +433,12 @@ func (s *session) watchRun(ctx context.Context, c *client.Client, id string, wai
 			}
 			if e.What == run.Finished {
 				return finishedRun(id, e)
+			}
+		}
+		if !s.json && slices.ContainsFunc(entries, concernsTasks) {
+			if now := s.waitingFor(ctx, c, id); now != waits {
+				fmt.Fprint(s.Out, now)
+				waits = now
 			}
 		}
 		select {
@@ -469,7 +487,7 @@ func (s *session) showEntry(e run.Entry) {
 func (s *session) wordCommand(name, step, short string, what run.What, why bool) *cobra.Command {
 	var reason, behalf string
 	var undo bool
-	var set []string
+	var set, attach []string
 	use := name + " RUN"
 	wants := []string{"RUN"}
 	if step != "" {
@@ -499,6 +517,9 @@ func (s *session) wordCommand(name, step, short string, what run.What, why bool)
 				}
 				word.Result[field] = looksLike(value)
 			}
+			if word.Attachments, err = s.attach(cmd.Context(), c, args[0], word.Step, attach); err != nil {
+				return err
+			}
 			return s.sayTo(cmd.Context(), c, args[0], word)
 		},
 	}
@@ -508,6 +529,9 @@ func (s *session) wordCommand(name, step, short string, what run.What, why bool)
 	}
 	if what == run.Completed || what == run.TakenOver {
 		c.Flags().StringArrayVar(&set, "set", nil, `field NAME=VALUE; may be repeated; a text that looks like a number stands in quotation marks: 'account="12"'`)
+	}
+	if what == run.Completed {
+		c.Flags().StringArrayVar(&attach, "attach", nil, fmt.Sprintf("file that is handed in with it, at most %d MiB of PDF, PNG, JPEG, DOCX, XLSX or text in UTF-8; may be repeated, %d times at most", run.MostAttachment>>20, plan.MostAttachments))
 	}
 	if what == run.Cancelled || what == run.Retried || what == run.Skipped || what == run.TakenOver {
 		c.Flags().BoolVar(&undo, "undo", false, "undo what was done; of a step: it is about its undoing")
@@ -523,6 +547,10 @@ func (s *session) sayTo(ctx context.Context, c *client.Client, id string, word w
 	}
 	if s.json {
 		return s.emit(head)
+	}
+	if head.Plan == "" { // who only takes part is told no more of it
+		fmt.Fprintln(s.Out, s.say(taskAnswered, head.ID, word.Step, s.word(string(word.What))))
+		return nil
 	}
 	state, _ := stateOfRun(head)
 	fmt.Fprintln(s.Out, s.say(runSays, head.ID, state, head.Settled, head.Steps))

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"perdure/internal/duty"
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/plan"
 	runs "perdure/internal/run"
 	"perdure/internal/wire"
@@ -47,11 +50,26 @@ func (f *fakeNode) serveRuns(answer func(pattern string, give func(r *http.Reque
 			{ID: "count", Kind: plan.ManualStep, Status: runs.Open, Text: "Compare.", Owner: "operator", Fields: []plan.Parameter{{Name: "difference", Type: plan.Number, Required: true}, {Name: "side", Type: plan.Choice, Of: []string{"ours", "theirs"}, Doc: "Who is short."}}},
 			{ID: "in", Kind: plan.SubplanStep},
 			{ID: "in/deep", Kind: plan.ActStep, Status: runs.Asking, Error: "no room"},
+			{ID: "north", Kind: plan.ManualStep, Status: runs.DoneStep, Owner: "branch-north", Attachments: []runs.Attachment{{Name: "totals.pdf", Type: "application/pdf", Size: 1200, SHA256: "5eed"}}},
+			{ID: "south", Kind: plan.ManualStep, Status: runs.Open, Text: "Hold.", Owner: "branch-south", Wants: 1, Answer: &runs.Answer{What: runs.Acknowledged, By: "qi", At: time.UnixMilli(now)}},
+		}, Participants: []wire.ParticipantProgress{
+			{Title: "Northern branch", Contacts: []estate.Contact{{Name: "Desk", Phone: "555"}}, Progress: runs.Progress{Owner: "branch-north", Tasks: []runs.TaskOf{{Step: "north", State: runs.TaskDone, Since: time.UnixMilli(now), By: "li"}, {Step: "count", State: runs.TaskAhead}}}},
+			{Title: "Southern branch", Contacts: []estate.Contact{{Name: "Desk", Phone: "555"}, {Name: "Head", Mail: "head@south.example"}}, Progress: runs.Progress{Owner: "branch-south", Tasks: []runs.TaskOf{{Step: "south", State: runs.TaskAcknowledged, Since: time.UnixMilli(now + 1000), By: "qi"}}}},
+			{Duty: &duty.Standing{People: []duty.Person{{Name: "wu"}}}, Progress: runs.Progress{Owner: "east-desk", Tasks: []runs.TaskOf{{Step: "east", State: runs.TaskUnanswered, Since: time.UnixMilli(now)}}}},
 		}}
 	})
 	answer("GET /api/v1/runs/{run}/journal", func(r *http.Request) any {
 		after, _ := strconv.Atoi(r.URL.Query().Get("after"))
 		return f.journal[after:min(after+1, len(f.journal))]
+	})
+	answer("PUT /api/v1/runs/{run}/attachments", func(r *http.Request) any {
+		data, _ := io.ReadAll(r.Body)
+		f.note(r.URL.Query().Get("step") + " " + r.URL.Query().Get("name") + " " + string(data))
+		a, err := runs.NewAttachment(r.URL.Query().Get("name"), data)
+		if err != nil {
+			panic(err)
+		}
+		return wire.KeptAttachment{Attachment: a}
 	})
 	answer("POST /api/v1/runs/{run}/words", func(r *http.Request) any { said(r); return head() })
 }
@@ -141,6 +159,7 @@ func TestWrongCallsOfPlansAndRunsAreTold(t *testing.T) {
 		"run take-over r1 switch":                     {2, "--reason is missing"},
 		"run approve r1":                              {2, "STEP"},
 		"run complete-task r1 count --set difference": {2, "give NAME=VALUE"},
+		"run attachment r1 5eed":                      {2, "--out is missing"},
 	} {
 		r := run(t.Context(), call{env: f.env(), args: strings.Fields(args)})
 		if r.code != want.code || !strings.Contains(r.out+r.err, want.said) {
@@ -220,6 +239,8 @@ func TestWordsOfPeopleAreSaidAsTheyAre(t *testing.T) {
 		"run skip r1 tell --reason later":                        `{"step":"tell","text":"later","what":"skipped"}`,
 		"run take-over r1 switch --reason byhand --set pause=12": `{"result":{"pause":12},"step":"switch","text":"byhand","what":"takenOver"}`,
 		"run approve r1 agree --for commander --reason go":       `{"for":"commander","step":"agree","text":"go","what":"approved"}`,
+		"run acknowledge r1 north":                               `{"step":"north","what":"acknowledged"}`,
+		"run decline r1 north --reason closed":                   `{"step":"north","text":"closed","what":"declined"}`,
 		"run decline r1 agree --for commander --reason no":       `{"for":"commander","step":"agree","text":"no","what":"declined"}`,
 		`run complete-task r1 count --set difference=-1.5 --set ok=true --set account=007 --set n="12" --set x=NaN`: `{"result":{"account":"007","difference":-1.5,"n":"12","ok":true,"x":"NaN"},"step":"count","what":"completed"}`,
 	} {
@@ -235,6 +256,56 @@ func TestWordsOfPeopleAreSaidAsTheyAre(t *testing.T) {
 		if r.code != code || !strings.Contains(r.err, "ann may not decide for commander") {
 			t.Errorf("%s: exit %d: %s", kind, r.code, r.err)
 		}
+	}
+}
+
+func TestStatusTellsOfWhomRunsWait(t *testing.T) {
+	f := withPlans(t)
+	f.journal = f.journal[:4]
+	r := run(t.Context(), call{env: f.env(), args: []string{"status"}})
+	if r.code != 0 || !strings.Contains(r.out, "  r1: waits for branch-south (Southern branch): south, acknowledged by qi since ") || strings.Contains(r.out, "branch-north") {
+		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
+	}
+}
+
+func TestFilesAreHandedInBeforeTheTaskIsCompleted(t *testing.T) {
+	f := withPlans(t)
+	dir := t.TempDir()
+	good, bad, out := filepath.Join(dir, "totals.txt"), filepath.Join(dir, "virus.exe"), filepath.Join(dir, "out.txt")
+	for name, text := range map[string]string{good: "difference: 0", bad: "MZ\x00"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	complete := []string{"run", "complete-task", "r1", "count", "--attach"}
+	r := run(t.Context(), call{env: f.env(), args: append(slices.Clone(complete), good, "--attach", bad)})
+	if r.code != 2 || !strings.Contains(r.err, "virus.exe is nothing that can be attached") || slices.ContainsFunc(f.asked, func(a string) bool { return strings.HasPrefix(a, "PUT") }) {
+		t.Fatalf("exit %d: %s; asked %q", r.code, r.err, f.asked)
+	}
+	if r = run(t.Context(), call{env: f.env(), args: append(slices.Clone(complete), dir+"/none")}); r.code != 4 {
+		t.Errorf("exit %d: %s", r.code, r.err)
+	}
+	r = run(t.Context(), call{env: f.env(), args: append(slices.Clone(complete), good)})
+	a, err := runs.NewAttachment("totals.txt", []byte("difference: 0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"PUT /api/v1/runs/r1/attachments", "count totals.txt difference: 0", "POST /api/v1/runs/r1/words", `{"attachments":["` + a.SHA256 + `"],"step":"count","what":"completed"}`}
+	if r.code != 0 || len(f.asked) < 4 || !slices.Equal(f.asked[len(f.asked)-4:], want) {
+		t.Errorf("exit %d: %s; asked %q", r.code, r.err, f.asked)
+	}
+	fetch := func(sum string) result {
+		return run(t.Context(), call{env: f.env(), args: []string{"run", "attachment", "r1", sum, "--out", out}})
+	}
+	if r := fetch(strings.Repeat("0", 64)); r.code == 0 {
+		t.Errorf("another file is taken for it: %s", r.out)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("it was written although it is another one")
+	}
+	r2 := fetch(a.SHA256)
+	if text, err := os.ReadFile(out); r2.code != 0 || err != nil || string(text) != "difference: 0" {
+		t.Errorf("exit %d: %s; %q, %v", r2.code, r2.err, text, err)
 	}
 }
 

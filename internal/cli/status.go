@@ -104,6 +104,14 @@ func (s *session) showStatus(ctx context.Context, c *client.Client, w io.Writer)
 	if c, err := c.Calendar(short, wire.Local); err == nil {
 		v.overdue = overdue(c)
 	}
+	if d, err := c.Duty(short); err == nil {
+		for _, f := range d.Findings {
+			if f.Gap != nil {
+				v.people = append(v.people, f.Duty+": "+s.say(dutyGap, placed(f.Gap.From), s.orNever(f.Gap.Until)))
+			}
+		}
+	}
+	v.people = append(v.people, s.unanswered(short, c)...)
 	v.write(w)
 	return nil
 }
@@ -115,8 +123,8 @@ type view struct {
 	set    *manifest.Set // nil where it is not known
 	agents map[estate.MemberID]wire.AgentState
 	seen   map[estate.MemberID]int64 // when the agent said so, Unix milliseconds
-	// overdue are schedules.
-	overdue []string
+	// overdue are schedules; people is where nobody is on duty, and of whom runs wait.
+	overdue, people []string
 }
 
 func (v *view) write(w io.Writer) {
@@ -132,6 +140,9 @@ func (v *view) write(w io.Writer) {
 	}
 	if len(v.overdue) > 0 {
 		fmt.Fprintf(w, "  %s\n", v.paint(red, v.say(overdueStatus, strings.Join(v.overdue, ", "))))
+	}
+	for _, line := range v.people {
+		fmt.Fprintf(w, "  %s\n", v.paint(yellow, line))
 	}
 	fmt.Fprintf(w, "\n%s\n", v.paint(bold, v.say(sitesTitle)))
 	v.sites(w)

@@ -30,7 +30,7 @@ func roleNames() []string {
 }
 
 func (s *session) tokenCreateCommand() *cobra.Command {
-	var role, out string
+	var role, out, participant string
 	var expires time.Duration
 	c := &cobra.Command{
 		Use: "create PERSON --role ROLE", Short: "Create a token; its secret is shown once and never again", Args: exactly("PERSON"),
@@ -56,7 +56,7 @@ func (s *session) tokenCreateCommand() *cobra.Command {
 				}
 				defer file.Close()
 			}
-			t, err := c.CreateToken(cmd.Context(), args[0], wire.Role(role), until)
+			t, err := c.CreateToken(cmd.Context(), args[0], wire.Role(role), participant, until)
 			if err != nil {
 				if file != nil {
 					_ = os.Remove(out) // it is empty
@@ -66,7 +66,8 @@ func (s *session) tokenCreateCommand() *cobra.Command {
 			return s.showToken(t, file)
 		},
 	}
-	c.Flags().StringVar(&role, "role", "", "viewer, driller, operator, commander, auditor or admin")
+	c.Flags().StringVar(&role, "role", "", strings.Join(roleNames(), ", "))
+	c.Flags().StringVar(&participant, "participant", "", "participant of the manifest that they belong to: what is asked of it is asked of them")
 	c.Flags().DurationVar(&expires, "expires", 0, "how long it lives (default: until it is revoked)")
 	c.Flags().StringVar(&out, "out", "", "write the secret to this new file, mode 0600, instead of showing it")
 	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(roleNames(), cobra.ShellCompDirectiveNoFileComp))
@@ -113,7 +114,7 @@ func (s *session) tokenListCommand() *cobra.Command {
 				return s.emit(append([]wire.Token{}, tokens...))
 			}
 			g := &grid{}
-			g.row(s.say(colID), s.say(colPerson), s.say(colRole), s.say(colCreated), s.say(colState))
+			g.row(s.say(colID), s.say(colPerson), s.say(colRole), s.say(colParticipant), s.say(colCreated), s.say(colState))
 			now := time.Now().UnixMilli()
 			for _, t := range tokens {
 				state := cell{s.say(tokenValid), green}
@@ -125,7 +126,7 @@ func (s *session) tokenListCommand() *cobra.Command {
 				case t.Expires > 0:
 					state = cell{s.say(tokenUntil, at(t.Expires)), green}
 				}
-				g.cells(cell{text: t.ID}, cell{text: t.Name}, cell{text: string(t.Role)}, cell{text: at(t.Created) + " " + t.CreatedBy}, state)
+				g.cells(cell{text: t.ID}, cell{text: t.Name}, cell{text: string(t.Role)}, cell{text: dash(t.Participant)}, cell{text: at(t.Created) + " " + t.CreatedBy}, state)
 			}
 			g.write(s, s.Out, "")
 			return nil

@@ -286,13 +286,14 @@ func (c *Client) Tokens(ctx context.Context) ([]wire.Token, error) {
 	return list[wire.Token](ctx, c, "/api/v1/tokens", nil, 0)
 }
 
-// CreateToken makes a token for a person; a zero time never expires.
-func (c *Client) CreateToken(ctx context.Context, name string, role wire.Role, expires time.Time) (wire.NewToken, error) {
+// CreateToken makes a token for a person, who may belong to a participant; a zero time never expires.
+func (c *Client) CreateToken(ctx context.Context, name string, role wire.Role, participant string, expires time.Time) (wire.NewToken, error) {
 	in := struct {
-		Name    string    `json:"name"`
-		Role    wire.Role `json:"role"`
-		Expires int64     `json:"expires,omitempty"`
-	}{name, role, 0}
+		Name        string    `json:"name"`
+		Role        wire.Role `json:"role"`
+		Participant string    `json:"participant,omitempty"`
+		Expires     int64     `json:"expires,omitempty"`
+	}{name, role, participant, 0}
 	if !expires.IsZero() {
 		in.Expires = expires.UnixMilli()
 	}

@@ -63,6 +63,11 @@ func (c *Client) SetUserRoles(ctx context.Context, name string, roles []wire.Rol
 	return c.user(ctx, http.MethodPut, "/api/v1/users/"+esc(name)+"/roles", map[string][]wire.Role{"roles": roles})
 }
 
+// SetUserParticipant says to which participant a user belongs; empty: to none.
+func (c *Client) SetUserParticipant(ctx context.Context, name, participant string) (wire.User, error) {
+	return c.user(ctx, http.MethodPut, "/api/v1/users/"+esc(name)+"/participant", map[string]string{"participant": participant})
+}
+
 // LockUser keeps a user out ("lock"), or lets them in again ("unlock").
 func (c *Client) LockUser(ctx context.Context, name, word string) (wire.User, error) {
 	return c.user(ctx, http.MethodPost, "/api/v1/users/"+esc(name)+"/"+word, nil)

@@ -9,6 +9,7 @@ import (
 
 	"perdure/internal/calendar"
 	"perdure/internal/document"
+	"perdure/internal/duty"
 	"perdure/internal/estate"
 	"perdure/internal/measure"
 	"perdure/internal/plan"
@@ -41,6 +42,11 @@ func (c *Client) RunJournal(ctx context.Context, id string, after int) ([]run.En
 // Calendar is how windows, freezes, cut-offs and schedules stand now.
 func (c *Client) Calendar(ctx context.Context, r wire.Read) (calendar.View, error) {
 	return get[calendar.View](ctx, c, "/api/v1/calendar", read(r))
+}
+
+// Duty is who is on duty now, and what has to be seen to.
+func (c *Client) Duty(ctx context.Context) (duty.View, error) {
+	return get[duty.View](ctx, c, "/api/v1/duty", nil)
 }
 
 // RunMeasures is how long everything in a run took.
@@ -87,6 +93,21 @@ func (c *Client) SayToRun(ctx context.Context, id string, word wire.RunWord) (wi
 	var v wire.Run
 	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/runs/" + esc(id) + "/words", in: word, out: &v, once: true, changes: true})
 	return v, err
+}
+
+// Attach hands in a file for an open task of a run.
+func (c *Client) Attach(ctx context.Context, id, step, name string, data []byte) (wire.KeptAttachment, error) {
+	var v wire.KeptAttachment
+	err := c.do(ctx, call{
+		method: http.MethodPut, path: "/api/v1/runs/" + esc(id) + "/attachments", query: url.Values{"step": {step}, "name": {name}},
+		text: data, contentType: "application/octet-stream", out: &v,
+	})
+	return v, err
+}
+
+// Attachment writes a file that was handed in with a task of a run.
+func (c *Client) Attachment(ctx context.Context, id, sum string, w io.Writer) (int64, error) {
+	return c.download(ctx, call{method: http.MethodGet, path: "/api/v1/runs/" + esc(id) + "/attachments/" + esc(sum)}, "file", w)
 }
 
 // EvidencePack writes the pack of a run.

@@ -581,3 +581,32 @@ func FuzzTextOfAnyKindIsTheSameInAllFormats(f *testing.F) {
 		sameInAllFormats(t, report(t, document.Source{Run: text, Program: program, Journal: journal, Origin: text, Leaves: []int64{1}}, document.Chinese))
 	})
 }
+
+func TestWhatWasHandedInIsListedWithItsDigest(t *testing.T) {
+	p := runtest.Program(t, "apiVersion: perdure/v1\nkind: Plan\nname: p\nmodes: [drill]\nsteps: [{id: count, manual: {owner: desk, instruction: Count.}}]\n", plan.Drill)
+	journal := runtest.Journal(t, `
+0s ann started -
+1s node:a opened count {"text":"Count."}
+2s li acknowledged count {"for":"desk"}
+3s li completed count {"for":"desk","attachments":[{"name":"totals.pdf","type":"application/pdf","size":1200,"sha256":"5eed"}]}
+4s node:a finished - {"outcome":"done"}
+`)
+	for l, want := range map[document.Language]string{
+		document.English: "attached totals.pdf (application/pdf, 1200 bytes, SHA-256 5eed)",
+		document.Chinese: "附件 totals.pdf（application/pdf，1200 字节，SHA-256 5eed）",
+	} {
+		d, err := document.Report(document.Source{Run: "r", Program: p, Journal: journal}, l, time.UTC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, s := range d.Sections {
+			for _, row := range s.Rows {
+				found = found || slices.Contains(row, want)
+			}
+		}
+		if !found {
+			t.Errorf("%s: it is not listed", l)
+		}
+	}
+}

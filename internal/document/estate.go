@@ -212,10 +212,33 @@ func (d *drafter) people(name string) string {
 		}
 		return orDash(strings.Join(names, ", "))
 	}
+	if names := d.onDuty(name); len(names) > 0 {
+		return strings.Join(names, ", ")
+	}
 	if d.Holders != nil && !slices.ContainsFunc(estateRoles, func(role string) bool { return slices.Contains(d.Holders[role], name) }) {
 		d.miss(Nobody, name, "miss.name", name)
 	}
 	return name
+}
+
+// onDuty are those who have the duty of a roster at one time or another, in the order of its shifts.
+func (d *drafter) onDuty(name string) []string {
+	var names []string
+	for _, r := range d.Set.Rosters {
+		for _, one := range r.Duties {
+			if one.Name != name {
+				continue
+			}
+			for _, s := range one.Shifts {
+				for _, p := range s.People {
+					if !slices.Contains(names, p) {
+						names = append(names, p)
+					}
+				}
+			}
+		}
+	}
+	return names
 }
 
 // above are the roles that include a role, the least one in front.
@@ -275,7 +298,7 @@ func (d *drafter) contacts(list []*manifest.Participant, head string, of func(na
 		people := p.Contacts
 		if len(people) == 0 {
 			d.miss(Unreached, p.Name, "miss.contact", titled(p.Name, p.Title))
-			people = []manifest.Contact{{Name: "–"}}
+			people = []estate.Contact{{Name: "–"}}
 		}
 		for _, c := range people {
 			row := []string{titled(p.Name, p.Title), d.t.word("participant", string(p.Type)), c.Name, orDash(c.Phone), orDash(c.Mail)}

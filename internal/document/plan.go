@@ -624,7 +624,9 @@ func (w *planWriter) start() Section {
 		s.Rows = append(s.Rows, []string{strconv.Itoa(len(s.Rows) + 1), w.t.say(key), who, command})
 	}
 	row("do.preflight", w.role("viewer"), fmt.Sprintf("perdure plan preflight %s --mode %s%s", w.plan.Name, mode, setFlags(w.plan)))
-	row("do.tabletop", w.role("driller"), fmt.Sprintf("perdure run start %s --mode %s --tabletop%s --reason TEXT", w.plan.Name, mode, setFlags(w.plan)))
+	if !plan.IsBuiltIn(w.plan.Name) {
+		row("do.tabletop", w.role("driller"), fmt.Sprintf("perdure run start %s --mode %s --tabletop%s --reason TEXT", w.plan.Name, mode, setFlags(w.plan)))
+	}
 	if w.program.Mode == plan.Emergency {
 		row("do.incident", w.role("viewer"), "perdure incident list --open")
 	}

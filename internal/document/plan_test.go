@@ -451,7 +451,7 @@ modes: [takeover, emergency, drill]
 rto: 1m
 steps:
 - {id: wait, wait: {for: 2m}}
-- {id: ask, approval: {of: [commander, nobody]}}
+- {id: ask, approval: {of: [commander, nobody, night-desk]}}
 - {id: branch, manual: {owner: branch-1, instruction: Look.}}
 `
 	more := `
@@ -471,6 +471,12 @@ kind: Plan
 name: other
 modes: [takeover]
 steps: [{id: s, wait: {for: 1s}}]
+---
+apiVersion: perdure/v1
+kind: Roster
+name: desks
+timeZone: UTC
+duties: [{name: night-desk, of: operator, shifts: [{name: night, people: [li], cron: "0 20 * * *", duration: 12h}]}]
 `
 	e := document.Estate{Set: setOf(t, manifest.File{Name: "p", Text: []byte(text)}, manifest.File{Name: "m", Text: []byte(strings.Replace(more, "\n", "\n", 1))}), Holders: map[string][]string{"operator": {"ann"}}}
 	for _, l := range []document.Language{document.English, document.Chinese} {

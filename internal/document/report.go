@@ -257,7 +257,7 @@ func (w *writer) people() Section {
 	s := Section{Title: w.t.say("people"), Head: w.heads("at", "person", "what", "step", "behalf", "asked", "said")}
 	for _, e := range w.src.Journal {
 		switch e.What {
-		case run.Started, run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled, run.Approved, run.Declined, run.Completed,
+		case run.Started, run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled, run.Acknowledged, run.Approved, run.Declined, run.Completed,
 			run.Delegated, run.AddedApprover, run.BrokeGlass, run.Reviewed:
 		case run.Took, run.Entered, run.Passed, run.Began, run.Ended, run.Opened, run.Finished:
 			continue
@@ -279,6 +279,9 @@ func (w *writer) people() Section {
 		}
 		for _, name := range sorted(e.Result) {
 			said = append(said, name+": "+w.value(e.Result[name]))
+		}
+		for _, a := range e.Attachments {
+			said = append(said, w.t.say("said.attached", a.Name, a.Type, a.Size, a.SHA256))
 		}
 		s.Rows = append(s.Rows, []string{w.at(e.At), e.By, what, e.Node, e.For, asked, strings.Join(said, "\n")})
 	}
@@ -321,7 +324,7 @@ func (w *writer) deviations() Section {
 			for _, note := range e.Notes {
 				add(e.At, "", "dev.note", note)
 			}
-		case run.Entered, run.Passed, run.Began, run.Opened, run.Finished, run.Approved, run.Completed, run.Delegated, run.AddedApprover, run.Reviewed:
+		case run.Entered, run.Passed, run.Began, run.Opened, run.Finished, run.Acknowledged, run.Approved, run.Completed, run.Delegated, run.AddedApprover, run.Reviewed:
 		}
 	}
 	if met := w.m.RTO.Met; met != nil && !*met {

@@ -46,7 +46,7 @@ func TestEveryWordOfTheProtocolHasATextInBothLanguages(t *testing.T) {
 	for _, o := range []run.Outcome{run.Done, run.Refused, run.Undone, run.Broken} {
 		words = append(words, "outcome."+string(o))
 	}
-	for _, w := range []run.What{run.Started, run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled, run.Approved, run.Declined, run.Completed} {
+	for _, w := range []run.What{run.Started, run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled, run.Approved, run.Declined, run.Completed, run.Acknowledged} {
 		words = append(words, "said."+string(w))
 	}
 	for _, m := range plan.Modes() {

@@ -96,6 +96,13 @@ const (
 // Duties lists all duties.
 func Duties() []Duty { return []Duty{Lead, Deputy, Technology, Business, Communication} }
 
+// Contact is a person or a desk of a participant, with at least one way to reach it. The order of contacts is that in which they are tried.
+type Contact struct {
+	Name  string `yaml:"name" json:"name"`
+	Phone string `yaml:"phone,omitempty" json:"phone,omitempty"`
+	Mail  string `yaml:"mail,omitempty" json:"mail,omitempty"`
+}
+
 // Relation says how two sites lie to each other.
 type Relation string
 

@@ -10,4 +10,5 @@
 //	E1  Every byte of a pack counts: a bit that was flipped is found, and the section that it lies in is named.
 //	E2  What a pack is about is signed too: its last leaf lists the others and the files, so that none can be taken out, added or put elsewhere.
 //	E3  A checkpoint that nobody known has signed proves nothing, and is said to.
+//	E4  What was handed in with a task of the journal is in the pack, byte for byte.
 package evidence

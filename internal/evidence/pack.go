@@ -172,12 +172,19 @@ type verifier struct {
 	verdict Verdict
 
 	leaves     []placed
+	attached   []attached
 	contents   []byte // of the last leaf
 	files      []placedFile
 	tree       []tlog.Hash
 	treeAt     place
 	checkpoint []byte
 	checkAt    place
+}
+
+// attached is a file that the journal names, and the leaf where it does.
+type attached struct {
+	name, sum, leaf string
+	place
 }
 
 type place struct{ offset, length int64 }
@@ -326,6 +333,9 @@ func (v *verifier) keep(name string, data []byte, at place) error {
 		if n := len(v.leaves); n > 0 && v.leaves[n-1].index >= index || len(v.files) > 0 {
 			v.fault(shortName(name), at, "the leaf does not stand in its place")
 		}
+		for _, a := range attachmentsOf(data) {
+			v.attached = append(v.attached, attached{a.Name, a.SHA256, shortName(name), at})
+		}
 		v.leaves, v.contents = append(v.leaves, l), data
 		return nil
 	}
@@ -466,6 +476,11 @@ func (v *verifier) checkContents() {
 			v.fault("file "+f.name, f.place, "it is not the file that was packed")
 		case slices.ContainsFunc(v.files[:i], func(o placedFile) bool { return o.name == f.name }):
 			v.fault("file "+f.name, f.place, "it stands twice")
+		}
+	}
+	for _, a := range v.attached {
+		if !slices.ContainsFunc(v.files, func(f placedFile) bool { return f.sum == a.sum }) {
+			v.fault(a.leaf, a.place, "file %q of SHA-256 %s was handed in, and is not there", a.name, a.sum)
 		}
 	}
 	for name := range c.Files {

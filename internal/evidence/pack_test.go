@@ -299,3 +299,31 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	b.ReportMetric(float64(len(all))*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
 }
+
+// TestFileThatTheJournalNamesIsInThePack: whoever makes a pack cannot leave it out, or put another one in its place (E4).
+func TestFileThatTheJournalNamesIsInThePack(t *testing.T) {
+	sum := sha256.Sum256([]byte("difference: 0"))
+	entries := fmt.Sprintf(`[{"seq":4,"what":"completed","attachments":[{"name":"totals.txt","sha256":"%x"}]}]`, sum)
+	leaf, err := json.Marshal(evidence.Record{Key: "journals/r1/0000000004", Revision: 5, Value: json.RawMessage(entries)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		files map[string]string
+		good  bool
+	}{
+		"there":   {map[string]string{"attachment-1": "difference: 0"}, true},
+		"missing": {map[string]string{"program.json": "{}"}, false},
+		"another": {map[string]string{"attachment-1": "difference: 5"}, false},
+	} {
+		l := newLog(t)
+		at := l.append(t, leaf)
+		v := verdictOf(t, written(t, l.pack(t, c.files, at)), l.known)
+		if v.Good() != c.good {
+			t.Errorf("%s: %+v", name, v.Faults)
+		}
+		if !c.good && (v.Faults[0].Section != "leaf 0" || !strings.Contains(v.Faults[0].Reason, "totals.txt")) {
+			t.Errorf("%s: %+v", name, v.Faults)
+		}
+	}
+}

@@ -1,12 +1,41 @@
 package evidence
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+)
 
 // Record is the text of a leaf: what was written, where, and at which revision of the control store.
 type Record struct {
 	Key      string          `json:"key"`
 	Revision int64           `json:"revision"`
 	Value    json.RawMessage `json:"value"`
+}
+
+// attachment is a file as the journal of a run names it.
+type attachment struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+}
+
+// attachmentsOf gives the files that a leaf of a run's journal names (E4).
+func attachmentsOf(leaf []byte) []attachment {
+	if !bytes.Contains(leaf, []byte(`"attachments":`)) {
+		return nil
+	}
+	var r Record
+	var entries []struct {
+		Attachments []attachment `json:"attachments"`
+	}
+	if json.Unmarshal(leaf, &r) != nil || !strings.HasPrefix(r.Key, "journals/") || json.Unmarshal(r.Value, &entries) != nil {
+		return nil
+	}
+	var out []attachment
+	for _, e := range entries {
+		out = append(out, e.Attachments...)
+	}
+	return out
 }
 
 // contentsOf reads the contents of a pack out of a leaf: the detail of an event that says so.

@@ -253,7 +253,7 @@ func anEstate(t *rapid.T) manifest.Set {
 	for i := range rapid.SampledFrom([]int{0, 1, 3, 70}).Draw(t, "participants") {
 		set.Participants = append(set.Participants, manifest.Participant{
 			Name: fmt.Sprintf("p%d", i), Type: rapid.SampledFrom([]estate.ParticipantType{estate.Headquarters, estate.Branch, estate.RelatedSystem, estate.ThirdParty}).Draw(t, "type"),
-			Systems: some("takes part", 0), Contacts: []manifest.Contact{{Name: "Desk ${x}", Phone: "555"}},
+			Systems: some("takes part", 0), Contacts: []estate.Contact{{Name: "Desk ${x}", Phone: "555"}},
 		})
 	}
 	if err := manifest.Check(set); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"perdure/internal/calendar"
+	"perdure/internal/duty"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
 	"perdure/internal/plan"
@@ -213,6 +214,17 @@ func (s *Set) canonical() {
 			for k := range r.Classes[j].Thresholds {
 				t := &r.Classes[j].Thresholds[k]
 				t.Systems = sorted(t.Systems, func(s estate.SystemID) string { return string(s) })
+			}
+		}
+	}
+	slices.SortFunc(s.Rosters, func(a, b duty.Roster) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range s.Rosters {
+		s.Rosters[i].Duties = sorted(s.Rosters[i].Duties, func(d duty.Duty) string { return d.Name })
+		for j := range s.Rosters[i].Duties {
+			d := &s.Rosters[i].Duties[j]
+			d.Shifts = sorted(d.Shifts, func(s duty.Shift) string { return s.Name })
+			if len(d.Substitutions) == 0 {
+				d.Substitutions = nil
 			}
 		}
 	}

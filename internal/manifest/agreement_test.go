@@ -105,6 +105,12 @@ func FuzzParse(f *testing.F) {
 			if err != nil {
 				t.Fatalf("calendars that were taken in cannot be read: %v", err)
 			}
+			if _, err := manifest.Participants(manifest.File{Name: "fuzz.yaml", Text: text}); err != nil {
+				t.Fatalf("participants cannot be read: %v", err)
+			}
+			if _, err := manifest.Duties(manifest.File{Name: "fuzz.yaml", Text: text}); err != nil {
+				t.Fatalf("rosters cannot be read: %v", err)
+			}
 			if _, err := manifest.IncidentRules(manifest.File{Name: "fuzz.yaml", Text: text}); err != nil {
 				t.Fatalf("rules on incidents that were taken in cannot be read: %v", err)
 			}

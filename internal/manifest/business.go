@@ -2,14 +2,16 @@ package manifest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"perdure/internal/estate"
+	"perdure/internal/plan"
 )
 
 // roles are what plans ask by the same fields as participants; wire, which has them as a list, lies above this package.
-var roles = []string{"viewer", "driller", "operator", "commander", "auditor", "admin"}
+var roles = []string{"participant", "viewer", "driller", "operator", "commander", "auditor", "admin"}
 
 // checkBusiness: what functions, participants, command groups and dependencies say of systems.
 func (c *checker) checkBusiness() {
@@ -45,6 +47,71 @@ func (c *checker) checkBusiness() {
 		c.checkSystemNames(c.docs.systems[i], "dependsOn", s.DependsOn)
 	}
 	c.checkDependencies()
+	c.everybodyAsked(func(d *document, field, name string) {
+		if name == participantRole {
+			c.tell(d, field, "participants "+listed(c.participantNames()), "%s is the role of all who take part: say of which participant something is asked", name)
+		}
+	})
+}
+
+// participantRole is the role of those who answer for a participant; nothing is asked of it.
+const participantRole = "participant"
+
+// everybodyAsked goes through all of whom plans ask something, with the field that names them.
+func (c *checker) everybodyAsked(visit func(d *document, field, name string)) {
+	for i := range c.set.Plans {
+		d := c.docs.plans[i]
+		step := func(at string, s *plan.Step) {
+			if s.Manual != nil {
+				visit(d, at+".manual.owner", s.Manual.Owner)
+			}
+			if s.Approval != nil {
+				for j, name := range s.Approval.Of {
+					visit(d, fmt.Sprintf("%s.approval.of[%d]", at, j), name)
+				}
+			}
+		}
+		for j := range c.set.Plans[i].Steps {
+			step(fmt.Sprintf("steps[%d]", j), &c.set.Plans[i].Steps[j])
+		}
+		for _, name := range slices.Sorted(maps.Keys(c.set.Plans[i].Templates)) {
+			template := c.set.Plans[i].Templates[name]
+			step("templates."+name, &template)
+		}
+	}
+}
+
+// doubtAsked: who is neither a role nor declared may be a user, or a slip.
+func (c *checker) doubtAsked() {
+	known, duties := c.participantNames(), c.dutyNames()
+	if len(known)+len(duties) == 0 {
+		return
+	}
+	c.everybodyAsked(func(d *document, field, name string) {
+		if name != "" && !slices.Contains(known, name) && !slices.Contains(duties, name) && !slices.Contains(roles, name) {
+			c.tell(d, field, "roles "+listed(roles[1:])+"; participants "+listed(known)+"; duties "+listed(duties), "%s is neither a role nor a participant nor a duty: it waits for the user of that name", name)
+		}
+	})
+}
+
+func (c *checker) dutyNames() []string {
+	var names []string
+	for _, r := range c.set.Rosters {
+		for _, d := range r.Duties {
+			names = append(names, d.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (c *checker) participantNames() []string {
+	var names []string
+	for _, p := range c.set.Participants {
+		names = append(names, p.Name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 func (c *checker) checkCommandGroup(g *CommandGroup, d *document) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"perdure/internal/calendar"
+	"perdure/internal/duty"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
 	"perdure/internal/plan"
@@ -68,6 +69,7 @@ func (c *checker) checkSet() {
 	c.checkBusiness()
 	c.checkPlans()
 	c.checkCalendars()
+	c.checkRosters()
 	c.checkIncidentRules()
 	c.checkAddresses()
 	c.checkTraffic()
@@ -183,6 +185,23 @@ func (c *checker) checkCalendars() {
 	}, func(i int, field, allowed, reason string) {
 		c.tell(c.docs.calendars[i], field, allowed, "%s", reason)
 	})
+}
+
+func (c *checker) checkRosters() {
+	rosters := c.registry("a roster")
+	for i, r := range c.set.Rosters {
+		rosters.add(c.docs.rosters[i], "name", r.Name)
+		for j, d := range r.Duties {
+			if d.Name == participantRole {
+				c.tell(c.docs.rosters[i], fmt.Sprintf("duties[%d].name", j), "another name", "%s is the role of all who take part", d.Name)
+			}
+		}
+	}
+	duty.Check(c.set.Rosters, duty.Estate{Roles: roles[1:], Participants: c.participantNames(), Partial: c.docs.partial}, c.tellRoster)
+}
+
+func (c *checker) tellRoster(i int, field, allowed, reason string) {
+	c.tell(c.docs.rosters[i], field, allowed, "%s", reason)
 }
 
 func (c *checker) checkIncidentRules() {

@@ -21,6 +21,8 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 			file = "docs/calendar.md"
 		case "IncidentRules":
 			file = "docs/incidents.md"
+		case "Roster":
+			file = "docs/people.md"
 		}
 		text, err := os.ReadFile("../../" + file)
 		if err != nil {
@@ -68,6 +70,9 @@ func TestPlansInTheDocumentationAreRight(t *testing.T) {
 			}
 			found += len(plans)
 			if _, err := Calendars(File{Name: filepath.Base(name), Text: m[1]}); err != nil {
+				t.Errorf("%v", err)
+			}
+			if _, err := Duties(File{Name: filepath.Base(name), Text: m[1]}); err != nil {
 				t.Errorf("%v", err)
 			}
 			if _, err := IncidentRules(File{Name: filepath.Base(name), Text: m[1]}); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"perdure/internal/calendar"
+	"perdure/internal/duty"
 	"perdure/internal/estate"
 	"perdure/internal/plan"
 	"perdure/internal/shape"
@@ -31,6 +32,8 @@ func doubt(set *Set, docs documents) shape.Problems {
 	}
 	c.doubtStages()
 	c.doubtPlans()
+	c.doubtAsked()
+	duty.Doubt(set.Rosters, c.tellRoster)
 	for i := range set.Plans {
 		p := &set.Plans[i]
 		for _, m := range calendar.Shut(set.Calendars, p) {

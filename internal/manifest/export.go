@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bytes"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -36,29 +37,36 @@ func (w written) String() string { return w.kind.name + " " + w.name }
 func (s Set) documents() []written {
 	shapes := kinds()
 	var out []written
+	add := func(of, name string, value any) {
+		k := shapes[slices.IndexFunc(shapes, func(k kind) bool { return k.name == of })]
+		out = append(out, written{kind: k, name: name, tree: tree(k, value)})
+	}
 	for _, c := range s.Calendars {
-		out = append(out, written{shapes[3], c.Name, tree(shapes[3], c)})
+		add("Calendar", c.Name, c)
 	}
 	for _, f := range s.Functions {
-		out = append(out, written{shapes[4], f.Name, tree(shapes[4], f)})
+		add("Function", f.Name, f)
 	}
 	for _, p := range s.Participants {
-		out = append(out, written{shapes[5], p.Name, tree(shapes[5], p)})
+		add("Participant", p.Name, p)
 	}
 	for _, r := range s.IncidentRules {
-		out = append(out, written{shapes[6], r.Name, tree(shapes[6], r)})
+		add("IncidentRules", r.Name, r)
 	}
 	for _, g := range s.CommandGroups {
-		out = append(out, written{shapes[7], g.Name, tree(shapes[7], g)})
+		add("CommandGroup", g.Name, g)
 	}
 	for _, p := range s.Plans {
-		out = append(out, written{shapes[2], p.Name, tree(shapes[2], p)})
+		add("Plan", p.Name, p)
+	}
+	for _, r := range s.Rosters {
+		add("Roster", r.Name, r)
 	}
 	for _, site := range s.Sites {
-		out = append(out, written{shapes[0], string(site.Name), tree(shapes[0], site)})
+		add("Site", string(site.Name), site)
 	}
 	for _, system := range s.Systems {
-		out = append(out, written{shapes[1], string(system.Name), tree(shapes[1], system)})
+		add("System", string(system.Name), system)
 	}
 	return out
 }

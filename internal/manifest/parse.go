@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"perdure/internal/calendar"
+	"perdure/internal/duty"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
 	"perdure/internal/plan"
@@ -88,14 +89,8 @@ func PlanOf(name string, files ...File) ([]plan.Plan, error) {
 // this version cannot read of a calendar is an error of kind invalid, for nobody knows what it would allow.
 func Calendars(files ...File) (*calendar.Book, error) {
 	set, _, problems := readDocuments(files)
-	var kept shape.Problems
-	for _, p := range problems {
-		if p.Document == "" || p.Document == "Calendar" || strings.HasPrefix(p.Document, "Calendar ") {
-			kept = append(kept, p)
-		}
-	}
-	if len(kept) > 0 {
-		return nil, kept.Sorted().Err()
+	if err := only(problems, "Calendar").Err(); err != nil {
+		return nil, err
 	}
 	set.canonical()
 	return calendar.Open(set.Calendars)
@@ -105,20 +100,46 @@ func Calendars(files ...File) (*calendar.Book, error) {
 // looked at.
 func IncidentRules(files ...File) (incident.Rules, error) {
 	set, _, problems := readDocuments(files)
-	var kept shape.Problems
-	for _, p := range problems {
-		if p.Document == "" || p.Document == "IncidentRules" || strings.HasPrefix(p.Document, "IncidentRules ") {
-			kept = append(kept, p)
-		}
-	}
-	if len(kept) > 0 {
-		return incident.Rules{}, kept.Sorted().Err()
+	if err := only(problems, "IncidentRules").Err(); err != nil {
+		return incident.Rules{}, err
 	}
 	set.canonical()
 	if len(set.IncidentRules) == 0 {
 		return incident.Rules{}, nil
 	}
 	return set.IncidentRules[0], nil
+}
+
+// Participants reads the participants of a set that was accepted once, in the order of their names. What is wrong with other documents is not
+// looked at.
+func Participants(files ...File) ([]Participant, error) {
+	set, _, problems := readDocuments(files)
+	if err := only(problems, "Participant").Err(); err != nil {
+		return nil, err
+	}
+	set.canonical()
+	return set.Participants, nil
+}
+
+// Duties reads the rosters of a set that was accepted once. What is wrong with other documents is not looked at.
+func Duties(files ...File) (*duty.Book, error) {
+	set, _, problems := readDocuments(files)
+	if err := only(problems, "Roster").Err(); err != nil {
+		return nil, err
+	}
+	set.canonical()
+	return duty.Open(set.Rosters)
+}
+
+// only gives the problems of documents of a kind, and those that are of no document.
+func only(problems shape.Problems, kind string) shape.Problems {
+	var kept shape.Problems
+	for _, p := range problems {
+		if p.Document == "" || p.Document == kind || strings.HasPrefix(p.Document, kind+" ") {
+			kept = append(kept, p)
+		}
+	}
+	return kept.Sorted()
 }
 
 // Known reads what can be read of documents that were accepted once, by whatever version of the language: the set is as whole as the text,
@@ -165,6 +186,9 @@ func Check(set Set) error {
 	for _, p := range set.Participants {
 		c.docs.participants = append(c.docs.participants, &document{kind: "Participant", name: p.Name})
 	}
+	for _, r := range set.Rosters {
+		c.docs.rosters = append(c.docs.rosters, &document{kind: "Roster", name: r.Name})
+	}
 	for _, r := range set.IncidentRules {
 		c.docs.incidentRules = append(c.docs.incidentRules, &document{kind: "IncidentRules", name: r.Name})
 	}
@@ -190,7 +214,7 @@ type document struct {
 
 // documents stand in the order of the set's lists.
 type documents struct {
-	sites, systems, plans, calendars, functions, participants, incidentRules, commandGroups []*document
+	sites, systems, plans, calendars, functions, participants, incidentRules, commandGroups, rosters []*document
 	// partial: some document could not be told at all, so a missing name proves nothing.
 	partial bool
 }
@@ -233,7 +257,7 @@ func (d *document) String() string {
 
 func read(files []File) (Set, documents, shape.Problems) {
 	set, docs, problems := readDocuments(files)
-	if len(docs.sites)+len(docs.systems)+len(docs.plans)+len(docs.calendars)+len(docs.functions)+len(docs.participants)+len(docs.incidentRules)+len(docs.commandGroups) == 0 && len(problems) == 0 {
+	if len(docs.sites)+len(docs.systems)+len(docs.plans)+len(docs.calendars)+len(docs.functions)+len(docs.participants)+len(docs.incidentRules)+len(docs.commandGroups)+len(docs.rosters) == 0 && len(problems) == 0 {
 		p := shape.Problem{Reason: "there is no document", Allowed: "documents of the kinds " + strings.Join(kindNames(kinds()), ", ")}
 		if len(files) > 0 {
 			p.File = files[0].Name
@@ -335,6 +359,10 @@ func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *d
 			var g CommandGroup
 			err = tree.Decode(&g)
 			set.CommandGroups, docs.commandGroups = append(set.CommandGroups, g), append(docs.commandGroups, d)
+		case "Roster":
+			var r duty.Roster
+			err = tree.Decode(&r)
+			set.Rosters, docs.rosters = append(set.Rosters, r), append(docs.rosters, d)
 		case "Plan":
 			var p plan.Plan
 			err = tree.Decode(&p)

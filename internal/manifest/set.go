@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"perdure/internal/calendar"
+	"perdure/internal/duty"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
 	"perdure/internal/plan"
@@ -13,8 +14,8 @@ import (
 const APIVersion = "perdure/v1"
 
 // Set is everything that is declared, in canonical order: documents of each kind by name, and so are the named parts in them, but for the
-// steps of a plan, the contacts of a participant, the members of a command group, and classes and tasks of incidents, which stand in the order
-// of the document.
+// steps of a plan, the contacts of a participant, the members of a command group, people and substitutions of a duty, and classes and tasks of
+// incidents, which stand in the order of the document.
 type Set struct {
 	Sites   []Site   `json:"sites"`
 	Systems []System `json:"systems"`
@@ -26,6 +27,8 @@ type Set struct {
 	Functions []Function `json:"functions,omitempty"`
 	// Participants are who takes part in a switch beside those who carry it out.
 	Participants []Participant `json:"participants,omitempty"`
+	// Rosters are who is on duty when.
+	Rosters []duty.Roster `json:"rosters,omitempty"`
 	// IncidentRules are classes of incidents, and what has to be done of them by when; at most one document.
 	IncidentRules []incident.Rules `json:"incidentRules,omitempty"`
 	// CommandGroups are who leads the response to disruptions.
@@ -41,21 +44,14 @@ type Function struct {
 }
 
 // Participant takes part in switches: a headquarters, a branch, a related system, a third party 参演单位. Plans give it tasks by its name,
-// and it answers as the user of that name.
+// and everybody who belongs to it answers them.
 type Participant struct {
 	Name     string                 `yaml:"name" json:"name"`
 	Title    string                 `yaml:"title,omitempty" json:"title,omitempty"`
 	Type     estate.ParticipantType `yaml:"type" json:"type"`
-	Contacts []Contact              `yaml:"contacts,omitempty" json:"contacts,omitempty"`
+	Contacts []estate.Contact       `yaml:"contacts,omitempty" json:"contacts,omitempty"`
 	// Systems whose switches it takes part in; none: all.
 	Systems []estate.SystemID `yaml:"systems,omitempty" json:"systems,omitempty"`
-}
-
-// Contact is a person or a desk of a participant, with at least one way to reach it. The order of contacts is that in which they are tried.
-type Contact struct {
-	Name  string `yaml:"name" json:"name"`
-	Phone string `yaml:"phone,omitempty" json:"phone,omitempty"`
-	Mail  string `yaml:"mail,omitempty" json:"mail,omitempty"`
 }
 
 // CommandGroup leads the response to disruptions of systems 应急指挥组.

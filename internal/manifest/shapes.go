@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"perdure/internal/calendar"
+	"perdure/internal/duty"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
 	"perdure/internal/plan"
@@ -20,7 +21,7 @@ import (
 
 // kinds are the documents there are, in the order of the canonical form. Built once, never changed.
 var kinds = sync.OnceValue(func() []kind {
-	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}, {"Plan", "What is done step by step, in drills and for real.", plan.Shape(head("Plan"))}, {"Calendar", "When things may be done, and when they have to be.", calendar.Shape(head("Calendar"))}, {"Function", "What the institution does for its customers, and on which systems that rests.", functionShape()}, {"Participant", "Who takes part in switches beside those who carry them out.", participantShape()}, {"IncidentRules", "Classes of incidents, and what has to be reported and announced by when.", incident.Shape(head("IncidentRules"))}, {"CommandGroup", "Who leads the response to disruptions, and who is told when they go on.", commandGroupShape()}}
+	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}, {"Plan", "What is done step by step, in drills and for real.", plan.Shape(head("Plan"))}, {"Calendar", "When things may be done, and when they have to be.", calendar.Shape(head("Calendar"))}, {"Function", "What the institution does for its customers, and on which systems that rests.", functionShape()}, {"Participant", "Who takes part in switches beside those who carry them out.", participantShape()}, {"IncidentRules", "Classes of incidents, and what has to be reported and announced by when.", incident.Shape(head("IncidentRules"))}, {"CommandGroup", "Who leads the response to disruptions, and who is told when they go on.", commandGroupShape()}, {"Roster", "Who is on duty when, and who stands in for whom.", duty.Shape(head("Roster"))}}
 })
 
 type kind struct {
@@ -170,7 +171,7 @@ func participantShape() shape.Shape {
 	}), shape.By("name"))
 	contacts.Ordered = true
 	return shape.AnObject(append(head("Participant"),
-		shape.Field{Name: "name", Doc: "Name of the participant; plans give it tasks by it, and it answers as the user of that name.", Shape: shape.Name(shape.NameAllowed), Required: true},
+		shape.Field{Name: "name", Doc: "Name of the participant; plans give it tasks by it, and everybody who belongs to it answers them.", Shape: shape.Name(shape.NameAllowed), Required: true},
 		shape.Field{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
 		shape.Field{Name: "type", Doc: "headquarters 总部, branch 分支机构, related-system 关联系统, third-party 第三方.", Shape: shape.OneOf(estate.Headquarters, estate.Branch, estate.RelatedSystem, estate.ThirdParty), Required: true},
 		shape.Field{Name: "contacts", Doc: "Who is reached there, the one to try first in front.", Shape: contacts},

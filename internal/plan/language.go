@@ -12,6 +12,9 @@ const longest = 30 * 24 * time.Hour
 // mostSteps bounds one document; larger plans are made of subplans.
 const mostSteps = 10000
 
+// MostAttachments bounds the files that are handed in with one task.
+const MostAttachments = 8
+
 const (
 	stepPattern       = `^[a-z]([a-z0-9-]{0,62}[a-z0-9])?$`
 	stepAllowed       = "lower-case letters, digits and hyphens, a letter first, at most 64"
@@ -62,6 +65,7 @@ func stepFields() []shape.Field {
 			{Name: "owner", Doc: "Role or participant who does it.", Shape: shape.Formed(stepPattern, "a role or the name of a participant", 64), Required: true},
 			{Name: "instruction", Doc: "What to do.", Shape: shape.Lines(4096), Required: true},
 			{Name: "fields", Doc: "What the person fills in.", Shape: shape.AList("fields", 0, 64, parameter(), shape.By("name"))},
+			{Name: "attachments", Doc: "How many files have to be attached at least; 8 can be at most.", Shape: shape.Number(0, MostAttachments)},
 		})},
 		{Name: "approval", Doc: "A decision of people; whoever started the run has no part in it.", Shape: shape.AnObject([]shape.Field{
 			{Name: "of", Doc: "Roles or participants who are asked.", Shape: ordered(shape.AList("roles or names of participants", 1, 32, shape.Formed(stepPattern, "a role or the name of a participant", 64), nil)), Required: true},

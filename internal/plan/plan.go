@@ -205,6 +205,8 @@ type Manual struct {
 	Owner       string      `yaml:"owner" json:"owner"` // a role or a participant
 	Instruction string      `yaml:"instruction" json:"instruction"`
 	Fields      []Parameter `yaml:"fields,omitempty" json:"fields,omitempty"` // what is asked of the person
+	// Attachments is how many files have to be handed in at least.
+	Attachments int `yaml:"attachments,omitempty" json:"attachments,omitempty"`
 }
 
 // Approval is a decision of people. Who started the run cannot approve it.

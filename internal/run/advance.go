@@ -146,7 +146,7 @@ func (r *Run) take(e Entry) error {
 	case Finished:
 		r.Phase, r.Outcome, r.Finished = Over, e.Outcome, e.At
 		return nil
-	case Entered, Passed, Began, Ended, Opened, Retried, Skipped, TakenOver, Approved, Declined, Completed, Delegated, AddedApprover, BrokeGlass:
+	case Entered, Passed, Began, Ended, Opened, Retried, Skipped, TakenOver, Acknowledged, Approved, Declined, Completed, Delegated, AddedApprover, BrokeGlass:
 	default:
 		return errs.New(errs.Invalid, "an entry cannot tell %q", e.What)
 	}
@@ -232,7 +232,7 @@ func (r *Run) takeStep(i int, e Entry) error {
 		if s.Status != Ready {
 			return r.refuseStep(i, e)
 		}
-		s.Status, s.Opened, s.Text = Open, e.At, e.Text
+		s.Status, s.Opened, s.Text, s.Answer = Open, e.At, e.Text, Answer{}
 		r.ready.remove(i)
 		r.active.add(i)
 	case Began:
@@ -280,7 +280,14 @@ func (r *Run) takeStep(i int, e Entry) error {
 		}
 		r.settle(i, DoneStep, e)
 		r.goOn()
-	case Approved, Declined:
+	case Acknowledged:
+		return r.acknowledge(i, e)
+	case Declined:
+		if n.Step.Manual != nil {
+			return r.decline(i, e)
+		}
+		return r.vote(i, e)
+	case Approved:
 		return r.vote(i, e)
 	case Delegated:
 		return r.delegate(i, e)
@@ -289,27 +296,7 @@ func (r *Run) takeStep(i int, e Entry) error {
 	case BrokeGlass:
 		return r.breakGlass(i, e)
 	case Completed:
-		if s.Status != Open || n.Step.Manual == nil {
-			return r.refuseStep(i, e)
-		}
-		for _, f := range n.Step.Manual.Fields {
-			v, ok := e.Result[f.Name]
-			if !ok && f.Required {
-				return errs.New(errs.Invalid, "task %s: field %s is missing", n.ID, f.Name)
-			}
-			if ok {
-				if err := f.Accepts(v); err != nil {
-					return errs.New(errs.Invalid, "task %s: field %s: %w", n.ID, f.Name, err)
-				}
-			}
-		}
-		for name := range e.Result {
-			if !slices.ContainsFunc(n.Step.Manual.Fields, func(p plan.Parameter) bool { return p.Name == name }) {
-				return errs.New(errs.Invalid, "task %s has no field %s", n.ID, name)
-			}
-		}
-		s.Result, s.Outputs, s.Reason = e.Result, e.Result, e.Text
-		r.settle(i, DoneStep, e)
+		return r.complete(i, e)
 	default:
 		return r.refuseStep(i, e)
 	}

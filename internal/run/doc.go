@@ -19,6 +19,8 @@
 // A step that is skipped before its turn is left out when its turn comes, so that what comes after it keeps its place. An approval is never
 // left out (R6).
 //
+// A task that is declined has failed, and its plan says what that means. Where it is asked once more, what was answered before counts no more.
+//
 // What must hold:
 //
 //	R1  An action begins only after its intent is in the journal, and its result is there before anything that waits for it begins.

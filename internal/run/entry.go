@@ -20,18 +20,20 @@ type Entry struct {
 	Outcome Outcome        `json:"outcome,omitempty"` // of Ended and Finished
 	Probed  bool           `json:"probed,omitempty"`  // the outcome is what a probe found
 	Result  map[string]any `json:"result,omitempty"`  // what an action gave, or what a person filled in
-	Outputs map[string]any `json:"outputs,omitempty"`
-	Error   string         `json:"error,omitempty"`
-	Call    *plan.Call     `json:"call,omitempty"` // of Began, filled in
-	Text    string         `json:"text,omitempty"` // of Opened: instruction or question, filled in; else a reason or a comment
-	Facts   map[string]any `json:"facts,omitempty"`
-	Params  map[string]any `json:"params,omitempty"` // of Started and Entered
-	Locks   []string       `json:"locks,omitempty"`  // of Began: what the step holds until it has ended
-	Posted  bool           `json:"posted,omitempty"` // of Began: what it does was posted by the transaction that wrote the entry, and is only followed
-	For     string         `json:"for,omitempty"`    // of Approved, Declined and Delegated: the role or participant on whose behalf; of AddedApprover: who is asked too
-	To      string         `json:"to,omitempty"`     // of Delegated: the person who decides now
-	Factor  time.Time      `json:"factor,omitzero"`  // when the person who says it has shown a second factor; zero: not
-	Term    int64          `json:"term,omitempty"`   // of Took
+	// Attachments, of Completed, are files that were handed in: their bytes are kept beside the journal.
+	Attachments []Attachment   `json:"attachments,omitempty"`
+	Outputs     map[string]any `json:"outputs,omitempty"`
+	Error       string         `json:"error,omitempty"`
+	Call        *plan.Call     `json:"call,omitempty"` // of Began, filled in
+	Text        string         `json:"text,omitempty"` // of Opened: instruction or question, filled in; else a reason or a comment
+	Facts       map[string]any `json:"facts,omitempty"`
+	Params      map[string]any `json:"params,omitempty"` // of Started and Entered
+	Locks       []string       `json:"locks,omitempty"`  // of Began: what the step holds until it has ended
+	Posted      bool           `json:"posted,omitempty"` // of Began: what it does was posted by the transaction that wrote the entry, and is only followed
+	For         string         `json:"for,omitempty"`    // of Acknowledged, Completed, Approved, Declined and Delegated: the role or participant on whose behalf; of AddedApprover: who is asked too
+	To          string         `json:"to,omitempty"`     // of Delegated: the person who decides now
+	Factor      time.Time      `json:"factor,omitzero"`  // when the person who says it has shown a second factor; zero: not
+	Term        int64          `json:"term,omitempty"`   // of Took
 	// Notes, of Started, are what the calendars said of the start: doubts, and what speaks against an emergency.
 	Notes []string `json:"notes,omitempty"`
 	// DisruptedAt and DetectedAt, of Started, are when service was disrupted and when that was found; zero: nobody said.
@@ -60,8 +62,10 @@ const (
 	TakenOver What = "takenOver" // a person has done a step by hand
 	Cancelled What = "cancelled" // the run ends; with Undo what was done is undone
 	Approved  What = "approved"
-	Declined  What = "declined"
+	Declined  What = "declined"  // of a manual task: it is not done, which is a failure of its step
 	Completed What = "completed" // a manual task was done
+	// Acknowledged: somebody whose task it is knows of it.
+	Acknowledged What = "acknowledged"
 
 	Delegated     What = "delegated"     // a person has given their voice on an approval to another one
 	AddedApprover What = "addedApprover" // one more role or participant has to approve

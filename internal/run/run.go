@@ -86,6 +86,10 @@ type Step struct {
 	// Delegations are voices that were given to others, in the order of the journal; Added is who has to approve beside those of the plan.
 	Delegations []Delegation
 	Added       []string
+	// Answer is what was answered to a task since it was asked the last time.
+	Answer Answer
+	// Attachments are files that were handed in with a task.
+	Attachments []Attachment
 	Params      map[string]any // of a subplan
 	Undo        Undo
 
@@ -124,6 +128,15 @@ type Vote struct {
 	Approved          bool
 	// From is who has delegated the voice to them; empty: it is their own.
 	From string `json:",omitempty"`
+}
+
+// Answer is what was last answered to a task: Acknowledged, Declined or Completed; the zero one: nobody has answered.
+type Answer struct {
+	What What   `json:"what"`
+	By   string `json:"by"`
+	// For is the role or participant on whose behalf; empty: it was answered by who steers the run.
+	For string    `json:"for,omitempty"`
+	At  time.Time `json:"at"`
 }
 
 // Delegation is the voice of one person, given to another one.

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"slices"
 	"time"
 
 	"perdure/internal/plan"
@@ -28,16 +29,29 @@ type Ask struct {
 	For    string           `json:"for,omitempty"`
 	From   string           `json:"from,omitempty"` // who has delegated it
 	Fields []plan.Parameter `json:"fields,omitempty"`
-	Since  time.Time        `json:"since"`
+	// Attachments is how many files a task wants at least.
+	Attachments int       `json:"attachments,omitempty"`
+	Since       time.Time `json:"since"`
+	// Acknowledged is when somebody whose task it is has said that they know of it, and AcknowledgedBy who.
+	Acknowledged   time.Time `json:"acknowledged,omitzero"`
+	AcknowledgedBy string    `json:"acknowledgedBy,omitempty"`
 }
 
 // Person is what has to be known of somebody to say what waits for them.
 type Person struct {
 	Name string
+	// Participant is the participant that they belong to; empty: none.
+	Participant string
 	// Holds reports whether they have a role.
 	Holds func(role string) bool
 	// Steers: they may say what becomes of failed steps; Reviews: they may review.
 	Steers, Reviews bool
+}
+
+// Answers reports whether what is asked of an owner is asked of them: by their participant, by a role, or by their name. Who belongs to a
+// participant is asked by no plan by their name, which may be that of another participant.
+func (p Person) Answers(owner string) bool {
+	return owner == p.Participant && owner != "" || owner == p.Name && p.Participant == "" || p.Holds(owner)
 }
 
 // WaitsFor gives what the run waits for this person for, in the order of the program.
@@ -58,8 +72,11 @@ func (r *Run) WaitsFor(p Person) []Ask {
 		case s.Status == Asking && p.Steers:
 			w.Why, w.Text, w.Since = Failure, s.Error, s.Failed
 		case s.Status == Open && n.Step.Manual != nil:
-			if owner := n.Step.Manual.Owner; owner == p.Name || p.Holds(owner) {
-				w.Why, w.For, w.Fields = Task, owner, n.Step.Manual.Fields
+			if owner := n.Step.Manual.Owner; p.Answers(owner) {
+				w.Why, w.For, w.Fields, w.Attachments = Task, owner, n.Step.Manual.Fields, n.Step.Manual.Attachments
+				if s.Answer.What == Acknowledged {
+					w.Acknowledged, w.AcknowledgedBy = s.Answer.At, s.Answer.By
+				}
 			}
 		case s.Status == Open && n.Step.Approval != nil:
 			if v, asked := r.askedAs(i, p); asked {
@@ -73,11 +90,15 @@ func (r *Run) WaitsFor(p Person) []Ask {
 	return out
 }
 
-// askedAs finds for whom a person may decide on an approval now: as themselves, or by one of their roles.
+// askedAs finds for whom a person may decide on an approval now: as themselves, for their participant, or by one of their roles.
 func (r *Run) askedAs(i int, p Person) (Vote, bool) {
-	behalf := []string{p.Name}
-	for _, name := range r.Steps[i].asked(r.Program.Nodes[i].Step.Approval) {
-		if p.Holds(name) {
+	var behalf []string
+	s := &r.Steps[i]
+	if p.Participant == "" || slices.Contains(s.Added, p.Name) || slices.ContainsFunc(s.Delegations, func(d Delegation) bool { return d.To == p.Name }) {
+		behalf = append(behalf, p.Name) // a plan asks nobody by name who belongs to a participant, people do
+	}
+	for _, name := range s.asked(r.Program.Nodes[i].Step.Approval) {
+		if p.Holds(name) || name == p.Participant {
 			behalf = append(behalf, name)
 		}
 	}

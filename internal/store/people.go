@@ -45,13 +45,13 @@ func (u *storedUser) withoutFactor() { u.Factor, u.Sealed, u.Step, u.Codes = 0, 
 func checkRoles(roles []wire.Role) error {
 	for _, r := range roles {
 		if !slices.Contains(wire.Roles(), r) {
-			return errs.New(errs.Invalid, "role %q is not one of viewer, driller, operator, commander, auditor, admin", r)
+			return errs.New(errs.Invalid, "role %q is not one of participant, viewer, driller, operator, commander, auditor, admin", r)
 		}
 	}
 	return nil
 }
 
-func checkUser(name string, roles []wire.Role) error {
+func checkUser(name string, roles []wire.Role, participant string) error {
 	if err := checkName("user", name); err != nil {
 		return err
 	}
@@ -61,7 +61,24 @@ func checkUser(name string, roles []wire.Role) error {
 	if len(roles) == 0 {
 		return errs.New(errs.Invalid, "user %s: give at least one role", name)
 	}
-	return checkRoles(roles)
+	if err := checkRoles(roles); err != nil {
+		return err
+	}
+	return checkParticipant(name, roles, participant)
+}
+
+// checkParticipant refuses who could see the tasks of nobody, or of a role.
+func checkParticipant(name string, roles []wire.Role, participant string) error {
+	if participant == "" {
+		if slices.Contains(roles, wire.Participant) {
+			return errs.New(errs.Invalid, "%s: whoever has role participant belongs to a participant: name it", name)
+		}
+		return nil
+	}
+	if slices.Contains(wire.Roles(), wire.Role(participant)) {
+		return errs.New(errs.Invalid, "%s: %q is a role, and no participant", name, participant)
+	}
+	return checkName("participant", participant)
 }
 
 // keys hashes a password, at most so many at a time; it waits for its turn as long as ctx does.
@@ -87,15 +104,16 @@ func (s *Store) newHash(ctx context.Context, name, password string) (string, per
 }
 
 // AddUser keeps a new person. A name is given once for ever: it stands in journals.
-func (s *Store) AddUser(ctx context.Context, who, name string, roles []wire.Role, password string) (wire.User, error) {
-	if err := checkUser(name, roles); err != nil {
+func (s *Store) AddUser(ctx context.Context, who string, ask wire.NewUser) (wire.User, error) {
+	name := ask.Name
+	if err := checkUser(name, ask.Roles, ask.Participant); err != nil {
 		return wire.User{}, err
 	}
-	h, _, err := s.newHash(ctx, name, password)
+	h, _, err := s.newHash(ctx, name, ask.Password)
 	if err != nil {
 		return wire.User{}, err
 	}
-	u := storedUser{User: wire.User{Name: name, Roles: roles, Created: s.now(), CreatedBy: who, Password: s.now()}, Hash: h, Stamp: randomHex(8)}
+	u := storedUser{User: wire.User{Name: name, Roles: ask.Roles, Participant: ask.Participant, Created: s.now(), CreatedBy: who, Password: s.now()}, Hash: h, Stamp: randomHex(8)}
 	ok, err := s.writeUser(ctx, who, "user.add", u, 0)
 	if err == nil && !ok {
 		err = errs.New(errs.Conflict, "there is a user %s already, or was one: a name is never given to another person", name)
@@ -181,10 +199,18 @@ func (s *Store) Users(ctx context.Context, r wire.Read) ([]wire.User, error) {
 
 // SetUserRoles gives other roles; they count from the person's next request.
 func (s *Store) SetUserRoles(ctx context.Context, who, name string, roles []wire.Role) (wire.User, error) {
-	if err := checkUser(name, roles); err != nil {
-		return wire.User{}, err
-	}
-	return s.changeUser(ctx, who, "user.roles", name, func(u *storedUser) error { u.Roles = roles; return nil })
+	return s.changeUser(ctx, who, "user.roles", name, func(u *storedUser) error {
+		u.Roles = roles
+		return checkUser(name, roles, u.Participant)
+	})
+}
+
+// SetUserParticipant says to which participant a person belongs, from their next request; empty: to none.
+func (s *Store) SetUserParticipant(ctx context.Context, who, name, participant string) (wire.User, error) {
+	return s.changeUser(ctx, who, "user.participant", name, func(u *storedUser) error {
+		u.Participant = participant
+		return checkParticipant(name, u.Roles, participant)
+	})
 }
 
 // ResetPassword sets a password on an administrator's word. The sessions of the person end, and so does the second factor: its secret was sealed

@@ -39,7 +39,7 @@ func TestTryOfANameThatNobodyHasTakesTheWayOfAWrongOne(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	s := New(n.Client(), Options{Node: "a", Timeout: 30 * time.Second, Logger: etcdtest.Logger(t), Now: func() time.Time { return now }, Cost: person.Cost{Memory: 64, Time: 1, Lanes: 1}})
 	for _, name := range []string{"ann", "bob", "cid"} {
-		if _, err := s.AddUser(t.Context(), "test", name, []wire.Role{wire.Viewer}, "correct horse battery"); err != nil {
+		if _, err := s.AddUser(t.Context(), "test", wire.NewUser{Name: name, Roles: []wire.Role{wire.Viewer}, Password: "correct horse battery"}); err != nil {
 			t.Fatal(err)
 		}
 	}

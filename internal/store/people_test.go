@@ -42,7 +42,7 @@ func withAnn(t *testing.T, tune ...func(*store.Options)) (a, b *store.Store, n *
 	n = etcdtest.Start(t, etcdtest.Options(t, 1)...)[0]
 	tune = append([]func(*store.Options){cheap, func(o *store.Options) { o.Now = c.now }}, tune...)
 	a, b = open(t, n, tune...), open(t, n, tune...)
-	if _, err := a.AddUser(t.Context(), "person:root", "ann", []wire.Role{wire.Operator}, annsPassword); err != nil {
+	if _, err := a.AddUser(t.Context(), "person:root", wire.NewUser{Name: "ann", Roles: []wire.Role{wire.Operator}, Password: annsPassword}); err != nil {
 		t.Fatal(err)
 	}
 	return a, b, n, c
@@ -271,7 +271,7 @@ func TestWhatEndsAPersonsSessionsEndsThemAtOnceOnAllNodes(t *testing.T) {
 		stores = append(stores, open(t, n, cheap))
 	}
 	password := annsPassword
-	if _, err := stores[0].AddUser(t.Context(), "person:root", "ann", []wire.Role{wire.Viewer}, password); err != nil {
+	if _, err := stores[0].AddUser(t.Context(), "person:root", wire.NewUser{Name: "ann", Roles: []wire.Role{wire.Viewer}, Password: password}); err != nil {
 		t.Fatal(err)
 	}
 	var in wire.NewSession
@@ -319,7 +319,7 @@ func TestWhatEndsAPersonsSessionsEndsThemAtOnceOnAllNodes(t *testing.T) {
 	kind(t, err, errs.Unauthorised)
 	_, err = stores[1].Login(t.Context(), wire.Login{User: "ann", Password: password}, "")
 	kind(t, err, errs.Unauthorised)
-	_, err = stores[0].AddUser(t.Context(), "person:root", "ann", []wire.Role{wire.Viewer}, password)
+	_, err = stores[0].AddUser(t.Context(), "person:root", wire.NewUser{Name: "ann", Roles: []wire.Role{wire.Viewer}, Password: password})
 	kind(t, err, errs.Conflict)
 	_, err = stores[0].SetUserRoles(t.Context(), "person:root", "ann", []wire.Role{wire.Admin})
 	kind(t, err, errs.Conflict)
@@ -373,7 +373,7 @@ func TestPolicyRequiresASecondFactorOfSessionsUnlessSetOtherwise(t *testing.T) {
 
 func TestPersonIsAnActiveUserOrHasAToken(t *testing.T) {
 	a, _, _, _ := withAnn(t)
-	token, err := a.CreateToken(t.Context(), "person:root", "bob", wire.Viewer, 0)
+	token, err := a.CreateToken(t.Context(), "person:root", "bob", wire.Viewer, "", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -406,7 +406,7 @@ func TestWrongUsersAreRefused(t *testing.T) {
 		{Name: "bob", Roles: []wire.Role{"king"}, Password: annsPassword},
 		{Name: "bob", Roles: []wire.Role{wire.Viewer}, Password: "short"},
 	} {
-		_, err := a.AddUser(t.Context(), "person:root", u.Name, u.Roles, u.Password)
+		_, err := a.AddUser(t.Context(), "person:root", u)
 		kind(t, err, errs.Invalid)
 	}
 	_, err := a.LockUser(t.Context(), "person:root", "nobody")

@@ -54,6 +54,11 @@ const (
 	incidentsPrefix   = "incidents/"
 	gapsPrefix        = "gaps/"
 	keyedPrefix       = "keyed/"
+	// Files that were handed in with tasks: what is kept of each, RUN/SHA256/STEP; their bytes, RUN/SHA256/NUMBER; and how many bytes there are.
+	attachmentsPrefix = "attachments/"
+	attachedPrefix    = attachmentsPrefix + "of/"
+	attachedParts     = attachmentsPrefix + "parts/"
+	attachedKey       = attachmentsPrefix + "total"
 )
 
 // Options configure a Store.

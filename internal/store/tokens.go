@@ -32,9 +32,13 @@ type storedToken struct {
 	Hash string `json:"hash"` // hex SHA-256 of the whole token text
 }
 
-// CreateToken makes a token; its secret is in the answer and nowhere else. expires is in Unix milliseconds, 0 for never.
-func (s *Store) CreateToken(ctx context.Context, who, name string, role wire.Role, expires int64) (wire.NewToken, error) {
+// CreateToken makes a token; its secret is in the answer and nowhere else. participant is that which its holder belongs to, empty: none.
+// expires is in Unix milliseconds, 0 for never.
+func (s *Store) CreateToken(ctx context.Context, who, name string, role wire.Role, participant string, expires int64) (wire.NewToken, error) {
 	if err := checkRoles([]wire.Role{role}); err != nil {
+		return wire.NewToken{}, err
+	}
+	if err := checkParticipant(name, []wire.Role{role}, participant); err != nil {
 		return wire.NewToken{}, err
 	}
 	if err := checkName("name", name); err != nil {
@@ -45,7 +49,7 @@ func (s *Store) CreateToken(ctx context.Context, who, name string, role wire.Rol
 	}
 	id := randomHex(6)
 	secret := newSecret(id)
-	t := storedToken{Token: wire.Token{ID: id, Name: name, Role: role, CreatedBy: who, Created: s.now(), Expires: expires}, Hash: hash(secret)}
+	t := storedToken{Token: wire.Token{ID: id, Name: name, Role: role, Participant: participant, CreatedBy: who, Created: s.now(), Expires: expires}, Hash: hash(secret)}
 	if err := s.writeToken(ctx, who, "token.create", t, 0); err != nil {
 		return wire.NewToken{}, err
 	}
@@ -123,7 +127,7 @@ func (s *Store) Authenticate(ctx context.Context, secret string, reading bool) (
 	if subtle.ConstantTimeCompare([]byte(t.Hash), []byte(hash(secret))) != 1 || !t.Good(s.now()) {
 		return wire.Caller{}, refused
 	}
-	return wire.Caller{Name: t.Name, Roles: []wire.Role{t.Role}}, nil
+	return wire.Caller{Name: t.Name, Roles: []wire.Role{t.Role}, Participant: t.Participant}, nil
 }
 
 // BootstrapToken makes the first admin token of a new estate and leaves it in the file, mode 0600. A file that holds a token

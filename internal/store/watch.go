@@ -13,10 +13,10 @@ import (
 	"perdure/internal/wire"
 )
 
-// secretPrefixes are never watched: tokens, users and sessions have hashes in them, kept answers are their askers', and events are read by
-// those who may.
+// secretPrefixes are never watched: tokens, users and sessions have hashes in them, kept answers are their askers', and events and
+// attachments are read by those who may.
 func secretPrefixes() []string {
-	return []string{tokensPrefix, eventsPrefix, usersPrefix, triesPrefix, sessionsPrefix, keyedPrefix}
+	return []string{tokensPrefix, eventsPrefix, usersPrefix, triesPrefix, sessionsPrefix, keyedPrefix, attachmentsPrefix}
 }
 
 // Watch gives what happens under the prefixes (relative to Root; none means everything but those) after the position,

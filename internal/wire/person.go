@@ -14,6 +14,8 @@ func (t Token) Good(now int64) bool { return t.Revoked == 0 && (t.Expires == 0 |
 type Caller struct {
 	Name  string
 	Roles []Role
+	// Participant is the participant that they belong to; empty: none.
+	Participant string
 	// Session is the ID of a session, "" for a token; Factor is when its person showed the second factor, in Unix milliseconds, 0: not.
 	Session string
 	Factor  int64
@@ -21,10 +23,12 @@ type Caller struct {
 
 // User is a person who logs in, without anything secret. Times are Unix milliseconds, 0: not.
 type User struct {
-	Name      string `json:"name"`
-	Roles     []Role `json:"roles"`
-	Created   int64  `json:"created"`
-	CreatedBy string `json:"createdBy,omitempty"`
+	Name  string `json:"name"`
+	Roles []Role `json:"roles"`
+	// Participant is the participant of the manifest that they belong to; empty: none.
+	Participant string `json:"participant,omitempty"`
+	Created     int64  `json:"created"`
+	CreatedBy   string `json:"createdBy,omitempty"`
 	// Password is when it was set last, Factor since when there is a second factor, Recovery how many recovery codes are left.
 	Password  int64  `json:"password"`
 	Factor    int64  `json:"factor,omitempty"`
@@ -69,9 +73,11 @@ type Login struct {
 
 // NewUser asks for a user.
 type NewUser struct {
-	Name     string `json:"name"`
-	Roles    []Role `json:"roles"`
-	Password string `json:"password"`
+	Name  string `json:"name"`
+	Roles []Role `json:"roles"`
+	// Participant is the participant that they belong to; who has role participant belongs to one.
+	Participant string `json:"participant,omitempty"`
+	Password    string `json:"password"`
 }
 
 // NewPassword is a person's own change of the password.
@@ -113,6 +119,8 @@ type InboxItem struct {
 	Plan     string    `json:"plan,omitempty"`
 	Mode     plan.Mode `json:"mode,omitempty"`
 	Incident string    `json:"incident,omitempty"`
+	// Tabletop: the run walks its plan around a table, and nothing is done.
+	Tabletop bool `json:"tabletop,omitempty"`
 	// Due is until when it has to be done, zero where it has no clock. Of an incident Why is declaration, task, review or closure, and Step the task.
 	Due time.Time `json:"due,omitzero"`
 	run.Ask

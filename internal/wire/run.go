@@ -3,6 +3,7 @@ package wire
 import (
 	"time"
 
+	"perdure/internal/duty"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
 	"perdure/internal/plan"
@@ -127,7 +128,7 @@ type PreflightRequest struct {
 
 // RunWord is what a person says to a run.
 type RunWord struct {
-	What run.What `json:"what"` // paused, resumed, retried, skipped, takenOver, cancelled, approved, declined, completed, delegated, addedApprover, brokeGlass or reviewed
+	What run.What `json:"what"` // paused, resumed, retried, skipped, takenOver, cancelled, acknowledged, approved, declined, completed, delegated, addedApprover, brokeGlass or reviewed
 	Step string   `json:"step,omitempty"`
 	Undo bool     `json:"undo,omitempty"`
 	Text string   `json:"text,omitempty"`
@@ -137,12 +138,35 @@ type RunWord struct {
 	To string `json:"to,omitempty"`
 	// Result is what was filled in.
 	Result map[string]any `json:"result,omitempty"`
+	// Attachments are the SHA-256, in hex, of files that were handed in for the step before.
+	Attachments []string `json:"attachments,omitempty"`
+}
+
+// KeptAttachment is a file that was handed in for a step of a run, as the store keeps it. It counts once the journal names it.
+type KeptAttachment struct {
+	run.Attachment
+	Step string `json:"step"`
+	By   string `json:"by"`
+	At   int64  `json:"at"` // Unix milliseconds
 }
 
 // RunState is a run with how every step stands.
 type RunState struct {
 	Run   Run       `json:"run"`
 	Steps []RunStep `json:"steps"`
+	// Participants is how far everybody is who has tasks and is no role, in the order of their first task.
+	Participants []ParticipantProgress `json:"participants,omitempty"`
+}
+
+// ParticipantProgress is how far a participant is with the tasks of a run, and how it is reached. Title, Type and Contacts are those of the
+// applied manifest, and empty where it has no such participant.
+type ParticipantProgress struct {
+	Title    string                 `json:"title,omitempty"`
+	Type     estate.ParticipantType `json:"type,omitempty"`
+	Contacts []estate.Contact       `json:"contacts,omitempty"`
+	// Duty is who is on duty where it is no participant but a duty; title, type and contacts are then those of the participant it is a duty of.
+	Duty *duty.Standing `json:"duty,omitempty"`
+	run.Progress
 }
 
 // RunStep is how one step stands.
@@ -156,9 +180,14 @@ type RunStep struct {
 	BeganAt  int64         `json:"beganAt,omitempty"`
 	EndedAt  int64         `json:"endedAt,omitempty"`
 	// Text is what people are asked, filled in once they are; Owner whose task it is, Fields what its person fills in.
-	Text   string           `json:"text,omitempty"`
-	Owner  string           `json:"owner,omitempty"`
-	Fields []plan.Parameter `json:"fields,omitempty"`
+	Text  string `json:"text,omitempty"`
+	Owner string `json:"owner,omitempty"`
+	// Wants is how many files a task wants at least, Attachments those that were handed in.
+	Wants       int              `json:"wants,omitempty"`
+	Attachments []run.Attachment `json:"attachments,omitempty"`
+	Fields      []plan.Parameter `json:"fields,omitempty"`
+	// Answer is what was answered to a task since it was asked the last time; nil: nothing.
+	Answer *run.Answer `json:"answer,omitempty"`
 	// Of are those whose approval is asked, and Need how many of them.
 	Of      []string       `json:"of,omitempty"`
 	Need    int            `json:"need,omitempty"`

@@ -128,6 +128,9 @@ type Role string
 
 // The closed list of roles.
 const (
+	// Participant sees and answers what is asked of the participant that its holder belongs to, and nothing else.
+	Participant Role = "participant"
+
 	Viewer    Role = "viewer"    // reads
 	Driller   Role = "driller"   // reads; starts, steers and answers runs that are not for real
 	Operator  Role = "operator"  // reads, applies manifests, planned switches
@@ -137,13 +140,15 @@ const (
 )
 
 // Roles lists all roles.
-func Roles() []Role { return []Role{Viewer, Driller, Operator, Commander, Auditor, Admin} }
+func Roles() []Role { return []Role{Participant, Viewer, Driller, Operator, Commander, Auditor, Admin} }
 
 // Token is a person's bearer token without its secret.
 type Token struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
 	Role Role   `json:"role"`
+	// Participant is the participant that its holder belongs to; empty: none.
+	Participant string `json:"participant,omitempty"`
 	// CreatedBy, Created and Expires (Unix milliseconds; 0 = never) are shown to people.
 	CreatedBy string `json:"createdBy,omitempty"`
 	Created   int64  `json:"created"`
