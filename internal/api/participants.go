@@ -123,6 +123,25 @@ func (s *Server) mayAnswer(ctx context.Context, id identity, head wire.Run, e *r
 	return id.maySteer(head)
 }
 
+// decidesAs has who does not say on whose behalf they decide do it as what they are asked as. Who is asked as nothing speaks in their own name,
+// and the run says why that is no voice.
+func (s *Server) decidesAs(ctx context.Context, id identity, head wire.Run, e *run.Entry) error {
+	if e.For != "" {
+		return nil
+	}
+	_, r, err := s.replay(ctx, head.ID)
+	if err != nil {
+		return err
+	}
+	e.For = id.Person
+	for _, a := range r.WaitsFor(s.desk(ctx).person(id, head)) {
+		if a.Step == e.Node && a.Why == run.Decision && a.From == "" { // who holds a delegated voice decides in their own name
+			e.For = a.For
+		}
+	}
+	return nil
+}
+
 // askedByName refuses who belongs to a participant and decides in their own name, where nobody has asked them by it.
 func (s *Server) askedByName(ctx context.Context, id identity, head wire.Run, step string) error {
 	_, r, err := s.replay(ctx, head.ID)

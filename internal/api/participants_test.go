@@ -369,7 +369,10 @@ func TestWhoReadsAndBelongsToAParticipantDecidesForItAndByNameOnlyWhereAsked(t *
 	}
 	say("eve", 403, wire.RunWord{What: run.Approved, Step: "agree"})
 	say("eve", 403, wire.RunWord{What: run.Approved, Step: "agree", For: "branch-north"})
-	say("fay", 200, wire.RunWord{What: run.Approved, Step: "agree", For: "branch-north"})
+	say("fay", 200, wire.RunWord{What: run.Approved, Step: "agree"}) // as what she is asked as
+	if journal, err := n.store.Journal(t.Context(), "r", 0); err != nil || journal[len(journal)-1].By != "fay" || journal[len(journal)-1].For != "branch-north" {
+		t.Errorf("%+v, %v", journal, err)
+	}
 	n.as("operator").want(409, "POST", "/api/v1/runs/r/words", wire.RunWord{What: run.AddedApprover, Step: "agree", For: "eve"}) // the plan has named her
 	admin.want(200, "POST", "/api/v1/users", wire.NewUser{Name: "gus", Roles: []wire.Role{wire.Viewer}, Participant: "branch-south", Password: password})
 	users["gus"], _ = n.login(wire.Login{User: "gus", Password: password})

@@ -313,8 +313,8 @@ func (s *Server) maySay(ctx context.Context, id identity, head wire.Run, e *run.
 				return s.mayAnswer(ctx, id, head, e)
 			}
 		}
-		if e.For == "" {
-			e.For = id.Person
+		if err := s.decidesAs(ctx, id, head, e); err != nil {
+			return err
 		}
 		// A person speaks for a role that they have, for their participant, for what they are on duty for, or for themselves.
 		if e.For != id.Person && e.For != id.Participant && !s.desk(ctx).person(id, head).Holds(e.For) {

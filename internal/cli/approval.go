@@ -24,7 +24,7 @@ func (s *session) delegateCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&to, "to", "", "person who decides")
-	c.Flags().StringVar(&behalf, "for", "", "role that you were asked as; by default yourself")
+	c.Flags().StringVar(&behalf, "for", "", "role, duty or participant that you were asked as; by default what the inbox says")
 	c.Flags().StringVar(&reason, "reason", "", "why; it stands in the journal")
 	return c
 }

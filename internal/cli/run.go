@@ -525,7 +525,7 @@ func (s *session) wordCommand(name, step, short string, what run.What, why bool)
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why, or what was done; it stands in the journal")
 	if what == run.Approved || what == run.Declined {
-		c.Flags().StringVar(&behalf, "for", "", "role that you decide for; by default yourself")
+		c.Flags().StringVar(&behalf, "for", "", "role, duty or participant that you decide for; by default what the inbox says you are asked as")
 	}
 	if what == run.Completed || what == run.TakenOver {
 		c.Flags().StringArrayVar(&set, "set", nil, `field NAME=VALUE; may be repeated; a text that looks like a number stands in quotation marks: 'account="12"'`)

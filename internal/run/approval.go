@@ -2,6 +2,7 @@ package run
 
 import (
 	"slices"
+	"strings"
 
 	"perdure/internal/errs"
 	"perdure/internal/plan"
@@ -35,7 +36,7 @@ func (r *Run) voice(i int, who, behalf string) (Vote, error) {
 	case held >= 0 && behalf == who: // who is asked by name is delegated nothing
 		v.For, v.From = s.Delegations[held].For, s.Delegations[held].From
 	case !slices.Contains(s.asked(n.Step.Approval), behalf):
-		return v, errs.Refuse("R6", "%s is not asked for %s", behalf, n.ID)
+		return v, errs.Refuse("R6", "%s is not asked for %s; asked: %s", behalf, n.ID, strings.Join(s.asked(n.Step.Approval), ", "))
 	}
 	return v, nil
 }
