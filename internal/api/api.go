@@ -48,6 +48,7 @@ type Store interface {
 
 	RunStore
 	IncidentStore
+	RectificationStore
 	PeopleStore
 	KeyedStore
 	// LogKeys lists the keys that nodes sign the evidence log with.

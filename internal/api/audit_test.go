@@ -7,6 +7,7 @@ import (
 	"perdure/internal/api"
 	"perdure/internal/incident"
 	"perdure/internal/plan"
+	"perdure/internal/rectification"
 	"perdure/internal/run"
 	"perdure/internal/store"
 	"perdure/internal/unit"
@@ -19,6 +20,9 @@ func TestEveryChangeThatAPersonAsksForIsInTheAuditLog(t *testing.T) {
 	admin, commander, operator := n.as("admin"), n.as("commander"), n.as("operator")
 	n.open("u1")
 	n.asked("r1", plan.Drill)
+	n.asked("over", plan.Drill)
+	operator.want(200, "POST", "/api/v1/runs/over/words", wire.RunWord{What: run.Cancelled, Text: "stop"})
+	n.journal("over", run.Entry{By: "node:a", What: run.Finished, Outcome: run.Broken})
 	n.user("dora", wire.Viewer)
 	dora, _ := n.login(wire.Login{User: "dora", Password: password})
 	var token wire.NewToken
@@ -46,6 +50,8 @@ func TestEveryChangeThatAPersonAsksForIsInTheAuditLog(t *testing.T) {
 		{"POST /api/v1/runs", "the-operator", ask(operator, "POST", "/api/v1/runs", wire.StartRun{Plan: "p", Mode: plan.Drill, ID: "r2"})},
 		{"POST /api/v1/runs/{run}/words", "the-operator", ask(operator, "POST", "/api/v1/runs/r1/words", word(run.Paused, ""))},
 		{"PUT /api/v1/runs/{run}/attachments", "the-operator", ask(operator, "PUT", "/api/v1/runs/r1/attachments?step=count&name=a.txt", octets("text"))},
+		{"POST /api/v1/runs/{run}/rectification", "the-operator", ask(operator, "POST", "/api/v1/runs/over/rectification", nil)},
+		{"POST /api/v1/runs/{run}/rectification/words", "the-operator", ask(operator, "POST", "/api/v1/runs/over/rectification/words", wire.RectificationWord{What: rectification.Add, Text: "nobody was there"})},
 		{"POST /api/v1/incidents", "the-operator", ask(operator, "POST", "/api/v1/incidents", cards())},
 		{"POST /api/v1/incidents/{incident}/words", "the-operator", ask(operator, "POST", words, wire.IncidentWord{What: incident.Declare, Text: "because"})},
 		{"POST /api/v1/users", "the-admin", ask(admin, "POST", "/api/v1/users", wire.NewUser{Name: "ann", Roles: []wire.Role{wire.Viewer}, Password: password})},

@@ -3,10 +3,8 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -114,11 +112,12 @@ func (s *Server) history(ctx context.Context, names []string) (*measure.History,
 }
 
 type reportInput struct {
-	Run    string `path:"run"`
-	As     string `query:"as" enum:"record,evaluation" default:"record" doc:"the drill record or the switch report, or its evaluation"`
-	Format string `query:"format" enum:"html,docx,xlsx" default:"html"`
-	Lang   string `query:"lang" enum:"en,zh-CN" default:"en"`
-	Zone   string `query:"zone" default:"UTC" doc:"time zone of all times: a name such as Asia/Shanghai, or an offset such as +08:00"`
+	Run    string    `path:"run"`
+	As     string    `query:"as" enum:"record,evaluation,summary" default:"record" doc:"the drill record or the switch report, its evaluation, or its summary with what became of what had to be put right"`
+	At     time.Time `query:"at" doc:"of a summary: what is overdue at this instant; by default now"`
+	Format string    `query:"format" enum:"html,docx,xlsx" default:"html"`
+	Lang   string    `query:"lang" enum:"en,zh-CN" default:"en"`
+	Zone   string    `query:"zone" default:"UTC" doc:"time zone of all times: a name such as Asia/Shanghai, or an offset such as +08:00"`
 }
 
 // formats are the media types of documents.
@@ -135,12 +134,7 @@ func (s *Server) report(ctx huma.Context, in *reportInput) {
 		writeProblem(w, r, err)
 		return
 	}
-	head := w.Header()
-	head.Set("Content-Type", formats[in.Format])
-	head.Set("Content-Length", strconv.Itoa(len(file)))
-	head.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", in.Run+"."+in.Format))
-	head.Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(file) // whoever gets a cut file sees it by its length
+	sendFile(w, in.Run, in.Format, file)
 }
 
 func (s *Server) reportOf(ctx context.Context, in *reportInput) ([]byte, error) {
@@ -152,15 +146,31 @@ func (s *Server) reportOf(ctx context.Context, in *reportInput) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	write := document.Report
-	if in.As == "evaluation" {
-		write = document.Evaluation
+	var d *document.Document
+	switch l := document.Language(in.Lang); in.As {
+	case "evaluation":
+		d, err = document.Evaluation(src, l, zone)
+	case "summary":
+		d, err = s.summaryOf(ctx, src, orNow(in.At), l, zone)
+	default:
+		d, err = document.Report(src, l, zone)
 	}
-	d, err := write(src, document.Language(in.Lang), zone)
 	if err != nil {
 		return nil, err
 	}
 	return d.File(document.Format(in.Format))
+}
+
+// summaryOf is the summary of a run, with its rectification where somebody opened that.
+func (s *Server) summaryOf(ctx context.Context, src document.Source, at time.Time, l document.Language, zone *time.Location) (*document.Document, error) {
+	sheet, err := s.d.Store.Sheet(ctx, src.Run, wire.Fresh)
+	switch {
+	case errs.KindOf(err) == errs.NotFound:
+		return document.Wrapup(src, nil, at, l, zone)
+	case err != nil:
+		return nil, err
+	}
+	return document.Wrapup(src, &sheet, at, l, zone)
 }
 
 // sourceOf reads what the document of a run is made of. Once it is over, where its journal stands in the evidence log is part of it.

@@ -270,6 +270,11 @@ func (s *Server) inbox(ctx context.Context, in *inboxInput) (*body[[]wire.InboxI
 		if items, err = s.incidentsFor(ctx, id); err != nil {
 			return nil, err
 		}
+		more, err := s.rectificationsFor(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, more...)
 	}
 	desk := s.desk(ctx)
 	for _, head := range runs {

@@ -122,6 +122,12 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/incidents/{incident}", onlyViewers, "getIncident", "An incident as it stands now: class, clocks, tasks, and what it lacks to be closed", "incidents", 0, to(s.getIncident)},
 		{"POST", "/api/v1/incidents/{incident}/words", onlyViewers, "sayToIncident", "What a person says to an incident; it needs an operator, classified and waived a commander, reviewed an auditor or a commander, done the task's owner or an operator", "incidents", 0, to(s.sayToIncident)},
 
+		{"POST", "/api/v1/runs/{run}/rectification", drillers, "openRectification", "Keep what a run that is over has shown to be wrong, until a re-test shows that it is put right; for what was for real it needs an operator", "runs", 0, to(s.openRectification)},
+		{"GET", "/api/v1/runs/{run}/rectification", onlyViewers, "getRectification", "What has to be put right after a run, and what became of it", "runs", 0, to(s.getRectification)},
+		{"POST", "/api/v1/runs/{run}/rectification/words", onlyViewers, "sayToRectification", "What a person says of what has to be put right; it needs who may steer such a run, corrected its owner, added and retested also an auditor, accepted a commander", "runs", 0, to(s.sayToRectification)},
+		{"GET", "/api/v1/rectifications", onlyViewers, "listRectifications", "What has to be put right after all runs, the newest run first", "runs", 0, to(s.listRectifications)},
+		{"GET", "/api/v1/rectifications/document", onlyViewers, "trackingDocument", "The rectification tracking of all runs, or of one: HTML, DOCX or XLSX", "runs", 0, stream("application/octet-stream", s.tracking)},
+
 		{"GET", "/api/v1/availability", onlyViewers, "availability", "How much of a period every unit and every system was served, from the history of ownership and from incidents", "incidents", 0, to(s.availability)},
 
 		{"GET", "/api/v1/inbox", people, "inbox", "What waits for you over all runs and incidents, the oldest first", "people", 0, to(s.inbox)},

@@ -19,6 +19,7 @@ import (
 	"perdure/internal/incident"
 	"perdure/internal/manifest"
 	"perdure/internal/measure"
+	"perdure/internal/rectification"
 	runs "perdure/internal/run"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
@@ -51,6 +52,7 @@ type fakeNode struct {
 	notes     []string     // what the calendars say of a start
 	held      []calendar.Run
 	incident  incident.View
+	sheet     rectification.View
 	history   []*measure.Measures
 	unsaid    []document.Finding // what a document needs
 }
@@ -114,6 +116,7 @@ func startFake(t *testing.T) *fakeNode {
 		return book.Look(f.held, time.UnixMilli(now))
 	})
 	f.answerIncidents(answer)
+	f.answerRectifications(answer)
 	answer("GET /api/v1/groups", func(*http.Request) any {
 		f.step()
 		return f.estate.Groups

@@ -194,53 +194,67 @@ func some[T int | time.Duration](v T) string {
 	return fmt.Sprint(v)
 }
 
+// fileForm refuses a format that there is not, and one that is nothing for a terminal.
+func (s *session) fileForm(format, out string) error {
+	switch {
+	case format != "html" && format != "docx" && format != "xlsx":
+		return usagef("unknown format %q; allowed: html, docx, xlsx", format)
+	case out == "" && format != "html" && s.Tty:
+		return usagef("--out FILE is missing: %s is nothing for a terminal", format)
+	}
+	return nil
+}
+
+// writeFile writes a document into a new file, or to standard output where none is named.
+func (s *session) writeFile(of, out string, write func(io.Writer) (int64, error)) error {
+	if out == "" {
+		_, err := write(s.Out)
+		return err
+	}
+	n, err := writeNew(out, write)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return s.emit(map[string]any{"run": of, "file": out, "bytes": n})
+	}
+	fmt.Fprintln(s.Out, s.say(reportWritten, out, s.count(n)))
+	return nil
+}
+
 func (s *session) runReportCommand() *cobra.Command {
 	var as, format, out, zone string
 	c := &cobra.Command{
-		Use: "report RUN", Short: "Write the drill record 演练记录 or the switch report 切换报告 of a run, or its evaluation 评估报告",
+		Use: "report RUN", Short: "Write the drill record 演练记录 or the switch report 切换报告 of a run, its evaluation 评估报告 or its summary 演练总结",
 		Long: `Write the document of a run, in the language of --lang: the drill record of a drill, else the switch report; with
---as evaluation, how it is judged by the criteria of its drill plan, and what has to be put right. The same run gives the same bytes, whoever writes it
-and whenever, once it is over.`,
+--as evaluation, how it is judged by the criteria of its drill plan, and what has to be put right; with --as summary, what
+it came to, with what became of that since. The same run gives the same bytes, whoever writes it
+and whenever, once it is over; of a summary, as long as nothing more is said of what has to be put right, and nothing becomes overdue.`,
 		Example: `  perdure run report takeover-0412 --lang zh --format docx --zone Asia/Shanghai --out takeover-0412.docx
   perdure run report takeover-0412 > takeover-0412.html
   perdure run report takeover-0412 --as evaluation --lang zh --format docx --out evaluation-0412.docx`,
 		Args: exactly("RUN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case as != "record" && as != "evaluation":
-				return usagef("unknown document %q; allowed: record, evaluation", as)
-			case format != "html" && format != "docx" && format != "xlsx":
-				return usagef("unknown format %q; allowed: html, docx, xlsx", format)
-			case out == "" && format != "html" && s.Tty:
-				return usagef("--out FILE is missing: %s is nothing for a terminal", format)
+			if as != "record" && as != "evaluation" && as != "summary" {
+				return usagef("unknown document %q; allowed: record, evaluation, summary", as)
+			}
+			if err := s.fileForm(format, out); err != nil {
+				return err
 			}
 			c, err := s.estate()
 			if err != nil {
 				return err
 			}
-			write := func(w io.Writer) (int64, error) {
+			return s.writeFile(args[0], out, func(w io.Writer) (int64, error) {
 				return c.RunReport(cmd.Context(), args[0], as, format, string(s.language()), zone, w)
-			}
-			if out == "" {
-				_, err := write(s.Out)
-				return err
-			}
-			n, err := writeNew(out, write)
-			if err != nil {
-				return err
-			}
-			if s.json {
-				return s.emit(map[string]any{"run": args[0], "file": out, "bytes": n})
-			}
-			fmt.Fprintln(s.Out, s.say(reportWritten, out, s.count(n)))
-			return nil
+			})
 		},
 	}
-	c.Flags().StringVar(&as, "as", "record", "record or evaluation")
+	c.Flags().StringVar(&as, "as", "record", "record, evaluation or summary")
 	c.Flags().StringVar(&format, "format", "html", "html, docx or xlsx")
 	c.Flags().StringVarP(&out, "out", "o", "", "file to write; by default standard output")
 	c.Flags().StringVar(&zone, "zone", "UTC", "time zone of all times: a name such as Asia/Shanghai, or an offset such as +08:00")
-	_ = c.RegisterFlagCompletionFunc("as", cobra.FixedCompletions([]string{"record", "evaluation"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("as", cobra.FixedCompletions([]string{"record", "evaluation", "summary"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"html", "docx", "xlsx"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }

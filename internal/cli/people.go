@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"perdure/internal/document"
 	"perdure/internal/errs"
 	"perdure/internal/person"
 	"perdure/internal/wire"
@@ -607,6 +608,9 @@ func (s *session) showInbox(items []wire.InboxItem) {
 	g.row(s.say(colSince), s.say(colWhat), s.say(colRun), s.say(colStep), s.say(colMode), s.say(colFor), s.say(colText))
 	for _, i := range items {
 		text := i.Text
+		if i.Problem != nil {
+			text, _ = document.Problem(*i.Problem, document.Language(s.language()))
+		}
 		if i.From != "" {
 			text += " " + s.say(inboxFrom, i.From)
 		}

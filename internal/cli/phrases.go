@@ -292,6 +292,25 @@ const (
 	overdueLine
 	overdueStatus
 
+	noRectifications
+	nothingWrong
+	itemsLine
+	colEnded
+	colItem
+	colItems
+	colAnswers
+	colNotOver
+	colOverdue
+	colProblem
+	itemCorrected
+	itemClosed
+	itemAccepted
+	itemDone
+	itemNeeds
+	itemTaken
+	retestPassed
+	retestFailed
+
 	noIncidents
 	colIncident
 	colClass
@@ -624,52 +643,70 @@ var phrases = [phraseCount]text{
 	breaksRules:       {"step %s breaks the contract of the mode: %s", "步骤 %s 违反模式约束：%s"},
 	preflightGood:     {"nothing speaks against the start", "未发现不宜开始的问题"},
 
-	noIncidents:    {"there is no incident", "没有运营中断事件"},
-	colIncident:    {"incident", "事件"},
-	colClass:       {"class", "级别"},
-	colCause:       {"opened by way of", "来源"},
-	colAffected:    {"affected", "影响范围"},
-	colOpened:      {"opened", "登记"},
-	colDisrupted:   {"disrupted for", "中断时长"},
-	colLacks:       {"lacks", "待完成"},
-	colAmount:      {"amount", "影响金额"},
-	colCustomers:   {"customers", "影响客户数"},
-	colTask:        {"task", "任务"},
-	colDue:         {"due", "截止"},
-	colTo:          {"to", "报送对象"},
-	tasksTitle:     {"TASKS", "任务"},
-	colSettledBy:   {"by", "办理人"},
-	detectClock:    {"detect", "发现"},
-	declareClock:   {"declare", "宣告"},
-	recoverClock:   {"recover", "恢复"},
-	declaredWord:   {"declared", "宣告人"},
-	linkedWord:     {"linked", "关联"},
-	reviewedWord:   {"reviewed", "复核人"},
-	closedWord:     {"closed", "关闭人"},
-	measuredWord:   {"(measured)", "（实测）"},
-	plannedWord:    {"planned", "计划内"},
-	unplannedWord:  {"unplanned", "计划外"},
-	byAt:           {"by %s at %s", "%s，%s"},
-	soFar:          {"%s so far", "已 %s"},
-	ofWithin:       {"of %s", "/ 限 %s"},
-	classBy:        {"%s, given by %s: %s (by thresholds: %s)", "%s，由 %s 指定：%s（按阈值：%s）"},
-	phaseOpen:      {"open", "待宣告"},
-	phaseDeclared:  {"declared", "已宣告"},
-	phaseReviewed:  {"reviewed", "已复核"},
-	phaseOver:      {"closed", "已关闭"},
-	taskPending:    {"open", "待办"},
-	taskLate:       {"OVERDUE", "逾期"},
-	taskDone:       {"done", "完成"},
-	taskTooLate:    {"done late", "逾期完成"},
-	taskWaived:     {"waived", "免除"},
-	dueBy:          {"due %s", "截止 %s"},
-	colAvailable:   {"available", "可用率"},
-	colUnplanned:   {"unplanned", "计划外中断"},
-	colDisruptions: {"disruptions", "中断次数"},
-	colLongestGap:  {"longest", "最长"},
-	colPlanned:     {"planned", "计划内中断"},
-	colFromTime:    {"from", "起"},
-	andUnmeasured:  {"(+%d of unknown length)", "（另 %d 次时长未知）"},
+	noIncidents:      {"there is no incident", "没有运营中断事件"},
+	colIncident:      {"incident", "事件"},
+	colClass:         {"class", "级别"},
+	noRectifications: {"nothing has to be put right", "没有整改事项"},
+	nothingWrong:     {"the evaluation of the run found nothing; perdure rectification add keeps what people found", "该执行的评估未发现问题；perdure rectification add 可补充人员发现的问题"},
+	itemsLine:        {"%d items, %d not over, %d overdue", "整改项 %d，未关闭 %d，逾期 %d"},
+	colEnded:         {"ended", "结束"},
+	colItem:          {"item", "序号"},
+	colAnswers:       {"owner", "责任方"},
+	colItems:         {"items", "整改项"},
+	colNotOver:       {"not over", "未关闭"},
+	colOverdue:       {"overdue", "逾期"},
+	colProblem:       {"problem", "问题"},
+	itemCorrected:    {"put right", "已整改待复测"},
+	itemClosed:       {"closed", "已关闭"},
+	itemAccepted:     {"risk accepted", "已接受风险"},
+	itemDone:         {"%d put right by %s at %s: %s", "%d 由 %s 于 %s 完成整改：%s"},
+	itemNeeds:        {"%d needs %s, confirmed by another person than %s", "%d 关闭条件：%s，由 %s 以外的人员确认"},
+	itemTaken:        {"%d risk accepted by %s at %s: %s", "%d 由 %s 于 %s 接受风险：%s"},
+	retestPassed:     {"%d re-tested by run %s: passed, says %s at %s", "%d 复测 %s：通过，%s 于 %s 确认"},
+	retestFailed:     {"%d re-tested by run %s: failed, says %s at %s", "%d 复测 %s：未通过，%s 于 %s 确认"},
+	colCause:         {"opened by way of", "来源"},
+	colAffected:      {"affected", "影响范围"},
+	colOpened:        {"opened", "登记"},
+	colDisrupted:     {"disrupted for", "中断时长"},
+	colLacks:         {"lacks", "待完成"},
+	colAmount:        {"amount", "影响金额"},
+	colCustomers:     {"customers", "影响客户数"},
+	colTask:          {"task", "任务"},
+	colDue:           {"due", "截止"},
+	colTo:            {"to", "报送对象"},
+	tasksTitle:       {"TASKS", "任务"},
+	colSettledBy:     {"by", "办理人"},
+	detectClock:      {"detect", "发现"},
+	declareClock:     {"declare", "宣告"},
+	recoverClock:     {"recover", "恢复"},
+	declaredWord:     {"declared", "宣告人"},
+	linkedWord:       {"linked", "关联"},
+	reviewedWord:     {"reviewed", "复核人"},
+	closedWord:       {"closed", "关闭人"},
+	measuredWord:     {"(measured)", "（实测）"},
+	plannedWord:      {"planned", "计划内"},
+	unplannedWord:    {"unplanned", "计划外"},
+	byAt:             {"by %s at %s", "%s，%s"},
+	soFar:            {"%s so far", "已 %s"},
+	ofWithin:         {"of %s", "/ 限 %s"},
+	classBy:          {"%s, given by %s: %s (by thresholds: %s)", "%s，由 %s 指定：%s（按阈值：%s）"},
+	phaseOpen:        {"open", "待宣告"},
+	phaseDeclared:    {"declared", "已宣告"},
+	phaseReviewed:    {"reviewed", "已复核"},
+	phaseOver:        {"closed", "已关闭"},
+	taskPending:      {"open", "待办"},
+	taskLate:         {"OVERDUE", "逾期"},
+	taskDone:         {"done", "完成"},
+	taskTooLate:      {"done late", "逾期完成"},
+	taskWaived:       {"waived", "免除"},
+	dueBy:            {"due %s", "截止 %s"},
+	colAvailable:     {"available", "可用率"},
+	colUnplanned:     {"unplanned", "计划外中断"},
+	colDisruptions:   {"disruptions", "中断次数"},
+	colLongestGap:    {"longest", "最长"},
+	colPlanned:       {"planned", "计划内中断"},
+	colFromTime:      {"from", "起"},
+	andUnmeasured:    {"(+%d of unknown length)", "（另 %d 次时长未知）"},
 }
 
 // words are the words of the protocol that people read in Chinese.
@@ -680,6 +717,7 @@ var words = map[string]string{
 	"ahead": "未到", "held": "已执行", "due": "待执行", "overdue": "逾期", "frozen": "封网中",
 	"unanswered": "未应答", "acknowledged": "已确认", "declined": "已谢绝", "over": "已结束", "completed": "已完成", "approved": "已同意",
 	"approval": "审批", "task": "任务", "failure": "失败处置", "review": "复核",
+	"rectification": "整改", "assignment": "指派整改", "retest": "复测确认",
 	"declaration": "宣告", "restoration": "恢复确认", "closure": "关闭", "detection": "监测发现", "person": "人工登记",
 	"drill": "模拟演练",
 }

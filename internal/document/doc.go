@@ -1,5 +1,5 @@
-// Package document writes what people hand over about a run, the drill record 演练记录, the switch report 切换报告 and its evaluation 评估报告, and what
-// they hand round before one: the recovery plan 灾难恢复计划, the drill plan 演练方案 and the emergency response plan 紧急响应计划. In Chinese and in English, as HTML,
+// Package document writes what people hand over about a run, the drill record 演练记录, the switch report 切换报告, its evaluation 评估报告 and its
+// summary 演练总结, and the rectification tracking 整改跟踪表 over several; and what they hand round before one: the recovery plan 灾难恢复计划, the drill plan 演练方案 and the emergency response plan 紧急响应计划. In Chinese and in English, as HTML,
 // DOCX and XLSX.
 //
 // The document of a run is made of its program and journal, and of where they stand in the evidence log; those of a plan and of a response of the

@@ -6,208 +6,151 @@ import (
 	"strings"
 	"time"
 
+	"perdure/internal/evaluation"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 )
 
-// Evaluation judges a run by the criteria that its drill plan names 评估报告, and lists what has to be put right. The zone is that of all times.
-// The error is that of a journal that does not fit the program.
+// Evaluation is how a run is judged by the criteria that its drill plan names 评估报告, with what has to be put right. The zone is that of all
+// times. The error is that of a journal that does not fit the program.
 func Evaluation(src Source, l Language, zone *time.Location) (*Document, error) {
-	w, err := newWriter(src, l, zone)
+	e, err := newJudged(src, l, zone)
 	if err != nil {
 		return nil, err
 	}
-	e := &evaluation{writer: w, criteria: w.pen.criteria(src.Program), deviations: w.deviations(), byHand: map[string]bool{}}
-	for _, entry := range src.Journal {
-		if entry.What == run.TakenOver && !entry.Undo {
-			e.byHand[entry.Node] = true
-		}
-	}
-	for _, c := range e.criteria {
-		e.judged = append(e.judged, e.judge(c))
-	}
-	evidence, err := w.evidence()
+	evidence, err := e.evidence()
 	if err != nil {
 		return nil, err
 	}
-	e.problems = e.rectify()
-	d := w.document("evaluation.")
-	w.fill(d, []Section{e.summary(), e.judgement(), e.answers(), e.deviations, e.problems, evidence})
+	d := e.document("evaluation.")
+	e.fill(d, []Section{e.summary(), e.judgement(), e.answers(), e.deviations(), e.rectify(), evidence})
 	return d, nil
 }
 
-// criterion is something that a run is judged by.
-type criterion struct {
-	about about
-	node  int // of the program, -1: it is about the run as a whole
-	text  string
-	seen  string // where it can be seen
-}
-
-// about is what a criterion asks.
-type about int
-
-const (
-	endsAsDone about = iota
-	inTime
-	nothingLost
-	keepsContract
-	comesTrue
-	filledIn
-	verifies
-)
-
-// criteria are what a run of a program is judged by.
-func (p pen) criteria(program *plan.Program) []criterion {
-	t := p.t
-	out := []criterion{{endsAsDone, -1, t.say("crit.done"), t.say("crit.record")}}
-	if program.Table { // nothing is done, and nothing measured
-		return append(out, criterion{verifies, -1, t.say("crit.evidence"), "perdure evidence verify FILE --keys KEYS"})
-	}
-	if program.RTO > 0 {
-		out = append(out, criterion{inTime, -1, t.say("crit.rto", t.span(program.RTO)), "perdure run measures RUN"})
-	}
-	row := plan.ContractOf(program.Mode)
-	if row.RPO == 0 {
-		out = append(out, criterion{nothingLost, -1, t.say("crit.loss"), t.say("crit.totals")})
-	}
-	out = append(out, criterion{keepsContract, -1, t.say("crit.contract"), t.say("crit.record")})
-	for i := range program.Nodes {
-		n := &program.Nodes[i]
-		if !program.Includes(i) {
-			continue
-		}
-		if c := n.Step.Check; c != nil && c.Expect != "" {
-			out = append(out, criterion{comesTrue, i, t.say("crit.expect", c.Driver+" "+c.Target, c.Expect), n.ID})
-		}
-		if n.Step.Wait != nil && n.Step.Wait.Until != "" {
-			out = append(out, criterion{comesTrue, i, t.say("crit.until", n.Step.Wait.Until), n.ID})
-		}
-		if m := n.Step.Manual; m != nil && len(m.Fields) > 0 {
-			names := make([]string, len(m.Fields))
-			for j := range m.Fields {
-				names[j] = m.Fields[j].Name
-			}
-			out = append(out, criterion{filledIn, i, t.say("crit.filled", strings.Join(names, ", ")), n.ID})
-		}
-	}
-	return append(out, criterion{verifies, -1, t.say("crit.evidence"), "perdure evidence verify FILE --keys KEYS"})
-}
-
-// verdict is what became of a criterion.
-type verdict string
-
-const (
-	wasMet    verdict = "met"
-	wasMissed verdict = "missed"
-	notKnown  verdict = "unknown"
-	notAsked  verdict = "notAsked" // its step was not the run's turn
-)
-
-// judgement is a verdict with what was seen.
-type judgement struct {
-	verdict verdict
-	seen    string
-}
-
-type evaluation struct {
+// judged writes about a run and how it is judged.
+type judged struct {
 	*writer
-	criteria   []criterion
-	judged     []judgement // in the order of the criteria
-	deviations Section
-	problems   Section         // what has to be put right
-	byHand     map[string]bool // steps that a person has done in the place of a driver
+	of *evaluation.Evaluation
 }
 
-func (e *evaluation) judge(c criterion) judgement {
-	t := e.t
-	over := !e.m.End.IsZero()
-	switch c.about {
-	case endsAsDone:
-		if !over {
-			return judgement{notKnown, t.say("notOver")}
-		}
-		return judgement{metIf(e.m.Outcome == run.Done), t.word("outcome", string(e.m.Outcome))}
-	case inTime:
-		if e.m.RTO.Met == nil {
-			return judgement{notKnown, e.took(e.m.RTO.Took)}
-		}
-		return judgement{metIf(*e.m.RTO.Met), e.took(e.m.RTO.Took)}
-	case keepsContract:
-		broken := e.src.Program.Breaches(plan.BuiltIn())
-		return judgement{metIf(len(broken) == 0), t.say("crit.breaches", len(broken))}
-	case comesTrue, filledIn:
-		return e.ofStep(c)
-	case nothingLost, verifies:
+func newJudged(src Source, l Language, zone *time.Location) (*judged, error) {
+	e, err := evaluation.Of(src.Run, src.Program, src.Journal)
+	if err != nil {
+		return nil, err
 	}
-	return judgement{notKnown, t.say("crit.outside")}
+	return &judged{&writer{pen: pen{t: textsOf(l), more: "more"}, src: src, l: l, m: e.Measures, r: e.Run, zone: zone}, e}, nil
 }
 
-func metIf(v bool) verdict {
-	if v {
-		return wasMet
+// criterion says what is asked, and where it can be seen.
+func (p pen) criterion(c evaluation.Criterion) (text, seen string) {
+	t := p.t
+	switch c.Aspect {
+	case evaluation.Ends:
+		return t.say("crit.done"), t.say("crit.record")
+	case evaluation.InTime:
+		return t.say("crit.rto", t.span(c.Within)), "perdure run measures RUN"
+	case evaluation.NoLoss:
+		return t.say("crit.loss"), t.say("crit.totals")
+	case evaluation.Contract:
+		return t.say("crit.contract"), t.say("crit.record")
+	case evaluation.Expected:
+		return t.say("crit.expect", c.Object, c.What), c.Step
+	case evaluation.InState:
+		return t.say("crit.until", c.What), c.Step
+	case evaluation.FilledIn:
+		return t.say("crit.filled", c.What), c.Step
+	case evaluation.Evidenced:
 	}
-	return wasMissed
+	return t.say("crit.evidence"), "perdure evidence verify FILE --keys KEYS"
 }
 
-// ofStep judges by how a step ended.
-func (e *evaluation) ofStep(c criterion) judgement {
-	state := &e.r.Steps[c.node]
-	seen := e.t.word("status", string(state.Status))
-	switch state.Status {
-	case run.DoneStep:
-		if e.byHand[e.m.Steps[c.node].ID] { // a person says so
-			return judgement{notKnown, e.t.say("crit.byHand", state.Reason)}
+// seen says what was seen of a criterion.
+func (p pen) seen(j evaluation.Judgement) string {
+	t := p.t
+	switch j.Aspect {
+	case evaluation.Ends:
+		if j.Outcome == "" {
+			return t.say("notOver")
 		}
-		if c.about == filledIn {
-			seen = e.value(state.Outputs)
+		return t.word("outcome", string(j.Outcome))
+	case evaluation.InTime:
+		return p.took(j.Took)
+	case evaluation.Contract:
+		return t.say("crit.breaches", j.Breaches)
+	case evaluation.Expected, evaluation.InState, evaluation.FilledIn:
+		switch {
+		case j.ByHand:
+			return t.say("crit.byHand", j.Reason)
+		case len(j.Result) > 0:
+			return p.value(j.Result)
 		}
-		return judgement{wasMet, seen}
-	case run.PassedBy, run.Bypassed:
-		return judgement{notAsked, seen}
-	case run.LeftOut:
-		return judgement{wasMissed, strings.TrimSpace(seen + " " + state.Reason)}
-	case run.FailedOn, run.Rejected, run.Dropped:
-		return judgement{wasMissed, seen}
-	case run.Waiting, run.Ready, run.Acting, run.Doubtful, run.Pausing, run.Asking, run.Open, run.Inside:
+		return strings.TrimSpace(t.word("status", string(j.Status)) + " " + j.Reason)
+	case evaluation.NoLoss, evaluation.Evidenced:
 	}
-	return judgement{notKnown, seen}
+	return t.say("crit.outside")
+}
+
+// Problem says in a language what has to be put right, and what a re-test has to show.
+func Problem(of evaluation.Problem, l Language) (problem, retest string) {
+	p := pen{t: textsOf(l), more: "more"}
+	problem, retest = p.problem(of)
+	return p.clean(problem), p.clean(retest)
+}
+
+// problem says what has to be put right, and what a re-test has to show.
+func (p pen) problem(of evaluation.Problem) (problem, retest string) {
+	t := p.t
+	switch of.Kind {
+	case evaluation.OfCriterion:
+		text, _ := p.criterion(of.Judgement.Criterion)
+		return t.say("rectify.criterion", text, orDash(p.seen(*of.Judgement))), t.say("retest.criterion", of.Number)
+	case evaluation.Attempts:
+		return t.say("rectify.attempts", of.Attempts, orDash(of.Text)), t.say("retest.first", of.Step)
+	case evaluation.ByHand:
+		return t.say("rectify.byHand", of.Text), t.say("retest.itself", of.Step)
+	case evaluation.Found:
+		return t.say("rectify.found", of.Text), t.say("retest.found", of.Step)
+	case evaluation.Failed:
+		return t.say("rectify.failed", orDash(of.Text)), t.say("retest.itself", of.Step)
+	case evaluation.Said:
+	}
+	return of.Text, t.say("retest.said")
 }
 
 // summary says how the run is judged as a whole.
-func (e *evaluation) summary() Section {
+func (e *judged) summary() Section {
 	t, s := e.t, e.writer.summary()
-	count := map[verdict]int{}
-	for _, j := range e.judged {
-		count[j.verdict]++
+	count := map[evaluation.Verdict]int{}
+	for _, j := range e.of.Judged {
+		count[j.Verdict]++
 	}
 	overall := "overall.passed"
 	switch {
 	case e.m.End.IsZero():
 		overall = "notOver"
-	case count[wasMissed] > 0:
+	case count[evaluation.Missed] > 0:
 		overall = "overall.missed"
-	case len(e.deviations.Rows)+len(e.problems.Rows) > 0:
+	case len(e.deviations().Rows)+len(e.of.Problems) > 0:
 		overall = "overall.deviations"
 	}
 	s.Facts = slices.Concat([][2]string{
-		{t.say("overall"), t.say(overall)}, {t.say("counted"), t.say("counted.is", count[wasMet], count[wasMissed], count[notKnown], count[notAsked])},
+		{t.say("overall"), t.say(overall)}, {t.say("counted"), t.say("counted.is", count[evaluation.Met], count[evaluation.Missed], count[evaluation.Unknown], count[evaluation.NotAsked])},
 	}, s.Facts)
 	return s
 }
 
 // judgement are the criteria with their verdicts.
-func (e *evaluation) judgement() Section {
+func (e *judged) judgement() Section {
 	s := Section{Title: e.t.say("criteria"), Head: e.heads("no", "criterion", "judged", "wasSeen", "seenBy")}
-	for i, c := range e.criteria {
-		j := e.judged[i]
-		s.Rows = append(s.Rows, []string{strconv.Itoa(i + 1), c.text, e.t.say("judged." + string(j.verdict)), orDash(j.seen), c.seen})
+	for i, j := range e.of.Judged {
+		text, by := e.criterion(j.Criterion)
+		s.Rows = append(s.Rows, []string{strconv.Itoa(i + 1), text, e.t.say("judged." + string(j.Verdict)), orDash(e.seen(j)), by})
 	}
 	return s
 }
 
 // answers are how long people took.
-func (e *evaluation) answers() Section {
+func (e *judged) answers() Section {
 	s := Section{Title: e.t.say("answers"), Head: e.heads("step", "kind", "whose", "asked.at", "answered.at", "waitedPeople", "answered.by")}
 	for i := range e.m.Steps {
 		step := &e.m.Steps[i]
@@ -231,55 +174,21 @@ func (e *evaluation) answers() Section {
 }
 
 // rectify is what has to be put right, each with the re-test that shows that it is.
-func (e *evaluation) rectify() Section {
-	t := e.t
-	s := Section{Title: t.say("rectify"), Head: e.heads("no", "problem", "step", "retest")}
-	row := func(problem, step, retest string) {
-		s.Rows = append(s.Rows, []string{strconv.Itoa(len(s.Rows) + 1), problem, step, retest})
-	}
-	told := map[int]bool{}
-	for i, c := range e.criteria {
-		if e.judged[i].verdict == wasMissed {
-			step := "–"
-			if c.node >= 0 {
-				step, told[c.node] = e.named(c.node), true
-			}
-			row(t.say("rectify.criterion", c.text, orDash(e.judged[i].seen)), step, t.say("retest.criterion", i+1))
-		}
-	}
-	for i := range e.r.Steps {
-		state := &e.r.Steps[i]
-		attempts, id := e.m.Steps[i].Attempts, e.m.Steps[i].ID
-		switch {
-		case told[i]:
-		case attempts > 1:
-			row(t.say("rectify.attempts", attempts, e.firstError(id)), e.named(i), t.say("retest.first", id))
-		case e.byHand[id], state.Status == run.LeftOut && state.Reason != "":
-			row(t.say("rectify.byHand", state.Reason), e.named(i), t.say("retest.itself", id))
-		case e.found(i) != "":
-			row(t.say("rectify.found", e.found(i)), e.named(i), t.say("retest.found", id))
-		case state.Status == run.FailedOn:
-			row(t.say("rectify.failed", orDash(state.Error)), e.named(i), t.say("retest.itself", id))
-		}
+func (e *judged) rectify() Section {
+	s := Section{Title: e.t.say("rectify"), Head: e.heads("no", "problem", "step", "retest")}
+	for i, p := range e.of.Problems {
+		problem, retest := e.problem(p)
+		s.Rows = append(s.Rows, []string{strconv.Itoa(i + 1), problem, e.step(p.Step), retest})
 	}
 	return s
 }
 
-// found is what was found at a step of a tabletop, "" where nothing was.
-func (e *evaluation) found(i int) string {
-	text, _ := e.r.Steps[i].Outputs[plan.FindingField].(string)
-	if !e.src.Program.Table {
-		return ""
-	}
-	return strings.TrimSpace(text)
-}
-
-// firstError is why the first attempt of a step did not succeed.
-func (e *evaluation) firstError(id string) string {
-	for _, entry := range e.src.Journal {
-		if entry.What == run.Ended && entry.Node == id && !entry.Undo && entry.Error != "" {
-			return entry.Error
+// step is a step by its name, with its title where the program has it.
+func (e *judged) step(id string) string {
+	for i := range e.m.Steps {
+		if e.m.Steps[i].ID == id {
+			return e.named(i)
 		}
 	}
-	return "–"
+	return orDash(id)
 }

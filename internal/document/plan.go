@@ -13,6 +13,7 @@ import (
 	"perdure/internal/calendar"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
+	"perdure/internal/evaluation"
 	"perdure/internal/measure"
 	"perdure/internal/plan"
 )
@@ -679,8 +680,9 @@ func (w *planWriter) schedules() Section {
 // judgedBy are the criteria of a run.
 func (w *planWriter) judgedBy() Section {
 	s := Section{Title: w.t.say("criteria"), Head: w.heads("no", "criterion", "seenBy")}
-	for i, c := range w.criteria(w.program) {
-		s.Rows = append(s.Rows, []string{strconv.Itoa(i + 1), c.text, c.seen})
+	for i, c := range evaluation.Criteria(w.program) {
+		text, seen := w.criterion(c)
+		s.Rows = append(s.Rows, []string{strconv.Itoa(i + 1), text, seen})
 	}
 	return s
 }

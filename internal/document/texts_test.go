@@ -12,6 +12,7 @@ import (
 	"perdure/internal/estate"
 	"perdure/internal/measure"
 	"perdure/internal/plan"
+	"perdure/internal/rectification"
 	"perdure/internal/run"
 	"perdure/internal/unit"
 )
@@ -48,6 +49,9 @@ func TestEveryWordOfTheProtocolHasATextInBothLanguages(t *testing.T) {
 	}
 	for _, w := range []run.What{run.Started, run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled, run.Approved, run.Declined, run.Completed, run.Acknowledged} {
 		words = append(words, "said."+string(w))
+	}
+	for _, s := range []rectification.State{rectification.Open, rectification.Corrected, rectification.Closed, rectification.Accepted} {
+		words = append(words, "item."+string(s))
 	}
 	for _, m := range plan.Modes() {
 		if !recovers(m) {

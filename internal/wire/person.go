@@ -3,6 +3,7 @@ package wire
 import (
 	"time"
 
+	"perdure/internal/evaluation"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 )
@@ -123,5 +124,7 @@ type InboxItem struct {
 	Tabletop bool `json:"tabletop,omitempty"`
 	// Due is until when it has to be done, zero where it has no clock. Of an incident Why is declaration, task, review or closure, and Step the task.
 	Due time.Time `json:"due,omitzero"`
+	// Problem is what has to be put right: Why is then rectification, assignment or retest, and Step the number of the item.
+	Problem *evaluation.Problem `json:"problem,omitempty"`
 	run.Ask
 }
