@@ -163,6 +163,7 @@ func (s *session) showMeasures(m measure.Measures) {
 		}
 	}
 	fmt.Fprintln(s.Out, "  "+line)
+	s.showLost(m.RPO)
 	if len(m.Path) > 0 {
 		legs := make([]string, len(m.Path))
 		for i, l := range m.Path {
@@ -181,6 +182,31 @@ func (s *session) showMeasures(m measure.Measures) {
 		g.cells(cell{step.ID, plain}, cell{word, c}, cell{all, plain}, cell{some(step.People), plain}, cell{some(step.Locks), plain}, cell{some(step.Worked), plain}, cell{some(step.Attempts), plain})
 	}
 	g.write(s, s.Out, "  ")
+}
+
+// showLost says what the switches of a run lost, as it was accepted.
+func (s *session) showLost(rpo *measure.RPO) {
+	if rpo == nil {
+		return
+	}
+	figure := func(n *int64) string {
+		if n == nil {
+			return s.say(unknownFigure)
+		}
+		return s.count(*n)
+	}
+	amount := rpo.Amount
+	if amount == "" {
+		amount = s.say(unknownFigure)
+	}
+	line := s.say(rpoLine, s.known(rpo.Time), figure(rpo.Transactions), figure(rpo.Accounts), amount)
+	switch {
+	case rpo.Met != nil && *rpo.Met:
+		line += "; " + s.paint(green, s.say(rtoMet))
+	case rpo.Met != nil:
+		line += "; " + s.paint(red, s.say(rtoMissed))
+	}
+	fmt.Fprintln(s.Out, "  "+line)
 }
 
 // some writes a figure, and a dash for none.

@@ -75,6 +75,7 @@ const (
 	checkGood
 	checkBad
 	forecastLine
+	rpoLine
 	lossLine
 	lossSource
 	lossStatement
@@ -429,7 +430,8 @@ var phrases = [phraseCount]text{
 	checkGood:     {"ok", "通过"},
 	checkBad:      {"look", "注意"},
 	forecastLine:  {"forecast of the write pause: p50 %s, p95 %s (from %s)", "预计写暂停：p50 %s，p95 %s（依据：%s）"},
-	lossLine:      {"ESTIMATED LOSS: %s transactions, %s accounts, amount %s", "预计损失：交易 %s 笔，账户 %s 个，金额 %s"},
+	rpoLine:       {"lost, time %s: %s transactions, %s accounts, amount %s", "丢失业务时长 %s：交易 %s 笔，账户 %s 个，金额 %s"},
+	lossLine:      {"ESTIMATED LOSS: %s transactions, %s accounts, amount %s, time %s", "预计损失：交易 %s 笔，账户 %s 个，金额 %s，业务时长 %s"},
 	lossSource:    {"source: %s", "来源：%s"},
 	lossStatement: {"statement: %s", "说明：%s"},
 	fencingTitle:  {"the other copies, when their agents were asked for this:", "其他副本（估算时逐一询问其代理）："},

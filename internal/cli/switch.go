@@ -153,7 +153,11 @@ func (s *session) showLoss(w io.Writer, l *unit.Loss) {
 	if amount == "" {
 		amount = s.say(unknownFigure)
 	}
-	fmt.Fprintf(w, "  %s\n", s.paint(red, s.say(lossLine, s.count(l.Transactions), s.count(l.Accounts), amount)))
+	span := s.say(unknownFigure)
+	if l.Millis != nil {
+		span = took(time.Duration(*l.Millis) * time.Millisecond)
+	}
+	fmt.Fprintf(w, "  %s\n", s.paint(red, s.say(lossLine, s.count(l.Transactions), s.count(l.Accounts), amount, span)))
 	fmt.Fprintf(w, "  %s\n  %s\n", s.say(lossSource, dash(l.Source)), s.say(lossStatement, dash(l.Statement)))
 	if len(l.Others) == 0 {
 		return

@@ -699,7 +699,7 @@ func TestEstimateCountsReceiptsByTheirKeyAndNotByTheirNumber(t *testing.T) {
 		w.statuses = []wire.MemberStatus{{Member: a, Status: status, At: now.Add(-time.Second).UnixMilli()}}
 		w.set(func() { w.agents[c] = copyWith(t, now.Add(-time.Second), tally(2, "20.00"), &asked, "k1", "k3") })
 		loss := emergencyTo(w, "c")
-		if loss.Transactions != 2 || loss.Amount != "20.00" || loss.Accounts != 3 || loss.NoneIfHeld {
+		if loss.Transactions != 2 || loss.Amount != "20.00" || loss.Accounts != 3 || loss.NoneIfHeld || loss.Millis == nil || *loss.Millis != 1000 {
 			t.Errorf("k2 and k4 are lost, estimated are %+v", loss)
 		}
 		if !strings.Contains(loss.Source, "gateway c of u1 up to "+stamp(now)) || !strings.Contains(loss.Source, "u1-a") {
@@ -710,7 +710,7 @@ func TestEstimateCountsReceiptsByTheirKeyAndNotByTheirNumber(t *testing.T) {
 		}
 		// The copy goes on with what is still on its way: nothing is lost then.
 		w.set(func() { w.agents[c] = copyWith(t, now, tally(4, "40.00"), &asked, "k1", "k2", "k3", "k4") })
-		if loss := emergencyTo(w, "c"); loss.Transactions != 0 || loss.Accounts != 0 || loss.Amount != "0.00" {
+		if loss := emergencyTo(w, "c"); loss.Transactions != 0 || loss.Accounts != 0 || loss.Amount != "0.00" || loss.Millis == nil || *loss.Millis != 0 {
 			t.Errorf("nothing is lost, estimated are %+v", loss)
 		}
 	})
@@ -724,7 +724,7 @@ func TestEstimateTakesTheLargerFigureWhereReceiptsEndBeforeTheOwnersReport(t *te
 		status, _ := json.Marshal(wire.AgentState{Tally: tally(107, "1070.00")})
 		w.statuses = []wire.MemberStatus{{Member: a, Status: status, At: now.UnixMilli()}}
 		w.set(func() { w.agents[c] = copyWith(t, now.Add(-2*time.Minute), tally(100, "1000.00"), &asked) })
-		if loss := emergencyTo(w, "c"); loss.Transactions != 7 || loss.Amount != "70.00" || loss.Accounts != -1 {
+		if loss := emergencyTo(w, "c"); loss.Transactions != 7 || loss.Amount != "70.00" || loss.Accounts != -1 || loss.Millis == nil || *loss.Millis != 120_000 {
 			t.Errorf("%+v", loss)
 		}
 		// One gateway answered after the report, and what a lost one acknowledged until then nobody knows.
@@ -744,7 +744,7 @@ func TestEstimateComparesInBoundedPieces(t *testing.T) {
 			receipts.add(time.Now(), fmt.Sprint(i))
 		}
 		w.set(func() { w.agents[c] = copyWith(t, time.Time{}, nil, &asked, "0") })
-		if loss := emergencyTo(w, "c"); loss.Transactions != 2*compared || asked != 3 {
+		if loss := emergencyTo(w, "c"); loss.Transactions != 2*compared || loss.Millis != nil || asked != 3 {
 			t.Errorf("%d pieces, %+v", asked, loss)
 		}
 		if !receipts.since.IsZero() {
@@ -786,7 +786,7 @@ func TestEstimateSaysUnknownWhereNothingIsKnown(t *testing.T) {
 	watching(t, nil, nil, func(w *world) {
 		w.set(func() { w.agents[c] = gone })
 		answer, err := w.Switch(w.t.Context(), "ann", u1, wire.SwitchRequest{To: "c", Mode: unit.Emergency, ID: "s1"})
-		if err != nil || answer.Loss.Transactions != -1 || answer.Loss.Accounts != -1 || answer.Loss.Statement == "" || answer.Loss.Source == "" {
+		if err != nil || answer.Loss.Transactions != -1 || answer.Loss.Accounts != -1 || answer.Loss.Millis != nil || answer.Loss.Statement == "" || answer.Loss.Source == "" {
 			t.Fatalf("%+v, %v", answer.Loss, err)
 		}
 		for i, person := range []string{"ann", "ann", "bob"} {

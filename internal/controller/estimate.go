@@ -39,9 +39,13 @@ func (c *Controller) estimate(ctx context.Context, rec unit.Record, target unit.
 		return loss
 	}
 	var sources []string
+	var newest time.Time // of what is known to be lost
 	told, from, reported := c.tallyDifference(ctx, owner, answer.Tally)
 	if reported {
 		loss.Transactions, loss.Amount = told.Transactions, told.Amount
+		if told.Transactions > 0 {
+			newest = told.At
+		}
 		sources = append(sources, from)
 	}
 	if c.receipts != nil {
@@ -53,9 +57,12 @@ func (c *Controller) estimate(ctx context.Context, rec unit.Record, target unit.
 			sources = append(sources, l.compare(ctx, u, answer.Newest))
 		}
 		l.tell(&loss, told.At)
+		newest = later(newest, l.lost)
 	}
 	if loss.Transactions == 0 {
-		loss.Accounts = 0
+		loss.Accounts, loss.Millis = 0, new(int64)
+	} else if loss.Transactions > 0 {
+		loss.Millis = behind(answer.Newest, newest)
 	}
 	if len(sources) == 0 {
 		sources = []string{"no record outside the lost sites: UNKNOWN"}
@@ -87,6 +94,14 @@ func state(loss *unit.Loss, rec unit.Record, target unit.Member) estate.MemberID
 	return owner.Member
 }
 
+// behind is how much later the newest lost record was made than the newest that is there; nil where either is not known, or clocks disagree.
+func behind(there, lost time.Time) *int64 {
+	if there.IsZero() || lost.Before(there) {
+		return nil
+	}
+	return new(lost.Sub(there).Milliseconds())
+}
+
 // lostReceipts counts receipts whose key is not recorded at the target, each key once: a client may have got its answer twice.
 type lostReceipts struct {
 	controller *Controller
@@ -97,7 +112,7 @@ type lostReceipts struct {
 	keys, accounts map[uint64]bool
 	transactions   int64
 	amount         big.Rat
-	newest         time.Time // of all receipts
+	newest, lost   time.Time // the newest of all receipts, and of those that are lost
 	complete       bool      // all units were compared to the end
 	until          time.Time // the receipts of lost gateways end there; zero: none is lost
 	units          int
@@ -179,6 +194,7 @@ func (l *lostReceipts) count(k Kept) error {
 	}
 	l.keys[id] = true
 	l.transactions++
+	l.lost = later(l.lost, k.At)
 	if v, ok := new(big.Rat).SetString(k.Amount); ok {
 		l.amount.Add(&l.amount, v)
 	}

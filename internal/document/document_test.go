@@ -610,3 +610,30 @@ func TestWhatWasHandedInIsListedWithItsDigest(t *testing.T) {
 		}
 	}
 }
+
+// TestReportSaysWhatWasLost by the switches of the run, and where that comes from.
+func TestReportSaysWhatWasLost(t *testing.T) {
+	src := source(t, "apiVersion: perdure/v1\nkind: Plan\nname: p\nmodes: [takeover, emergency]\nsteps: [{id: go, act: {driver: unit, action: switch, target: u1, with: {to: b}}}]", `
+0s ann started -
+0s node:a took - {"term":1}
+1s node:a began go {"attempt":1,"call":{"driver":"unit","action":"switch","target":"u1","with":{"to":"b"}}}
+2s node:a ended go {"attempt":1,"outcome":"done","result":{"lostTransactions":3,"lostAccounts":2,"lostAmount":"30.5","lostMillis":1500,"lossSource":"receipts of gateway c"}}
+2s node:a finished - {"outcome":"done"}
+`, plan.Emergency)
+	d := report(t, src, document.English)
+	sameInAllFormats(t, d)
+	about := facts(t, d, "Summary")
+	for name, want := range map[string]string{
+		"Lost, as accepted at the decision": "transactions 3, accounts 2, amount 30.50", "Lost business time": "1.500 s", "RPO kept": "met",
+		"RPO": "less than 1 h, or the system's own target where it is stricter", "Source of what was lost": "u1: receipts of gateway c",
+	} {
+		if about[name] != want {
+			t.Errorf("%s: %q, want %q", name, about[name], want)
+		}
+	}
+	zh := report(t, src, document.Chinese)
+	sameInAllFormats(t, zh)
+	if facts(t, zh, "概要")["数据丢失（决策时接受的估算）"] != "交易 3 笔，账户 2 个，金额 30.50" {
+		t.Errorf("%q", facts(t, zh, "概要"))
+	}
+}

@@ -174,9 +174,44 @@ func (w *writer) summary() Section {
 		}
 		fact("verdict", t.say(verdict))
 	}
+	if rpo := m.RPO; rpo != nil {
+		fact("lost", t.say("lost.is", w.figure(rpo.Transactions), w.figure(rpo.Accounts), w.known(rpo.Amount)))
+		fact("lost.time", w.took(rpo.Time))
+		switch {
+		case rpo.Bound == 0:
+			fact("rpo.bound", t.say("rpo.none"))
+		case rpo.Bound > 0:
+			fact("rpo.bound", t.say("rpo.less", t.span(rpo.Bound)))
+		}
+		verdict := "unknown"
+		if rpo.Met != nil && *rpo.Met {
+			verdict = "met"
+		} else if rpo.Met != nil {
+			verdict = "missed"
+		}
+		fact("rpo.verdict", t.say(verdict))
+		for _, s := range rpo.Sources {
+			fact("lost.source", s.Unit+": "+w.known(s.Says))
+		}
+	}
 	fact("counts", t.say("of", w.r.Settled(), len(m.Steps)))
 	fact("zone", w.zone.String())
 	return s
+}
+
+// figure writes a number that may not be known.
+func (w *writer) figure(n *int64) string {
+	if n == nil {
+		return w.t.say("unknown")
+	}
+	return strconv.FormatInt(*n, 10)
+}
+
+func (w *writer) known(text string) string {
+	if text == "" {
+		return w.t.say("unknown")
+	}
+	return text
 }
 
 func (w *writer) parameters() Section {

@@ -26,6 +26,8 @@ type Measures struct {
 	End         time.Time `json:"end,omitzero"` // zero: it is not over
 	Clocks      Clocks    `json:"clocks"`
 	RTO         RTO       `json:"rto"`
+	// RPO is what was lost where units were switched; nil where none was.
+	RPO *RPO `json:"rpo,omitempty"`
 	// Path are the steps that determined the end, in order; empty while the run is not over, and where it was cancelled or undone.
 	Path  []Leg  `json:"path,omitempty"`
 	Steps []Step `json:"steps"` // in the order of the program
@@ -119,6 +121,7 @@ func Of(id string, p *plan.Program, journal []run.Entry) (*Measures, error) {
 	m.Steps = f.steps()
 	m.Clocks = clocks(f, m)
 	m.RTO = rto(f, m)
+	m.RPO = rpo(f)
 	if r.Outcome == run.Done || r.Outcome == run.Refused {
 		m.Path = f.path()
 	}

@@ -74,9 +74,18 @@ func BuiltIn() Catalogue {
 	return Catalogue{
 		{
 			Driver: "unit", Name: "switch", Target: "a unit", Timeout: 2 * time.Minute,
-			Doc:     "Make a unit current at another site. The mode is that of the run; nothing is done where the unit is there already.",
-			With:    []Parameter{{Name: "to", Type: Text, Required: true, Doc: "Site."}},
-			Outputs: []Parameter{{Name: "site", Type: Text}, {Name: "ownership", Type: Text}, {Name: "pauseMillis", Type: Number}},
+			Doc:  "Make a unit current at another site. The mode is that of the run; nothing is done where the unit is there already.",
+			With: []Parameter{{Name: "to", Type: Text, Required: true, Doc: "Site."}},
+			Outputs: []Parameter{
+				{Name: "site", Type: Text},
+				{Name: "ownership", Type: Text},
+				{Name: "pauseMillis", Type: Number},
+				{Name: "lostTransactions", Type: Number, Doc: "What was accepted to be lost when it was decided, by the estimate; -1: not known."},
+				{Name: "lostAccounts", Type: Number, Doc: "Accounts that these are of; -1: not known."},
+				{Name: "lostAmount", Type: Text, Doc: "Their amount; empty: not known."},
+				{Name: "lostMillis", Type: Number, Doc: "How much time of business that is; -1: not known."},
+				{Name: "lossSource", Type: Text, Doc: "Where these figures come from."},
+			},
 			Touches: Touches{Interrupts: true, Image: Replica, Interfaces: ProductionInterfaces, WritesBack: true},
 		},
 		{

@@ -138,7 +138,30 @@ func told(g wire.Group, c Call) (map[string]any, bool) {
 	if n := len(rec.Past); n > 0 {
 		result["pauseMillis"] = float64(rec.Past[n-1].Pause)
 	}
+	lost(result, rec.Switch, c)
 	return result, true
+}
+
+// lost notes what the people who decided on the switch of this call accepted to lose. Where they were asked nothing, its target was in the in-sync
+// set, or the unit was at the site before.
+func lost(result map[string]any, s *unit.Switch, c Call) {
+	loss := unit.Loss{Amount: "0", Millis: new(int64), Source: "nothing was switched: it was there"}
+	if s != nil && strings.HasPrefix(s.ID, c.Token()) {
+		loss.Source = "its target was in the in-sync set: it had everything that was acknowledged"
+		if s.Lossy {
+			loss = unit.Loss{Transactions: -1, Accounts: -1}
+			if s.Loss != nil {
+				loss = *s.Loss
+				loss.Source = strings.TrimPrefix(loss.Statement+"; "+loss.Source, "; ")
+			}
+		}
+	}
+	millis := int64(-1)
+	if loss.Millis != nil {
+		millis = *loss.Millis
+	}
+	result["lostTransactions"], result["lostAccounts"], result["lostMillis"] = float64(loss.Transactions), float64(loss.Accounts), float64(millis)
+	result["lostAmount"], result["lossSource"] = loss.Amount, loss.Source
 }
 
 // Facts say how a unit stands.

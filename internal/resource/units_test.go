@@ -178,3 +178,29 @@ func TestEmergencyIsOverWhenTheUnitIsOpenAndAPlannedSwitchWhenTheSetIsGrown(t *t
 		}
 	})
 }
+
+// TestWhatASwitchLostIsToldOfThatSwitchAlone and not known is never 0.
+func TestWhatASwitchLostIsToldOfThatSwitchAlone(t *testing.T) {
+	lossy := unit.Loss{Transactions: 3, Accounts: 2, Amount: "30.00", Millis: new(int64(1500)), Statement: "the rest is lost", Source: "receipts"}
+	for name, c := range map[string]struct {
+		last *unit.Switch
+		want [4]any // transactions, accounts, amount, milliseconds
+		says string
+	}{
+		"as accepted":    {&unit.Switch{ID: "r1.go", Phase: unit.Done, Lossy: true, Loss: &lossy}, [4]any{3.0, 2.0, "30.00", 1500.0}, "the rest is lost; receipts"},
+		"not known":      {&unit.Switch{ID: "r1.go", Phase: unit.Done, Lossy: true, Loss: &unit.Loss{Transactions: -1, Accounts: -1, Source: "none"}}, [4]any{-1.0, -1.0, "", -1.0}, "none"},
+		"nothing":        {&unit.Switch{ID: "r1.go", Phase: unit.Done}, [4]any{0.0, 0.0, "0", 0.0}, "in-sync set"},
+		"another switch": {&unit.Switch{ID: "r0.go", Phase: unit.Done, Lossy: true, Loss: &lossy}, [4]any{0.0, 0.0, "0", 0.0}, "it was there"},
+		"none ever":      {nil, [4]any{0.0, 0.0, "0", 0.0}, "it was there"},
+	} {
+		s := &switcher{record: twoSites()}
+		s.record.Owner.Member, s.record.Switch = "u1-b", c.last
+		got, done, err := resource.Units{Switcher: s}.Observe(t.Context(), posted(plan.Emergency))
+		if err != nil || !done {
+			t.Fatal(name, done, err)
+		}
+		if have := [4]any{got["lostTransactions"], got["lostAccounts"], got["lostAmount"], got["lostMillis"]}; have != c.want || !strings.Contains(got["lossSource"].(string), c.says) {
+			t.Errorf("%s: %v, %q", name, have, got["lossSource"])
+		}
+	}
+}

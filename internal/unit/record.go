@@ -209,6 +209,8 @@ type Loss struct {
 	Transactions int64  `json:"transactions"`
 	Accounts     int64  `json:"accounts"`
 	Amount       string `json:"amount"` // decimal text, "" where unknown
+	// Millis is from when the newest record at the target was made until the newest that is known to be lost, in milliseconds; nil where unknown.
+	Millis *int64 `json:"millis,omitempty"`
 	// Source says in words where the figures come from; Statement is the sentence of I10.
 	Source    string `json:"source"`
 	Statement string `json:"statement"`

@@ -13,12 +13,12 @@ import (
 	"perdure/internal/shape"
 )
 
-// Catalogue is what the world of these tests can do.
+// Catalogue is what the world of these tests can do, and the product's own drivers.
 func Catalogue() plan.Catalogue {
-	return plan.Catalogue{
+	return append(plan.Catalogue{
 		{Driver: "world", Name: "set", Target: "a thing", Timeout: time.Minute, With: []plan.Parameter{{Name: "to", Type: plan.Text}, {Name: "fails", Type: plan.Number}}},
 		{Driver: "world", Name: "look", Target: "a thing", Timeout: time.Minute, Looks: true},
-	}
+	}, plan.BuiltIn()...)
 }
 
 // Program reads a plan, with its subplans in further documents, as the manifest does.
