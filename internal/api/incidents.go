@@ -9,10 +9,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
 	"perdure/internal/calendar"
+	"perdure/internal/document"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
+	"perdure/internal/manifest"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 	"perdure/internal/unit"
@@ -156,11 +161,96 @@ type incidentInput struct {
 }
 
 func (s *Server) getIncident(ctx context.Context, in *incidentInput) (*body[incident.View], error) {
-	i, err := s.d.Store.Incident(ctx, in.Incident, in.Read)
+	return answer(s.wholeIncident(ctx, in.Incident, in.Read))
+}
+
+// wholeIncident says how an incident stands now, and which functions it affects by the applied manifest.
+func (s *Server) wholeIncident(ctx context.Context, id string, r wire.Read) (incident.View, error) {
+	i, err := s.d.Store.Incident(ctx, id, r)
+	if err != nil {
+		return incident.View{}, err
+	}
+	v, err := s.look(ctx, i, r)
+	if err != nil {
+		return v, err
+	}
+	v.Functions, err = s.functionsOf(ctx, v.Facts, r)
+	return v, err
+}
+
+// functionsOf gives the functions that systems serve, and those of units; none where this node reads no manifest, or cannot.
+func (s *Server) functionsOf(ctx context.Context, f incident.Facts, r wire.Read) ([]string, error) {
+	if s.d.Plans == nil {
+		return nil, nil
+	}
+	m, err := s.d.Store.Manifest(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	return answer(s.look(ctx, i, in.Read))
+	set, err := s.d.Plans.Estate(m.Text)
+	if err != nil {
+		s.d.Logger.Warn("the manifest cannot be read: affected functions are not known", "err", err)
+		return nil, nil
+	}
+	affected := slices.Clone(f.Systems)
+	for _, system := range set.Systems {
+		if slices.ContainsFunc(system.Units, func(u manifest.Unit) bool { return slices.Contains(f.Units, u.Name) }) {
+			affected = append(affected, system.Name)
+		}
+	}
+	var out []string
+	for _, one := range set.Functions {
+		if !slices.ContainsFunc(one.Systems, func(id estate.SystemID) bool { return slices.Contains(affected, id) }) {
+			continue
+		}
+		name := one.Name
+		if one.Title != "" {
+			name += " – " + one.Title
+		}
+		out = append(out, name)
+	}
+	return out, nil
+}
+
+type incidentReportInput struct {
+	Incident string `path:"incident"`
+	Format   string `query:"format" enum:"html,docx,xlsx" default:"html"`
+	Lang     string `query:"lang" enum:"en,zh-CN" default:"en"`
+	Zone     string `query:"zone" default:"UTC" doc:"time zone of all times: a name such as Asia/Shanghai, or an offset such as +08:00"`
+}
+
+func (s *Server) incidentReport(ctx huma.Context, in *incidentReportInput) {
+	r, w := humago.Unwrap(ctx)
+	file, err := s.incidentReportOf(ctx.Context(), in)
+	if err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	sendFile(w, in.Incident, in.Format, file)
+}
+
+func (s *Server) incidentReportOf(ctx context.Context, in *incidentReportInput) ([]byte, error) {
+	zone, err := zoneOf(in.Zone)
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.wholeIncident(ctx, in.Incident, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	var linked []document.LinkedRun
+	for _, id := range v.Runs {
+		head, err := s.d.Store.Run(ctx, id, wire.Fresh)
+		if err != nil {
+			return nil, err
+		}
+		one := document.LinkedRun{ID: id, Plan: head.Plan, Mode: head.Mode, Outcome: head.Outcome, Started: time.UnixMilli(head.StartedAt)}
+		if head.Phase == run.Over {
+			one.Ended = time.UnixMilli(head.FinishedAt)
+		}
+		linked = append(linked, one)
+	}
+	return document.Incident(v, linked, document.Language(in.Lang), zone).File(document.Format(in.Format))
 }
 
 type incidentWordInput struct {

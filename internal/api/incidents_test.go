@@ -238,3 +238,44 @@ func TestAvailabilityIsWorkedOutFromIncidents(t *testing.T) {
 	}
 	n.as("viewer").want(422, "GET", "/api/v1/availability?from=2099-01-01T00:00:00Z", nil)
 }
+
+// serves is a document of a system.
+func serves(system string) string {
+	return "---\napiVersion: perdure/v1\nkind: System\nname: " + system + "\nmodules: [{name: m, archetype: compute}]\ntargets: {rto: 1h, rpo: 1h}\n"
+}
+
+// TestIncidentNamesTheFunctionsThatItAffectsAndItsReportIsWritten in every format, by the applied manifest.
+func TestIncidentNamesTheFunctionsThatItAffectsAndItsReportIsWritten(t *testing.T) {
+	n := start(t)
+	n.manifestOf(someRules + `---
+apiVersion: perdure/v1
+kind: Function
+name: payments
+title: Card payments
+systems: [cards]
+---
+apiVersion: perdure/v1
+kind: Function
+name: statements
+systems: [reports]
+` + serves("cards") + serves("reports"))
+	operator, viewer := n.as("operator"), n.as("viewer")
+	operator.want(200, "POST", "/api/v1/incidents", cards())
+	if v := n.view(viewer.do("GET", "/api/v1/incidents/i1", nil)); !slices.Equal(v.Functions, []string{"payments – Card payments"}) {
+		t.Errorf("%q", v.Functions)
+	}
+	const report = "/api/v1/incidents/i1/report?zone=Asia/Shanghai&lang="
+	for lang, title := range map[string]string{"en": "Incident report", "zh-CN": "运营中断事件报告"} {
+		page := string(viewer.want(200, "GET", report+lang, nil).body)
+		if !strings.Contains(page, title) || !strings.Contains(page, "Card payments") || !strings.Contains(page, "cards stand still") {
+			t.Errorf("%s: %s", lang, page)
+		}
+		for _, format := range []string{"docx", "xlsx"} {
+			if file := viewer.want(200, "GET", report+lang+"&format="+format, nil).body; string(file[:2]) != "PK" {
+				t.Errorf("%s: %d bytes", format, len(file))
+			}
+		}
+	}
+	viewer.want(404, "GET", "/api/v1/incidents/none/report", nil)
+	viewer.want(422, "GET", "/api/v1/incidents/i1/report?zone=Moon", nil)
+}

@@ -120,6 +120,7 @@ func (s *Server) routes() []route {
 		{"POST", "/api/v1/incidents", operators, "openIncident", "Open an incident by hand", "incidents", 0, to(s.openIncident)},
 		{"GET", "/api/v1/incidents", onlyViewers, "listIncidents", "Incidents as they stand now, the newest first", "incidents", 0, to(s.listIncidents)},
 		{"GET", "/api/v1/incidents/{incident}", onlyViewers, "getIncident", "An incident as it stands now: class, clocks, tasks, and what it lacks to be closed", "incidents", 0, to(s.getIncident)},
+		{"GET", "/api/v1/incidents/{incident}/report", onlyViewers, "incidentReport", "The report of an incident: HTML, DOCX or XLSX", "incidents", 0, stream("application/octet-stream", s.incidentReport)},
 		{"POST", "/api/v1/incidents/{incident}/words", onlyViewers, "sayToIncident", "What a person says to an incident; it needs an operator, classified and waived a commander, reviewed an auditor or a commander, done the task's owner or an operator", "incidents", 0, to(s.sayToIncident)},
 
 		{"POST", "/api/v1/runs/{run}/rectification", drillers, "openRectification", "Keep what a run that is over has shown to be wrong, until a re-test shows that it is put right; for what was for real it needs an operator", "runs", 0, to(s.openRectification)},

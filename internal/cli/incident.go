@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ another person has reviewed it. Classes and deadlines stand in the manifest, kin
 		s.incidentWordCommand("waive", "TASK", "Leave a task undone, with a reason", incident.Waive, "reason"),
 		s.incidentRestoredCommand(), s.incidentLinkCommand(),
 		s.incidentWordCommand("review", "", "Review what happened, why, and what follows; never by who declared it", incident.Review, "finding"),
+		s.incidentDocumentCommand(),
 		s.incidentWordCommand("close", "", "Close it; it never changes afterwards", incident.Close, ""),
 	)
 	return c
@@ -149,6 +151,31 @@ func (s *session) incidentShowCommand() *cobra.Command {
 	}
 }
 
+func (s *session) incidentDocumentCommand() *cobra.Command {
+	var format, out, zone string
+	c := &cobra.Command{
+		Use: "document INCIDENT", Short: "Write the report of an incident 运营中断事件报告", Args: exactly("INCIDENT"),
+		Example: `  perdure incident document u1-1.7 --lang zh --format docx --zone Asia/Shanghai --out incident.docx`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.fileForm(format, out); err != nil {
+				return err
+			}
+			c, err := s.estate()
+			if err != nil {
+				return err
+			}
+			return s.writeFile("incident", args[0], out, func(w io.Writer) (int64, error) {
+				return c.IncidentReport(cmd.Context(), args[0], format, string(s.language()), zone, w)
+			})
+		},
+	}
+	c.Flags().StringVar(&format, "format", "html", "html, docx or xlsx")
+	c.Flags().StringVarP(&out, "out", "o", "", "file to write; by default standard output")
+	c.Flags().StringVar(&zone, "zone", "UTC", "time zone of all times: a name such as Asia/Shanghai, or an offset such as +08:00")
+	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"html", "docx", "xlsx"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
 func (s *session) showIncident(v incident.View) error {
 	if s.json {
 		return s.emit(v)
@@ -175,6 +202,7 @@ func (s *session) showIncident(v incident.View) error {
 	}
 	row(colCause, s.word(string(v.Cause))+", "+kind)
 	row(colAffected, affected(v.Facts))
+	row(colFunctions, strings.Join(v.Functions, ", "))
 	row(colOpened, s.say(byAt, v.OpenedBy, at(v.OpenedAt.UnixMilli())))
 	said := func(p phrase, x *incident.Said) {
 		if x != nil {

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"encoding/json"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -47,7 +48,9 @@ func anIncident(t *testing.T) incident.View {
 		}
 	}
 	seen := i.Measure([]incident.Gap{{Group: "u1", Mode: unit.Failover, Left: i.Left, Began: at(-3 * time.Second), Ended: at(2 * time.Second)}}, nil)
-	return incident.Look(i, incident.Rules{}, &seen, at(2*time.Hour))
+	v := incident.Look(i, incident.Rules{}, &seen, at(2*time.Hour))
+	v.Functions = []string{"payments – Payments and transfers"}
+	return v
 }
 
 // answerIncidents is the fake node's part about incidents.
@@ -65,6 +68,7 @@ func (f *fakeNode) answerIncidents(answer func(string, func(*http.Request) any))
 		}
 		return []incident.View{f.incident}
 	})
+	answer("GET /api/v1/incidents/{id}/report", func(r *http.Request) any { f.note(r.URL.RawQuery); return "page" })
 	answer("GET /api/v1/incidents/{id}", func(*http.Request) any { return f.incident })
 	answer("GET /api/v1/availability", func(r *http.Request) any {
 		f.note(r.URL.RawQuery)
@@ -130,12 +134,16 @@ func TestEveryWordToAnIncidentIsSaidAsItIsGiven(t *testing.T) {
 			t.Errorf("%s: exit %d: %s%s; asked %q", c.args, r.code, r.out, r.err, f.asked)
 		}
 	}
+	file := filepath.Join(t.TempDir(), "incident.docx")
+	if r := run(t.Context(), call{env: f.env(), args: []string{"incident", "document", "i1", "--lang", "zh", "--format", "docx", "--out", file}}); r.code != 0 || !slices.Contains(f.asked, "format=docx&lang=zh-CN&zone=UTC") {
+		t.Errorf("exit %d: %s%s; asked %q", r.code, r.out, r.err, f.asked)
+	}
 	// What no flag names stays.
 	run(t.Context(), call{env: f.env(), args: []string{"incident", "correct", "i1", "--amount", "7"}})
 	if said := f.asked[len(f.asked)-1]; !strings.Contains(said, `"amount":7`) || !strings.Contains(said, `"customers":12000`) || !strings.Contains(said, `"units":["u1"]`) {
 		t.Error(said)
 	}
-	for _, args := range []string{"waive i1 inform", "review i1", "class i1 grave", "class i1", "class i1 grave --computed", "link i1", "link i1 --run r --switch g", "restored i1 --at noon", "open"} {
+	for _, args := range []string{"waive i1 inform", "review i1", "class i1 grave", "class i1", "class i1 grave --computed", "link i1", "link i1 --run r --switch g", "restored i1 --at noon", "open", "document", "document i1 --format pdf"} {
 		if r := run(t.Context(), call{env: f.env(), args: append([]string{"incident"}, strings.Fields(args)...)}); r.code != 2 {
 			t.Errorf("%s: exit %d: %s%s", args, r.code, r.out, r.err)
 		}

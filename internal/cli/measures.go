@@ -106,7 +106,11 @@ func (s *session) showPreflight(f measure.Preflight) {
 		}
 		fmt.Fprintf(s.Out, "  %s %s\n", s.paint(red, "✗"), text)
 	}
-	if len(f.Findings) == 0 {
+	switch {
+	case len(f.Findings) > 0:
+	case len(f.Missing) > 0 || unknown > 0:
+		fmt.Fprintf(s.Out, "  %s %s\n", s.paint(yellow, "?"), s.say(preflightSoFar))
+	default:
 		fmt.Fprintf(s.Out, "  %s %s\n", s.paint(green, "✓"), s.say(preflightGood))
 	}
 }
@@ -232,7 +236,7 @@ func (s *session) fileForm(format, out string) error {
 }
 
 // writeFile writes a document into a new file, or to standard output where none is named.
-func (s *session) writeFile(of, out string, write func(io.Writer) (int64, error)) error {
+func (s *session) writeFile(what, of, out string, write func(io.Writer) (int64, error)) error {
 	if out == "" {
 		_, err := write(s.Out)
 		return err
@@ -242,7 +246,7 @@ func (s *session) writeFile(of, out string, write func(io.Writer) (int64, error)
 		return err
 	}
 	if s.json {
-		return s.emit(map[string]any{"run": of, "file": out, "bytes": n})
+		return s.emit(map[string]any{what: of, "file": out, "bytes": n})
 	}
 	fmt.Fprintln(s.Out, s.say(reportWritten, out, s.count(n)))
 	return nil
@@ -271,7 +275,7 @@ and whenever, once it is over; of a summary, as long as nothing more is said of 
 			if err != nil {
 				return err
 			}
-			return s.writeFile(args[0], out, func(w io.Writer) (int64, error) {
+			return s.writeFile("run", args[0], out, func(w io.Writer) (int64, error) {
 				return c.RunReport(cmd.Context(), args[0], as, format, string(s.language()), zone, w)
 			})
 		},

@@ -265,6 +265,7 @@ const (
 	notLookedYet
 	lookedLine
 	preflightGood
+	preflightSoFar
 
 	calendarTitle
 	calendarLine
@@ -316,6 +317,7 @@ const (
 	colIncident
 	colClass
 	colCause
+	colFunctions
 	colAffected
 	colOpened
 	colDisrupted
@@ -643,6 +645,7 @@ var phrases = [phraseCount]text{
 	notLookedYet:      {"step %s cannot be looked at yet: %s", "步骤 %s 尚不能预检：%s"},
 	lookedLine:        {"looked at beforehand: %d", "已预检：%d 项"},
 	breaksRules:       {"step %s breaks the contract of the mode: %s", "步骤 %s 违反模式约束：%s"},
+	preflightSoFar:    {"nothing that can be looked at yet speaks against the start", "目前可检查的内容未发现不宜开始的问题"},
 	preflightGood:     {"nothing speaks against the start", "未发现不宜开始的问题"},
 
 	noIncidents:      {"there is no incident", "没有运营中断事件"},
@@ -667,6 +670,7 @@ var phrases = [phraseCount]text{
 	retestPassed:     {"%d re-tested by run %s: passed, says %s at %s", "%d 复测 %s：通过，%s 于 %s 确认"},
 	retestFailed:     {"%d re-tested by run %s: failed, says %s at %s", "%d 复测 %s：未通过，%s 于 %s 确认"},
 	colCause:         {"opened by way of", "来源"},
+	colFunctions:     {"functions", "影响业务功能"},
 	colAffected:      {"affected", "影响范围"},
 	colOpened:        {"opened", "登记"},
 	colDisrupted:     {"disrupted for", "中断时长"},

@@ -316,7 +316,7 @@ func (s *session) rectificationReportCommand() *cobra.Command {
 			if !instant.IsZero() {
 				query.Set("at", instant.UTC().Format(time.RFC3339))
 			}
-			return s.writeFile("rectification", out, func(w io.Writer) (int64, error) { return c.Tracking(cmd.Context(), query, w) })
+			return s.writeFile("run", run, out, func(w io.Writer) (int64, error) { return c.Tracking(cmd.Context(), query, w) })
 		},
 	}
 	c.Flags().StringVar(&run, "run", "", "only what has to be put right after this run")

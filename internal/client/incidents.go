@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -29,6 +30,12 @@ func (c *Client) Incidents(ctx context.Context, open bool, most int) ([]incident
 // Incident is one as it stands now.
 func (c *Client) Incident(ctx context.Context, id string) (incident.View, error) {
 	return get[incident.View](ctx, c, "/api/v1/incidents/"+esc(id), nil)
+}
+
+// IncidentReport writes the report of an incident: format html, docx or xlsx, lang en or zh-CN.
+func (c *Client) IncidentReport(ctx context.Context, id, format, lang, zone string, w io.Writer) (int64, error) {
+	query := url.Values{"format": {format}, "lang": {lang}, "zone": {zone}}
+	return c.download(ctx, call{method: http.MethodGet, path: "/api/v1/incidents/" + esc(id) + "/report", query: query}, "report", w)
 }
 
 // SayToIncident says something to an incident. The same word again changes nothing, so it may be repeated.

@@ -132,6 +132,8 @@ type View struct {
 	Declare *Clock     `json:"declare"`
 	Recover *Clock     `json:"recover"`
 	Tasks   []TaskView `json:"tasks,omitempty"`
+	// Functions are those that the affected systems serve; whoever has the estate sets them.
+	Functions []string `json:"functions,omitempty"`
 	// Lacks is what keeps it from being closed, empty where nothing does.
 	Lacks []string `json:"lacks,omitempty"`
 }
