@@ -1,10 +1,12 @@
 package api_test
 
 import (
+	"crypto/ed25519"
 	"slices"
 	"testing"
 
 	"perdure/internal/api"
+	"perdure/internal/ballot"
 	"perdure/internal/incident"
 	"perdure/internal/plan"
 	"perdure/internal/rectification"
@@ -70,6 +72,16 @@ func TestEveryChangeThatAPersonAsksForIsInTheAuditLog(t *testing.T) {
 		{"DELETE /api/v1/sessions/{id}", "dora", func() reply {
 			_, other := n.login(wire.Login{User: "dora", Password: password})
 			return dora.do("DELETE", "/api/v1/sessions/"+other.ID, nil)
+		}},
+		{"POST /api/v1/me/keys", "dora", ask(dora, "POST", "/api/v1/me/keys", wire.NewSigningKey{Key: ballot.Prove("dora", privateKey(1)).String()})},
+		{"DELETE /api/v1/me/keys/{key}", "dora", ask(dora, "DELETE", "/api/v1/me/keys/"+ballot.IDOf(privateKey(1).Public().(ed25519.PublicKey)).String(), nil)},
+		{"DELETE /api/v1/users/{user}/keys/{key}", "the-admin", func() reply {
+			dora.want(200, "POST", "/api/v1/me/keys", wire.NewSigningKey{Key: ballot.Prove("dora", privateKey(2)).String()})
+			return admin.do("DELETE", "/api/v1/users/dora/keys/"+ballot.IDOf(privateKey(2).Public().(ed25519.PublicKey)).String(), nil)
+		}},
+		{"POST /api/v1/runs/{run}/signed", "the-operator", func() reply {
+			gus := n.signer("gus", 3, wire.Commander)
+			return operator.do("POST", "/api/v1/runs/r1/signed", handedIn(run.Approved, "ask", gus.signs(n.challenge("r1", "ask"), true, "", "")))
 		}},
 		{"PUT /api/v1/me/password", "dora", ask(dora, "PUT", "/api/v1/me/password", wire.NewPassword{Password: password, New: "another long password"})},
 		{"POST /api/v1/logout", "dora", func() reply {

@@ -133,11 +133,8 @@ func (s *Server) decidesAs(ctx context.Context, id identity, head wire.Run, e *r
 	if err != nil {
 		return err
 	}
-	e.For = id.Person
-	for _, a := range r.WaitsFor(s.desk(ctx).person(id, head)) {
-		if a.Step == e.Node && a.Why == run.Decision && a.From == "" { // who holds a delegated voice decides in their own name
-			e.For = a.For
-		}
+	if e.For, err = r.Behalf(e.Node, s.desk(ctx).person(id, head)); err != nil {
+		e.For = id.Person
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"perdure/internal/ballot"
 	"perdure/internal/errs"
 	"perdure/internal/run"
 	"perdure/internal/wire"
@@ -25,6 +26,11 @@ type PeopleStore interface {
 	ResetPassword(ctx context.Context, who, name, password string) (wire.User, error)
 	SetUserRoles(ctx context.Context, who, name string, roles []wire.Role) (wire.User, error)
 	SetUserParticipant(ctx context.Context, who, name, participant string) (wire.User, error)
+	// AddKey adds a key that a person signs with; factor is when they had shown the second factor in the session.
+	AddKey(ctx context.Context, name string, ask wire.NewSigningKey, factor int64) (wire.SigningKey, error)
+	RevokeKey(ctx context.Context, who, name, id string) (wire.SigningKey, error)
+	// SignerOf gives whose a key is that counts.
+	SignerOf(ctx context.Context, id ballot.KeyID) (wire.User, wire.SigningKey, error)
 	LockUser(ctx context.Context, who, name string) (wire.User, error)
 	UnlockUser(ctx context.Context, who, name string) (wire.User, error)
 	RemoveUser(ctx context.Context, who, name string) (wire.User, error)
@@ -247,12 +253,20 @@ func (s *Server) getPolicy(ctx context.Context, in *struct{ Freshness }) (*body[
 }
 
 func (s *Server) setPolicy(ctx context.Context, in *struct {
-	Body struct {
-		SecondFactor wire.FactorPolicy `json:"secondFactor" enum:"off,on,all"`
-	}
+	Body wire.PolicyChange
 },
 ) (*body[wire.Policy], error) {
-	return answer(s.d.Store.SetPolicy(ctx, who(ctx).Name, wire.Policy{SecondFactor: in.Body.SecondFactor}))
+	p, err := s.d.Store.Policy(ctx, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	if in.Body.SecondFactor != "" {
+		p.SecondFactor = in.Body.SecondFactor
+	}
+	if in.Body.Signatures != nil {
+		p.Signatures = *in.Body.Signatures
+	}
+	return answer(s.d.Store.SetPolicy(ctx, who(ctx).Name, p))
 }
 
 type inboxInput struct {

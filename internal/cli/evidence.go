@@ -198,5 +198,8 @@ func (s *session) showVerdict(v evidence.Verdict) {
 	if v.Good() {
 		fmt.Fprintln(s.Out, s.paint(green, s.say(packGood, dash(v.Run))))
 		fmt.Fprintln(s.Out, "  "+s.say(packFacts, v.Leaves, dash(strings.Join(v.Files, ", ")), v.Origin, v.Size, strings.Join(v.Signers, ", ")))
+		for _, x := range v.Signatures {
+			fmt.Fprintln(s.Out, "  "+s.say(packSigned, x.Step, s.word(string(x.What)), x.By, x.At.Local().Format("2006-01-02 15:04:05"), x.Key, x.Carrier))
+		}
 	}
 }

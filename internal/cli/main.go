@@ -85,7 +85,7 @@ transaction, and shows what was done. Commands talk to any node of the estate; s
 		return usagef("%s; see %q", err, cmd.CommandPath()+" --help")
 	})
 	root.AddCommand(s.manifestCommand(), s.applyCommand("apply"), s.statusCommand(), s.switchCommand(), s.planCommand(), s.runCommand(), s.calendarCommand(), s.incidentCommand(), s.rectificationCommand(), s.availabilityCommand(), s.evidenceCommand(), s.quarantineCommand(), s.divergenceCommand(), s.tokenCommand(),
-		s.loginCommand(), s.logoutCommand(), s.sessionCommand(), s.userCommand(), s.policyCommand(), s.inboxCommand(), s.dutyCommand(),
+		s.loginCommand(), s.logoutCommand(), s.sessionCommand(), s.userCommand(), s.policyCommand(), s.approvalCommand(), s.inboxCommand(), s.dutyCommand(),
 		s.eventsCommand(), s.nodeCommand(), s.agentCommand(), s.gatewayCommand(), s.guardCommand(), s.labCommand(), s.versionCommand())
 	return root
 }

@@ -239,7 +239,7 @@ func (s *session) userCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "user", Short: "People who log in: add, list, lock, give roles; your own password and second factor", Args: cobra.ArbitraryArgs, RunE: parent,
 	}
-	c.AddCommand(s.userAddCommand(), s.userListCommand(), s.userPasswdCommand(), s.userTotpCommand(), s.userRolesCommand(), s.userParticipantCommand(),
+	c.AddCommand(s.userAddCommand(), s.userListCommand(), s.userPasswdCommand(), s.userTotpCommand(), s.userRolesCommand(), s.userParticipantCommand(), s.keyCommand(),
 		s.userWordCommand("lock", "Keep a user out; their sessions end at once", false),
 		s.userWordCommand("unlock", "Let a user in again, and forget wrong tries", false),
 		s.userWordCommand("remove", "End a user for good; their name is given to nobody else", true))
@@ -569,17 +569,26 @@ func (s *session) policyCommand() *cobra.Command {
 		},
 	}
 	set := &cobra.Command{
-		Use: "set second-factor required-for-real on|off|all", Short: "Whose second factor is required for what is done for real: of sessions (on), of nobody (off), or of tokens too, which have none (all)",
-		Args: exactly("second-factor", "required-for-real", "on|off|all"),
+		Use: "set POLICY WHAT VALUE", Short: "Say what the estate wants: second-factor required-for-real on|off|all, or signatures count-for-real on|off",
+		Long: `second-factor required-for-real on|off|all: whose second factor is required for what is done for real, of sessions (on), of nobody (off), or of
+tokens too, which have none (all). signatures count-for-real on|off: whether what was signed with a key counts there; the key was added with a second factor.`,
+		Args: exactly("POLICY", "WHAT", "VALUE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if args[0] != "second-factor" || args[1] != "required-for-real" || !slices.Contains([]string{"on", "off", "all"}, args[2]) {
-				return usagef("there is no such policy; allowed: %s", cmd.Use)
+			var change wire.PolicyChange
+			switch {
+			case args[0] == "second-factor" && args[1] == "required-for-real" && slices.Contains([]string{"on", "off", "all"}, args[2]):
+				change.SecondFactor = wire.FactorPolicy(args[2])
+			case args[0] == "signatures" && args[1] == "count-for-real" && slices.Contains([]string{"on", "off"}, args[2]):
+				on := args[2] == "on"
+				change.Signatures = &on
+			default:
+				return usagef("there is no such policy; allowed: second-factor required-for-real on|off|all, signatures count-for-real on|off")
 			}
 			c, err := s.estate()
 			if err != nil {
 				return err
 			}
-			return s.showPolicy(c.SetPolicy(cmd.Context(), wire.FactorPolicy(args[2])))
+			return s.showPolicy(c.SetPolicy(cmd.Context(), change))
 		},
 	}
 	c.AddCommand(show, set)
@@ -596,6 +605,11 @@ func (s *session) showPolicy(p wire.Policy, err error) error {
 	fmt.Fprintf(s.Out, "second-factor required-for-real %s  %s\n", p.SecondFactor, s.say(map[wire.FactorPolicy]phrase{
 		wire.FactorOff: policyOff, wire.FactorSessions: policyOn, wire.FactorAll: policyAll,
 	}[p.SecondFactor]))
+	state, said := "off", signaturesOff
+	if p.Signatures {
+		state, said = "on", signaturesOn
+	}
+	fmt.Fprintf(s.Out, "signatures count-for-real %s  %s\n", state, s.say(said))
 	return nil
 }
 

@@ -361,6 +361,25 @@ const (
 	colFromTime
 	andUnmeasured
 
+	askPassphrase
+	askNewPassphrase
+	askPassphraseAgain
+	askChallenge
+	signsApproval
+	signsRefusal
+	signedBy
+	asksRun
+	asksStep
+	asksDigest
+	keyMade
+	keyAdded
+	keyWeak
+	keyGone
+	keyRevoked
+	signaturesOn
+	signaturesOff
+	packSigned
+
 	phraseCount // how many there are
 )
 
@@ -713,6 +732,25 @@ var phrases = [phraseCount]text{
 	colPlanned:       {"planned", "计划内中断"},
 	colFromTime:      {"from", "起"},
 	andUnmeasured:    {"(+%d of unknown length)", "（另 %d 次时长未知）"},
+
+	askPassphrase:      {"passphrase of the key", "密钥口令"},
+	askNewPassphrase:   {"passphrase for the new key", "新密钥的口令"},
+	askPassphraseAgain: {"the passphrase again", "再次输入口令"},
+	askChallenge:       {"challenge (PDASK:…)", "审批质询码（PDASK:…）"},
+	signsApproval:      {"You APPROVE this with your signature.", "您将以签名批准以上事项。"},
+	signsRefusal:       {"You DECLINE this with your signature.", "您将以签名拒绝以上事项。"},
+	signedBy:           {"signed by %s with key %s; send this back:", "%s 已用密钥 %s 签名；请将下行发回："},
+	asksRun:            {"run %s of plan %s, mode %s", "执行 %s，预案 %s，模式 %s"},
+	asksStep:           {"step %s asks: %s", "步骤 %s 请求审批：%s"},
+	asksDigest:         {"digest %s, valid until %s", "摘要 %s，有效至 %s"},
+	keyMade:            {"key %s of %s: %s stays with you, sealed; log in and add it with perdure user key add %s", "密钥 %s（%s）：%s 已加密，请自行保管；登录后用 perdure user key add %s 登记"},
+	keyAdded:           {"key %s is added: what it signs counts from now on", "密钥 %s 已登记，其签名即日起有效"},
+	keyWeak:            {"this session has shown no second factor: the key counts in runs that are not for real only", "本会话未经第二因素验证：该密钥仅在非真实执行中有效"},
+	keyGone:            {"revoked %s by %s", "已于 %s 由 %s 吊销"},
+	keyRevoked:         {"key %s is revoked", "密钥 %s 已吊销"},
+	signaturesOn:       {"what was signed with a key that was added with a second factor counts where one is required", "经第二因素登记的密钥，其签名在要求第二因素处有效"},
+	signaturesOff:      {"where a second factor is required no signature counts", "要求第二因素处，签名无效"},
+	packSigned:         {"step %s: %s by %s at %s: the signature of key %s holds; handed in by %s", "步骤 %s：%s，%s 于 %s：密钥 %s 的签名有效；由 %s 递交"},
 }
 
 // words are the words of the protocol that people read in Chinese.

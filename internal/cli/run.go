@@ -38,7 +38,7 @@ What waits for you over all runs is told by "perdure inbox".`,
 		s.wordCommand("take-over", "STEP", "Say that a step was done by hand", run.TakenOver, true),
 		s.wordCommand("approve", "STEP", "Approve what a step asks", run.Approved, false),
 		s.wordCommand("decline", "STEP", "Decline what a step asks, an approval or a task: the plan says what happens then", run.Declined, true),
-		s.attachmentCommand(), s.delegateCommand(), s.addApproverCommand(), s.breakGlassCommand(), s.reviewCommand(),
+		s.challengeCommand(), s.attachmentCommand(), s.delegateCommand(), s.addApproverCommand(), s.breakGlassCommand(), s.reviewCommand(),
 		s.wordCommand("acknowledge", "STEP", "Say that you know of a task; everybody whose task it is sees it", run.Acknowledged, false),
 		s.wordCommand("complete-task", "STEP", "Say that a task is done, with what it asks for", run.Completed, false),
 	)
@@ -340,6 +340,9 @@ func remark(step wire.RunStep) string {
 		if v.From != "" {
 			behalf += ", delegated by " + v.From
 		}
+		if v.Carrier != "" {
+			behalf += ", by signature, carried by " + v.Carrier
+		}
 		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s by %s for %s %s", word, v.Who, behalf, v.Comment)))
 	}
 	for _, a := range step.Attachments {
@@ -478,7 +481,7 @@ func (s *session) showEntry(e run.Entry) {
 	} else if e.What == run.AddedApprover {
 		to = e.For
 	}
-	rest := strings.Join(slices.DeleteFunc([]string{to, e.Text, e.Error}, func(t string) bool { return t == "" }), "; ")
+	rest := strings.Join(slices.DeleteFunc([]string{to, e.Text, carried(e.Signed), e.Error}, func(t string) bool { return t == "" }), "; ")
 	fmt.Fprintf(s.Out, "%s  %-10s %s\n", e.At.Local().Format("15:04:05.000"), s.paint(c, word), strings.TrimRight(fmt.Sprintf("%-28s %-12s %s", dash(e.Node), e.By, rest), " "))
 	s.showNotes(e.Notes)
 }
@@ -487,6 +490,7 @@ func (s *session) showEntry(e run.Entry) {
 func (s *session) wordCommand(name, step, short string, what run.What, why bool) *cobra.Command {
 	var reason, behalf string
 	var undo bool
+	var signed string
 	var set, attach []string
 	use := name + " RUN"
 	wants := []string{"RUN"}
@@ -496,12 +500,18 @@ func (s *session) wordCommand(name, step, short string, what run.What, why bool)
 	c := &cobra.Command{
 		Use: use, Short: short, Args: exactly(wants...),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if why && reason == "" {
+			if signed != "" && (reason != "" || behalf != "") {
+				return usagef("--signed has its own comment and role, which were signed too: leave --reason and --for out")
+			}
+			if why && reason == "" && signed == "" {
 				return usagef("--reason is missing: %s stands in the journal with its reason", name)
 			}
 			c, err := s.estate()
 			if err != nil {
 				return err
+			}
+			if signed != "" {
+				return s.handIn(cmd.Context(), c, args[0], wire.SignedWord{What: what, Step: args[1], Signed: signed})
 			}
 			word := wire.RunWord{What: what, Undo: undo, Text: reason, For: behalf}
 			if step != "" {
@@ -526,6 +536,7 @@ func (s *session) wordCommand(name, step, short string, what run.What, why bool)
 	c.Flags().StringVar(&reason, "reason", "", "why, or what was done; it stands in the journal")
 	if what == run.Approved || what == run.Declined {
 		c.Flags().StringVar(&behalf, "for", "", "role, duty or participant that you decide for; by default what the inbox says you are asked as")
+		c.Flags().StringVar(&signed, "signed", "", "hand in what another person has decided and signed (perdure approval sign); it counts as theirs")
 	}
 	if what == run.Completed || what == run.TakenOver {
 		c.Flags().StringArrayVar(&set, "set", nil, `field NAME=VALUE; may be repeated; a text that looks like a number stands in quotation marks: 'account="12"'`)

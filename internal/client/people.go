@@ -89,10 +89,33 @@ func (c *Client) Policy(ctx context.Context) (wire.Policy, error) {
 	return get[wire.Policy](ctx, c, "/api/v1/policy", nil)
 }
 
-// SetPolicy says whose second factor is required for what is done for real.
-func (c *Client) SetPolicy(ctx context.Context, p wire.FactorPolicy) (wire.Policy, error) {
+// SetPolicy says what the estate wants of people.
+func (c *Client) SetPolicy(ctx context.Context, p wire.PolicyChange) (wire.Policy, error) {
 	var v wire.Policy
-	err := c.do(ctx, call{method: http.MethodPut, path: "/api/v1/policy", in: map[string]wire.FactorPolicy{"secondFactor": p}, out: &v})
+	err := c.do(ctx, call{method: http.MethodPut, path: "/api/v1/policy", in: p, out: &v})
+	return v, err
+}
+
+// AddKey adds a key that one signs decisions with.
+func (c *Client) AddKey(ctx context.Context, k wire.NewSigningKey) (wire.SigningKey, error) {
+	var v wire.SigningKey
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/me/keys", in: k, out: &v, once: true, changes: true})
+	return v, err
+}
+
+// Keys lists one's own keys.
+func (c *Client) Keys(ctx context.Context) ([]wire.SigningKey, error) {
+	return get[[]wire.SigningKey](ctx, c, "/api/v1/me/keys", nil)
+}
+
+// RevokeKey ends a key of a user for good; of nobody: one of one's own.
+func (c *Client) RevokeKey(ctx context.Context, user, id string) (wire.SigningKey, error) {
+	var v wire.SigningKey
+	whose := "/api/v1/users/" + esc(user)
+	if user == "" {
+		whose = "/api/v1/me"
+	}
+	err := c.do(ctx, call{method: http.MethodDelete, path: whose + "/keys/" + esc(id), out: &v, once: true, changes: true})
 	return v, err
 }
 

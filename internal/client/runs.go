@@ -95,6 +95,18 @@ func (c *Client) SayToRun(ctx context.Context, id string, word wire.RunWord) (wi
 	return v, err
 }
 
+// Challenge makes what somebody signs away from the platform to decide on an approval, good for so many minutes.
+func (c *Client) Challenge(ctx context.Context, id, step string, minutes int) (wire.Challenge, error) {
+	return get[wire.Challenge](ctx, c, "/api/v1/runs/"+esc(id)+"/challenge", url.Values{"step": {step}, "minutes": {strconv.Itoa(minutes)}})
+}
+
+// HandIn hands in a decision that another person has signed.
+func (c *Client) HandIn(ctx context.Context, id string, word wire.SignedWord) (wire.Run, error) {
+	var v wire.Run
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/runs/" + esc(id) + "/signed", in: word, out: &v, once: true, changes: true})
+	return v, err
+}
+
 // Attach hands in a file for an open task of a run.
 func (c *Client) Attach(ctx context.Context, id, step, name string, data []byte) (wire.KeptAttachment, error) {
 	var v wire.KeptAttachment

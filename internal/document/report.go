@@ -312,6 +312,9 @@ func (w *writer) people() Section {
 		if e.Text != "" {
 			said = append(said, e.Text)
 		}
+		if e.Signed != nil {
+			said = append(said, w.t.say("said.signed", e.Signed.Carrier))
+		}
 		for _, name := range sorted(e.Result) {
 			said = append(said, name+": "+w.value(e.Result[name]))
 		}

@@ -123,6 +123,7 @@ var english = catalogue{
 	"said.started": "started the run", "said.paused": "paused the run", "said.resumed": "had it go on", "said.retried": "had it begun again", "said.skipped": "left it out", "said.takenOver": "did it by hand", "said.cancelled": "cancelled the run", "said.approved": "approved", "said.declined": "declined", "said.completed": "completed the task", "said.acknowledged": "acknowledged the task", "said.delegated": "gave the voice on", "said.addedApprover": "asked one more", "said.brokeGlass": "decided alone, in an emergency (break-glass)", "said.reviewed": "reviewed the break-glass",
 	"said.attached": "attached %s (%s, %d bytes, SHA-256 %s)",
 	"said.to":       "to %s",
+	"said.signed":   "by signature, carried by %s",
 	"said.undo":     "%s (the undoing)",
 
 	"title.drp":       "Disaster recovery plan",
@@ -652,6 +653,7 @@ var chinese = catalogue{
 	"said.started": "发起执行", "said.paused": "暂停执行", "said.resumed": "恢复执行", "said.retried": "重新开始", "said.skipped": "略过", "said.takenOver": "人工完成", "said.cancelled": "取消执行", "said.approved": "同意", "said.declined": "否决", "said.completed": "完成任务", "said.acknowledged": "确认收到任务", "said.delegated": "委托审批", "said.addedApprover": "增加审批人", "said.brokeGlass": "紧急单人放行（破窗）", "said.reviewed": "复核破窗放行",
 	"said.attached": "附件 %s（%s，%d 字节，SHA-256 %s）",
 	"said.to":       "委托给 %s",
+	"said.signed":   "以签名作出，由 %s 递交",
 	"said.undo":     "%s（撤销）",
 
 	"title.drp":       "灾难恢复计划",

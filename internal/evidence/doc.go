@@ -11,4 +11,5 @@
 //	E2  What a pack is about is signed too: its last leaf lists the others and the files, so that none can be taken out, added or put elsewhere.
 //	E3  A checkpoint that nobody known has signed proves nothing, and is said to.
 //	E4  What was handed in with a task of the journal is in the pack, byte for byte.
+//	E5  A decision that the journal says was signed by a person bears their signature, over this run, its program, its parameters and the question.
 package evidence

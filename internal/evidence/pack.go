@@ -14,10 +14,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"perdure/internal/ballot"
+	"perdure/internal/run"
 )
+
+// programFile is the file of a pack with the program that its run is pinned to.
+const programFile = "program.json"
 
 // Format is the first line of a pack.
 const Format = "perdure evidence pack 1\n"
@@ -139,7 +146,19 @@ type Verdict struct {
 	Origin  string   `json:"origin"`  // of the log, as the checkpoint says
 	Size    int64    `json:"size"`    // of the log at the checkpoint
 	Signers []string `json:"signers"` // of known keys
-	Faults  []Fault  `json:"faults"`
+	// Signatures are decisions that people have signed away from the platform, whose signatures hold (E5).
+	Signatures []Signature `json:"signatures,omitempty"`
+	Faults     []Fault     `json:"faults"`
+}
+
+// Signature is a decision by a signature that holds.
+type Signature struct {
+	Step    string    `json:"step"`
+	By      string    `json:"by"`
+	What    run.What  `json:"what"`
+	Key     string    `json:"key"` // ballot.KeyID
+	Carrier string    `json:"carrier"`
+	At      time.Time `json:"at"`
 }
 
 // Good: every byte is what was signed.
@@ -149,7 +168,7 @@ func (v Verdict) Good() bool { return len(v.Faults) == 0 }
 // leaves no more is kept than their hashes, so the memory it takes grows with their number and not with what stands in them. Files are
 // given to take, which may be nil, as they are met: what they are worth is known with the verdict. An error of take ends it.
 func Verify(r io.Reader, known note.Verifiers, take func(File) error) (Verdict, error) {
-	v := verifier{take: take, in: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), verdict: Verdict{Faults: []Fault{}, Signers: []string{}}}
+	v := verifier{take: take, asked: map[int]string{}, in: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), verdict: Verdict{Faults: []Fault{}, Signers: []string{}}}
 	if err := v.read(); err != nil {
 		return v.verdict, err
 	}
@@ -173,6 +192,10 @@ type verifier struct {
 
 	leaves     []placed
 	attached   []attached
+	run        string         // whose journal it is
+	params     map[string]any // that it was started with
+	asked      map[int]string // what people were asked, by the number of the entry
+	signed     []signedEntry
 	contents   []byte // of the last leaf
 	files      []placedFile
 	tree       []tlog.Hash
@@ -184,6 +207,13 @@ type verifier struct {
 // attached is a file that the journal names, and the leaf where it does.
 type attached struct {
 	name, sum, leaf string
+	place
+}
+
+// signedEntry is an entry of the journal that somebody has signed, and the leaf where it is.
+type signedEntry struct {
+	run.Entry
+	leaf string
 	place
 }
 
@@ -336,6 +366,17 @@ func (v *verifier) keep(name string, data []byte, at place) error {
 		for _, a := range attachmentsOf(data) {
 			v.attached = append(v.attached, attached{a.Name, a.SHA256, shortName(name), at})
 		}
+		id, entries := journalOf(data)
+		for _, e := range entries {
+			switch {
+			case e.What == run.Started:
+				v.run, v.params = id, e.Params
+			case e.What == run.Opened:
+				v.asked[e.Seq] = e.Text
+			case e.Signed != nil:
+				v.signed = append(v.signed, signedEntry{e, shortName(name), at})
+			}
+		}
 		v.leaves, v.contents = append(v.leaves, l), data
 		return nil
 	}
@@ -483,9 +524,34 @@ func (v *verifier) checkContents() {
 			v.fault(a.leaf, a.place, "file %q of SHA-256 %s was handed in, and is not there", a.name, a.sum)
 		}
 	}
+	v.checkSigned()
 	for name := range c.Files {
 		if !slices.ContainsFunc(v.files, func(f placedFile) bool { return f.name == name }) {
 			v.fault("file "+name, last.place, "it belongs to the pack, and is not there")
 		}
+	}
+}
+
+// checkSigned verifies what people have signed: the signature itself, and that it is over this run, its program, its parameters, and the
+// question as it was put (E5).
+func (v *verifier) checkSigned() {
+	program := ""
+	for _, f := range v.files {
+		if f.name == programFile {
+			program = f.sum
+		}
+	}
+	for _, s := range v.signed {
+		c, a, err := s.Signed.Verify(s.Entry)
+		if err != nil {
+			v.fault(s.leaf, s.place, "entry %d says that %s has signed it: %v", s.Seq, s.By, err)
+			continue
+		}
+		digest, err := ballot.DigestOf(program, v.params, v.asked[c.Asked])
+		if err != nil || digest != c.Digest || c.Run != v.run || v.run != v.verdict.Run {
+			v.fault(s.leaf, s.place, "entry %d says that %s has signed it, and what was signed is about another run, program, parameter or question", s.Seq, s.By)
+			continue
+		}
+		v.verdict.Signatures = append(v.verdict.Signatures, Signature{Step: s.Node, By: s.By, What: s.What, Key: a.Key.String(), Carrier: s.Signed.Carrier, At: s.At})
 	}
 }

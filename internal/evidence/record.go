@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+
+	"perdure/internal/run"
 )
 
 // Record is the text of a leaf: what was written, where, and at which revision of the control store.
@@ -36,6 +38,23 @@ func attachmentsOf(leaf []byte) []attachment {
 		out = append(out, e.Attachments...)
 	}
 	return out
+}
+
+// journalOf gives the run and the entries of a leaf of a journal in which something was signed or asked, or that begins a run; nil: it is none.
+func journalOf(leaf []byte) (id string, entries []run.Entry) {
+	if !bytes.Contains(leaf, []byte(`"signed":`)) && !bytes.Contains(leaf, []byte(`"what":"started"`)) && !bytes.Contains(leaf, []byte(`"what":"opened"`)) {
+		return "", nil
+	}
+	var r Record
+	if json.Unmarshal(leaf, &r) != nil || json.Unmarshal(r.Value, &entries) != nil {
+		return "", nil
+	}
+	rest, ok := strings.CutPrefix(r.Key, "journals/")
+	if !ok {
+		return "", nil
+	}
+	id, _, _ = strings.Cut(rest, "/")
+	return id, entries
 }
 
 // contentsOf reads the contents of a pack out of a leaf: the detail of an event that says so.

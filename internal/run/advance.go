@@ -232,7 +232,7 @@ func (r *Run) takeStep(i int, e Entry) error {
 		if s.Status != Ready {
 			return r.refuseStep(i, e)
 		}
-		s.Status, s.Opened, s.Text, s.Answer = Open, e.At, e.Text, Answer{}
+		s.Status, s.Opened, s.Text, s.Answer, s.Asked = Open, e.At, e.Text, Answer{}, e.Seq
 		r.ready.remove(i)
 		r.active.add(i)
 	case Began:

@@ -71,6 +71,10 @@ func (r *Run) vote(i int, e Entry) error {
 	if s.Status != Open || a == nil {
 		return r.refuseStep(i, e)
 	}
+	nonce, err := r.checkSigned(i, e)
+	if err != nil {
+		return err
+	}
 	v, err := r.voice(i, e.By, e.For)
 	if err != nil {
 		return err
@@ -78,7 +82,10 @@ func (r *Run) vote(i int, e Entry) error {
 	if err := r.turn(i, v); err != nil {
 		return err
 	}
-	v.Comment, v.At, v.Approved = e.Text, e.At, e.What == Approved
+	v.Comment, v.At, v.Approved, v.nonce = e.Text, e.At, e.What == Approved, nonce
+	if e.Signed != nil {
+		v.Carrier = e.Signed.Carrier
+	}
 	s.Votes = append(s.Votes, v)
 	if e.What == Declined {
 		s.declined = true

@@ -31,4 +31,5 @@
 //	R6  Who approves is not who started, nobody approves twice, and name, time and comment are in the journal. A voice that was delegated
 //	    is its holder's no more, and whoever holds one has no second.
 //	R7  Glass is broken in an emergency only, by name, with a second factor and a reason; the run then waits for the review of another person.
+//	R8  What was signed elsewhere counts for what was asked when it was signed, until it expires, and once.
 package run

@@ -34,6 +34,8 @@ type Entry struct {
 	To          string         `json:"to,omitempty"`     // of Delegated: the person who decides now
 	Factor      time.Time      `json:"factor,omitzero"`  // when the person who says it has shown a second factor; zero: not
 	Term        int64          `json:"term,omitempty"`   // of Took
+	// Signed, of Approved and Declined, is what was signed where the person had no part in the platform; somebody else handed it in.
+	Signed *Signed `json:"signed,omitempty"`
 	// Notes, of Started, are what the calendars said of the start: doubts, and what speaks against an emergency.
 	Notes []string `json:"notes,omitempty"`
 	// DisruptedAt and DetectedAt, of Started, are when service was disrupted and when that was found; zero: nobody said.

@@ -69,8 +69,10 @@ type Step struct {
 	Status  Status
 	Attempt int
 	// Spent counts the attempts that failed since the last decision of a person.
-	Spent   int
-	Opened  time.Time // first begun, opened or entered
+	Spent  int
+	Opened time.Time // first begun, opened or entered
+	// Asked is the entry by which people were asked the last time, 0: they were not.
+	Asked   int
 	Ended   time.Time
 	Until   time.Time // of a pause between attempts: when it is over
 	Term    int64     // in which the running attempt began
@@ -128,6 +130,9 @@ type Vote struct {
 	Approved          bool
 	// From is who has delegated the voice to them; empty: it is their own.
 	From string `json:",omitempty"`
+	// Carrier is who has handed in the signed text that it was given by; empty: they said it themselves.
+	Carrier string `json:",omitempty"`
+	nonce   string // of the signed text
 }
 
 // Answer is what was last answered to a task: Acknowledged, Declined or Completed; the zero one: nobody has answered.

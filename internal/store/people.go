@@ -213,8 +213,8 @@ func (s *Store) SetUserParticipant(ctx context.Context, who, name, participant s
 	})
 }
 
-// ResetPassword sets a password on an administrator's word. The sessions of the person end, and so does the second factor: its secret was sealed
-// with the password that nobody gave (P3).
+// ResetPassword sets a password on an administrator's word. The sessions of the person end, and so do their keys and the second factor: its secret
+// was sealed with the password that nobody gave (P3).
 func (s *Store) ResetPassword(ctx context.Context, who, name, password string) (wire.User, error) {
 	h, _, err := s.newHash(ctx, name, password)
 	if err != nil {
@@ -223,6 +223,7 @@ func (s *Store) ResetPassword(ctx context.Context, who, name, password string) (
 	return s.changeUser(ctx, who, "user.password", name, func(u *storedUser) error {
 		u.Hash, u.Password, u.Stamp = h, s.now(), randomHex(8)
 		u.withoutFactor()
+		u.revokeKeys(who, s.now())
 		return nil
 	}, clientv3.OpDelete(Root+triesPrefix+name))
 }
@@ -248,6 +249,7 @@ func (s *Store) RemoveUser(ctx context.Context, who, name string) (wire.User, er
 	return s.changeUser(ctx, who, "user.remove", name, func(u *storedUser) error {
 		u.Removed, u.RemovedBy, u.Stamp, u.Hash = s.now(), who, randomHex(8), ""
 		u.withoutFactor()
+		u.revokeKeys(who, s.now())
 		return nil
 	}, clientv3.OpDelete(Root+triesPrefix+name))
 }

@@ -434,7 +434,11 @@ func (s *Store) Append(ctx context.Context, claim *Claim, head wire.Run, entries
 	}
 	if claim == nil { // what people say stands in the audit log too
 		last := entries[len(entries)-1]
-		event, err := s.event(head.Revision, wire.Event{Who: "person:" + last.By, What: "run." + string(last.What), Subject: head.ID}, last)
+		who := last.By
+		if last.Signed != nil { // it is another one's decision
+			who = last.Signed.Carrier
+		}
+		event, err := s.event(head.Revision, wire.Event{Who: "person:" + who, What: "run." + string(last.What), Subject: head.ID}, last)
 		if err != nil {
 			return head, err
 		}

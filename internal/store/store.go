@@ -46,6 +46,7 @@ const (
 	usersPrefix          = "users/"
 	triesPrefix          = "tries/"
 	sessionsPrefix       = "sessions/"
+	signingPrefix        = "signing/" // whose a key is, by its ID: each is given once for ever
 	policyKey            = "policy"
 	logHeadKey           = "log/head"
 	logBatchesPrefix     = "log/batches/"

@@ -40,6 +40,27 @@ type User struct {
 	RemovedBy string `json:"removedBy,omitempty"`
 	// Waits is until when nothing is tried after wrong tries.
 	Waits int64 `json:"waits,omitempty"`
+	// Keys are those that they sign decisions with, revoked ones too.
+	Keys []SigningKey `json:"keys,omitempty"`
+}
+
+// SigningKey is a key that a person signs decisions with away from the platform. Times are Unix milliseconds, 0: not.
+type SigningKey struct {
+	ID string `json:"id"` // ballot.KeyID
+	// Key is the public part with its proof, a ballot.PublicKey.
+	Key   string `json:"key"`
+	Title string `json:"title,omitempty"`
+	Added int64  `json:"added"`
+	// Factor is when the person had shown the second factor in the session that it was added in; 0: they had not.
+	Factor    int64  `json:"factor,omitempty"`
+	Revoked   int64  `json:"revoked,omitempty"`
+	RevokedBy string `json:"revokedBy,omitempty"`
+}
+
+// NewSigningKey asks for a key to be added: the line that perdure user key new wrote.
+type NewSigningKey struct {
+	Key   string `json:"key"`
+	Title string `json:"title,omitempty"`
 }
 
 // Active reports whether the person may log in.
@@ -109,8 +130,16 @@ const (
 // Policy is what the estate wants of people.
 type Policy struct {
 	SecondFactor FactorPolicy `json:"secondFactor" enum:"off,on,all"`
-	By           string       `json:"by,omitempty"`
-	At           int64        `json:"at,omitempty"` // Unix milliseconds
+	// Signatures: what is signed with a key that was added in a session with a second factor counts where one is required.
+	Signatures bool   `json:"signatures"`
+	By         string `json:"by,omitempty"`
+	At         int64  `json:"at,omitempty"` // Unix milliseconds
+}
+
+// PolicyChange says what is to be another way; what it does not name stays.
+type PolicyChange struct {
+	SecondFactor FactorPolicy `json:"secondFactor,omitempty" enum:"off,on,all"`
+	Signatures   *bool        `json:"signatures,omitempty"`
 }
 
 // InboxItem is one thing that waits for a person.

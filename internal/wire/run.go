@@ -3,6 +3,7 @@ package wire
 import (
 	"time"
 
+	"perdure/internal/ballot"
 	"perdure/internal/duty"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
@@ -140,6 +141,20 @@ type RunWord struct {
 	Result map[string]any `json:"result,omitempty"`
 	// Attachments are the SHA-256, in hex, of files that were handed in for the step before.
 	Attachments []string `json:"attachments,omitempty"`
+}
+
+// Challenge is what somebody signs away from the platform to decide on an approval.
+type Challenge struct {
+	// Text is what is sent to them, PDASK:…; Asks is what it says.
+	Text string           `json:"text"`
+	Asks ballot.Challenge `json:"asks"`
+}
+
+// SignedWord is a decision that was signed away from the platform and is handed in by somebody else.
+type SignedWord struct {
+	What   run.What `json:"what" enum:"approved,declined"` // what whoever hands it in believes it to be
+	Step   string   `json:"step"`
+	Signed string   `json:"signed" doc:"the signed text, PDSIG:…"`
 }
 
 // KeptAttachment is a file that was handed in for a step of a run, as the store keeps it. It counts once the journal names it.
