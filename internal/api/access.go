@@ -52,23 +52,11 @@ func (a Access) ofPeople() bool {
 
 // grants says what each role may use beside its own.
 func grants(role wire.Role) []Access {
-	switch role {
-	case wire.Participant:
-		return []Access{Participant}
-	case wire.Viewer:
-		return []Access{Viewer}
-	case wire.Driller:
-		return []Access{Viewer, Driller}
-	case wire.Operator:
-		return []Access{Viewer, Driller, Operator}
-	case wire.Commander:
-		return []Access{Viewer, Driller, Operator, Commander}
-	case wire.Auditor:
-		return []Access{Viewer, Auditor}
-	case wire.Admin:
-		return []Access{Viewer, Driller, Operator, Commander, Auditor, Admin}
+	var has []Access
+	for _, r := range role.Covers() {
+		has = append(has, Access(r))
 	}
-	return nil
+	return has
 }
 
 // identity is who asks, as proven by a token or a certificate.

@@ -113,6 +113,8 @@ type Deps struct {
 	Evidence  Evidence
 	Switcher  Switcher
 	Silences  Silences
+	// SignOn signs people on by a provider; nil: there is none.
+	SignOn SignOn
 	// Looks is what preflights look with; it may be nil.
 	Looks Looker
 	// Gather gives the metrics of /metrics, Register takes the API's own; both may be nil.

@@ -141,6 +141,12 @@ func (c *controls) Silence(g estate.GroupID) (wire.Silence, error) {
 
 func start(t *testing.T, tune ...func(*api.Options)) *node {
 	t.Helper()
+	return startWith(t, nil, tune...)
+}
+
+// startWith is start, with a provider of single sign-on.
+func startWith(t *testing.T, provider api.SignOn, tune ...func(*api.Options)) *node {
+	t.Helper()
 	n := &node{t: t, tokens: map[wire.Role]string{}, controls: &controls{}}
 	n.member = etcdtest.Start(t, etcdtest.Options(t, 1)...)[0]
 	n.store = store.New(n.member.Client(), store.Options{Node: "a", Timeout: 30 * time.Second, MayAct: n.MayAct, Logger: etcdtest.Logger(t), Cost: person.Cost{Memory: 64, Time: 1, Lanes: 1}})
@@ -174,7 +180,7 @@ func start(t *testing.T, tune ...func(*api.Options)) *node {
 		f(&o)
 	}
 	n.Server, err = api.New(api.Deps{
-		Store: n.store, Member: n.member, Standing: n, Manifests: n.manifest, Plans: planner{t: t}, Switcher: n.controls, Silences: n.controls, Looks: n.controls,
+		Store: n.store, Member: n.member, Standing: n, Manifests: n.manifest, Plans: planner{t: t}, Switcher: n.controls, Silences: n.controls, Looks: n.controls, SignOn: provider,
 		Gather: registry, Register: registry, Logger: etcdtest.Logger(t),
 	}, o)
 	if err != nil {
@@ -372,8 +378,8 @@ func TestNothingButHealthIsOpenAndEveryRoleIsRefusedWhereItShouldBe(t *testing.T
 	if open != 2 {
 		t.Errorf("%d routes are open, want only healthz and readyz", open)
 	}
-	if !slices.Equal(logins, []string{"/api/v1/login"}) {
-		t.Errorf("without a token are answered %q, want only the login", logins)
+	if want := []string{"/api/v1/login", "/api/v1/oidc", "/api/v1/oidc/login", "/api/v1/oidc/device", "/api/v1/oidc/device/login"}; !slices.Equal(logins, want) {
+		t.Errorf("without a token are answered %q, want only the logins", logins)
 	}
 	anybody := callers[""]
 	anybody.want(200, "GET", "/healthz", nil)

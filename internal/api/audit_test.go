@@ -18,7 +18,7 @@ import (
 
 // Every route on which a person changes something is walked here, or it is said why not; a new route fails until it is.
 func TestEveryChangeThatAPersonAsksForIsInTheAuditLog(t *testing.T) {
-	n := start(t)
+	n := startWith(t, newProvider(t, newIDP(t)))
 	admin, commander, operator := n.as("admin"), n.as("commander"), n.as("operator")
 	n.open("u1")
 	n.asked("r1", plan.Drill)
@@ -30,6 +30,8 @@ func TestEveryChangeThatAPersonAsksForIsInTheAuditLog(t *testing.T) {
 	var token wire.NewToken
 	admin.want(200, "POST", "/api/v1/tokens", map[string]string{"name": "carl", "role": "viewer"}).into(t, &token)
 
+	var fay *caller
+	var codes []string
 	type change struct {
 		route string
 		who   string
@@ -68,7 +70,20 @@ func TestEveryChangeThatAPersonAsksForIsInTheAuditLog(t *testing.T) {
 		{"DELETE /api/v1/instances/{system}/{site}/{id}", "the-operator", ask(operator, "DELETE", "/api/v1/instances/core/a/core-a", nil)},
 		{"POST /api/v1/tokens", "the-admin", ask(admin, "POST", "/api/v1/tokens", map[string]string{"name": "eve", "role": "viewer"})},
 		{"DELETE /api/v1/tokens/{id}", "the-admin", ask(admin, "DELETE", "/api/v1/tokens/"+token.ID, nil)},
-		{"PUT /api/v1/me/second-factor", "fay", func() reply { n.withFactor("fay", wire.Viewer); return reply{status: 200} }},
+		{"PUT /api/v1/users/{user}/subject", "the-admin", func() reply {
+			n.user("hal", wire.Viewer)
+			return admin.do("PUT", "/api/v1/users/hal/subject", map[string]string{"subject": "hal-1"})
+		}},
+		{"PUT /api/v1/me/second-factor", "fay", func() reply {
+			n.user("fay", wire.Viewer)
+			fay, _ = n.login(wire.Login{User: "fay", Password: password})
+			codes = n.enrolled(fay)
+			fay, _ = n.login(wire.Login{User: "fay", Password: password, Code: codes[0]})
+			return reply{status: 200}
+		}},
+		{"POST /api/v1/me/step-up", "fay", func() reply {
+			return fay.do("POST", "/api/v1/me/step-up", wire.StepUp{Password: password, Code: codes[1]})
+		}},
 		{"DELETE /api/v1/sessions/{id}", "dora", func() reply {
 			_, other := n.login(wire.Login{User: "dora", Password: password})
 			return dora.do("DELETE", "/api/v1/sessions/"+other.ID, nil)
@@ -80,7 +95,10 @@ func TestEveryChangeThatAPersonAsksForIsInTheAuditLog(t *testing.T) {
 			return admin.do("DELETE", "/api/v1/users/dora/keys/"+ballot.IDOf(privateKey(2).Public().(ed25519.PublicKey)).String(), nil)
 		}},
 		{"POST /api/v1/runs/{run}/signed", "the-operator", func() reply {
-			gus := n.signer("gus", 3, wire.Commander)
+			n.user("gus", wire.Commander)
+			in, _ := n.login(wire.Login{User: "gus", Password: password})
+			gus := signer{caller: in, name: "gus", key: privateKey(3)}
+			in.want(200, "POST", "/api/v1/me/keys", wire.NewSigningKey{Key: ballot.Prove("gus", gus.key).String()})
 			return operator.do("POST", "/api/v1/runs/r1/signed", handedIn(run.Approved, "ask", gus.signs(n.challenge("r1", "ask"), true, "", "")))
 		}},
 		{"PUT /api/v1/me/password", "dora", ask(dora, "PUT", "/api/v1/me/password", wire.NewPassword{Password: password, New: "another long password"})},

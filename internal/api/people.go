@@ -9,6 +9,7 @@ import (
 
 	"perdure/internal/ballot"
 	"perdure/internal/errs"
+	"perdure/internal/person"
 	"perdure/internal/run"
 	"perdure/internal/wire"
 )
@@ -16,6 +17,11 @@ import (
 // PeopleStore is what the API needs of the store about people.
 type PeopleStore interface {
 	Login(ctx context.Context, l wire.Login, from string) (wire.NewSession, error)
+	// SignOn opens a session of whom a provider has identified.
+	SignOn(ctx context.Context, id person.Identity, from string) (wire.NewSession, error)
+	// StepUp notes in a session that its person has shown a second factor here.
+	StepUp(ctx context.Context, session, name string, ask wire.StepUp, from string) (wire.Session, error)
+	LinkUser(ctx context.Context, who, name, issuer, subject string) (wire.User, error)
 	Sessions(ctx context.Context, r wire.Read) ([]wire.Session, error)
 	// EndSession ends a session; owner limits it to that person's own, "" does not.
 	EndSession(ctx context.Context, who, owner, id string) error
@@ -86,7 +92,11 @@ func (p *pace) take(address string, now time.Time) (wait time.Duration) {
 
 // trying bounds a try with a password.
 func (s *Server) trying(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	if wait := s.logins.take(addressOf(ctx), time.Now()); wait > 0 {
+	return tryingOf(ctx, &s.logins)
+}
+
+func tryingOf(ctx context.Context, p *pace) (context.Context, context.CancelFunc, error) {
+	if wait := p.take(addressOf(ctx), time.Now()); wait > 0 {
 		return nil, nil, errs.New(errs.Refused, "too many tries come from %s: wait %s", addressOf(ctx), wait.Round(time.Second)+time.Second)
 	}
 	ctx, cancel := context.WithTimeout(ctx, loginLimit)

@@ -88,6 +88,17 @@ func (n *node) withFactor(name string, roles ...wire.Role) *caller {
 	n.t.Helper()
 	n.user(name, roles...)
 	c, _ := n.login(wire.Login{User: name, Password: password})
+	codes := n.enrolled(c)
+	c, in := n.login(wire.Login{User: name, Password: password, Code: codes[0]})
+	if in.Factor == 0 {
+		n.t.Fatalf("the session of %s says nothing of the second factor: %+v", name, in)
+	}
+	return c
+}
+
+// enrolled gives the person of a session a second factor, which ends the session, and gives its recovery codes.
+func (n *node) enrolled(c *caller) []string {
+	n.t.Helper()
 	secret := []byte("12345678901234567890")
 	present, err := totp.GenerateCode(base32.StdEncoding.EncodeToString(secret), time.Now())
 	if err != nil {
@@ -99,11 +110,7 @@ func (n *node) withFactor(name string, roles ...wire.Role) *caller {
 		n.t.Fatalf("%s, %v", r.body, err)
 	}
 	c.want(401, "GET", "/api/v1/runs", nil) // it had shown none
-	c, in := n.login(wire.Login{User: name, Password: password, Code: got.Codes[0]})
-	if in.Factor == 0 {
-		n.t.Fatalf("the session of %s says nothing of the second factor: %+v", name, in)
-	}
-	return c
+	return got.Codes
 }
 
 func word(what run.What, step string) wire.RunWord {

@@ -135,6 +135,12 @@ func (s *Server) routes() []route {
 
 		{"GET", "/api/v1/inbox", people, "inbox", "What waits for you over all runs and incidents, the oldest first", "people", 0, to(s.inbox)},
 		{"POST", "/api/v1/login", anyone, "login", "Open a session with a password and, where there is one, a second factor; the answer is the only place its secret is shown", "people", 0, to(s.login)},
+		{"GET", "/api/v1/oidc", anyone, "signOnInfo", "Where people sign on: the provider of OpenID Connect, 404 where there is none", "people", 0, to(s.signOnInfo)},
+		{"POST", "/api/v1/oidc/login", anyone, "signOn", "Open a session with a code of the provider; the answer is the only place its secret is shown", "people", 0, to(s.signOn)},
+		{"POST", "/api/v1/oidc/device", anyone, "beginDevice", "Begin a sign-on that is confirmed on another device", "people", 0, to(s.beginDevice)},
+		{"POST", "/api/v1/oidc/device/login", anyone, "awaitDevice", "Wait some seconds for the confirmation, and open a session; 409: not yet, ask again", "people", 0, to(s.awaitDevice)},
+		{"POST", "/api/v1/me/step-up", people, "stepUp", "Show your second factor in a session that has shown none", "people", 0, withSecret(to(s.stepUp))},
+		{"PUT", "/api/v1/users/{user}/subject", onlyAdmins, "linkUser", "Say who a user is for the provider of single sign-on, for ever", "people", 0, to(s.linkUser)},
 		{"POST", "/api/v1/logout", people, "logout", "End the session that this request is part of", "people", 0, to(s.logout)},
 		{"PUT", "/api/v1/me/password", people, "changePassword", "Change your own password; all your sessions end", "people", 0, withSecret(to(s.changePassword))},
 		{"PUT", "/api/v1/me/second-factor", people, "setFactor", "Enrol your second factor; the answer is the only place its recovery codes are shown, and all your sessions end", "people", 0, withSecret(to(s.setFactor))},

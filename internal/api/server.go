@@ -60,7 +60,8 @@ type Server struct {
 	http     *http.Server
 	listener net.Listener
 	watches  chan struct{}
-	logins   pace
+	logins   pace // tries with a password
+	signOns  pace // by a provider, which is asked each time
 	stopping context.Context
 	stop     context.CancelFunc
 	requests *prometheus.HistogramVec

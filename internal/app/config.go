@@ -59,6 +59,31 @@ type NodeConfig struct {
 	Gateways []Peer `yaml:"gateways,omitempty"`
 	// AdminToken is the file, mode 0600, into which the first node of a new estate writes its first admin token.
 	AdminToken string `yaml:"adminToken,omitempty"`
+	// OIDC is the provider by which people sign on; nil: they log in as local users only.
+	OIDC *OIDC `yaml:"oidc,omitempty"`
+}
+
+// OIDC is a provider of OpenID Connect, the same in every node's file.
+type OIDC struct {
+	Issuer   string `yaml:"issuer"`
+	ClientID string `yaml:"clientID"`
+	// ClientSecret is env:NAME or file:PATH, never the secret itself; empty: a public client.
+	ClientSecret string   `yaml:"clientSecret,omitempty"`
+	Scopes       []string `yaml:"scopes,omitempty"`
+	// Audience has to be among those of a token; ClientID where empty.
+	Audience string `yaml:"audience,omitempty"`
+	// NameClaim and GroupsClaim are preferred_username and groups where empty.
+	NameClaim   string `yaml:"nameClaim,omitempty"`
+	GroupsClaim string `yaml:"groupsClaim,omitempty"`
+	// Roles are those that groups of the provider give.
+	Roles map[string][]string `yaml:"roles"`
+	// FactorMethods (amr) and FactorClasses (acr) say that a second factor was shown; without any, no token says so.
+	FactorMethods []string `yaml:"factorMethods,omitempty"`
+	FactorClasses []string `yaml:"factorClasses,omitempty"`
+	// Skew is how far the provider's clock may differ; 1 min where zero.
+	Skew time.Duration `yaml:"skew,omitempty"`
+	// CA is the authority of the provider's certificate; those that the machine trusts where empty.
+	CA string `yaml:"ca,omitempty"`
 }
 
 // Store is the control store of a node: its own member, or an etcd that runs elsewhere.

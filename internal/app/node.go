@@ -53,6 +53,10 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	if err != nil {
 		return err
 	}
+	people, err := c.OIDC.provider()
+	if err != nil {
+		return err
+	}
 	go p.mindCertificates(ctx)
 	member, err := c.startStore(ctx, p)
 	if ctx.Err() != nil && member == nil {
@@ -107,10 +111,15 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	drivers := resource.Set{"unit": resource.Units{Switcher: switches}, "notify": resource.Notes{Log: p.log}}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	server, err := api.New(api.Deps{
+	deps := api.Deps{
 		Store: st, Member: member, Standing: standing, Manifests: manifests{}, Plans: manifests{}, Evidence: notes, Switcher: switches, Silences: control, Looks: drivers,
 		Gather: metrics, Register: metrics, Logger: p.log,
-	}, api.Options{Node: c.Name, Version: Version, Listen: c.Listen, TLS: serverTLS})
+	}
+	if people != nil {
+		defer people.Close()
+		deps.SignOn = people
+	}
+	server, err := api.New(deps, api.Options{Node: c.Name, Version: Version, Listen: c.Listen, TLS: serverTLS})
 	if err != nil {
 		return err
 	}

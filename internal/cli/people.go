@@ -76,11 +76,18 @@ func (s *session) newPassword() (string, error) {
 
 func (s *session) loginCommand() *cobra.Command {
 	var user string
+	var oidc, device, stepUp bool
 	c := &cobra.Command{
-		Use: "login [--user NAME]", Short: "Log in; the session is kept beside the context file until it ends", Args: exactly(),
+		Use: "login [--user NAME|--oidc [--device]|--step-up]", Short: "Log in; the session is kept beside the context file until it ends", Args: exactly(),
 		Long: `Log in with a password and, where you have one, the code of a second factor or a recovery code. Without a terminal
-both are lines of standard input. The session ends after 8 hours, after 30 minutes without use, and with "perdure logout".`,
+both are lines of standard input. The session ends after 8 hours, after 30 minutes without use, and with "perdure logout".
+
+With --oidc you sign on by the provider of the estate: open the URL that is shown, in a browser of this machine, or with --device on any other one.
+Where the provider does not answer, local users log in as ever. --step-up shows your second factor of here in the session that you have.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if device && !oidc || (oidc || stepUp) && user != "" || oidc && stepUp {
+				return usagef("give one of --user NAME, --oidc (with --device or without) and --step-up")
+			}
 			place, err := s.context.resolve(s.Getenv)
 			if err != nil {
 				return err
@@ -88,7 +95,12 @@ both are lines of standard input. The session ends after 8 hours, after 30 minut
 			if place.session == "" {
 				return usagef("the session is kept beside a context file: name one with --context FILE")
 			}
-			if user == "" {
+			switch {
+			case oidc:
+				return s.signOn(cmd.Context(), place, device)
+			case stepUp:
+				return s.stepUp(cmd.Context())
+			case user == "":
 				if user, err = s.line(askUser, false); err != nil {
 					return err
 				}
@@ -108,21 +120,29 @@ both are lines of standard input. The session ends after 8 hours, after 30 minut
 			if err != nil {
 				return err
 			}
-			if err := keepSecret(place.session, in.Secret); err != nil {
-				return err
-			}
-			if s.json {
-				return s.emit(struct {
-					wire.Session
-					Roles []wire.Role `json:"roles"`
-				}{in.Session, in.Roles})
-			}
-			fmt.Fprintln(s.Out, s.say(loggedIn, in.User, roleList(in.Roles), at(in.Expires), s.factorWord(in.Factor)))
-			return nil
+			return s.loggedIn(place, in)
 		},
 	}
 	c.Flags().StringVar(&user, "user", "", "your name (default: asked for)")
+	c.Flags().BoolVar(&oidc, "oidc", false, "sign on by the provider of the estate")
+	c.Flags().BoolVar(&device, "device", false, "with --oidc: confirm it on another device")
+	c.Flags().BoolVar(&stepUp, "step-up", false, "show your second factor in the session that you have: password and code are asked for")
 	return c
+}
+
+// loggedIn keeps a session and tells of it.
+func (s *session) loggedIn(place estateContext, in wire.NewSession) error {
+	if err := keepSecret(place.session, in.Secret); err != nil {
+		return err
+	}
+	if s.json {
+		return s.emit(struct {
+			wire.Session
+			Roles []wire.Role `json:"roles"`
+		}{in.Session, in.Roles})
+	}
+	fmt.Fprintln(s.Out, s.say(loggedIn, in.User, roleList(in.Roles), at(in.Expires), s.factorWord(in.Factor)))
+	return nil
 }
 
 func roleList(roles []wire.Role) string {
@@ -239,7 +259,7 @@ func (s *session) userCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "user", Short: "People who log in: add, list, lock, give roles; your own password and second factor", Args: cobra.ArbitraryArgs, RunE: parent,
 	}
-	c.AddCommand(s.userAddCommand(), s.userListCommand(), s.userPasswdCommand(), s.userTotpCommand(), s.userRolesCommand(), s.userParticipantCommand(), s.keyCommand(),
+	c.AddCommand(s.userAddCommand(), s.userListCommand(), s.userPasswdCommand(), s.userTotpCommand(), s.userRolesCommand(), s.userParticipantCommand(), s.userLinkCommand(), s.keyCommand(),
 		s.userWordCommand("lock", "Keep a user out; their sessions end at once", false),
 		s.userWordCommand("unlock", "Let a user in again, and forget wrong tries", false),
 		s.userWordCommand("remove", "End a user for good; their name is given to nobody else", true))

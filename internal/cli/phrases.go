@@ -379,6 +379,11 @@ const (
 	signaturesOn
 	signaturesOff
 	packSigned
+	signOnAt
+	signOnBack
+	signOnStrange
+	signOnDevice
+	steppedUp
 
 	phraseCount // how many there are
 )
@@ -750,6 +755,11 @@ var phrases = [phraseCount]text{
 	keyRevoked:         {"key %s is revoked", "密钥 %s 已吊销"},
 	signaturesOn:       {"what was signed with a key that was added with a second factor counts where one is required", "经第二因素登记的密钥，其签名在要求第二因素处有效"},
 	signaturesOff:      {"where a second factor is required no signature counts", "要求第二因素处，签名无效"},
+	signOnAt:           {"open this in a browser of this machine:\n%s", "请在本机浏览器中打开：\n%s"},
+	signOnBack:         {"Go back to the terminal: the rest is done there.", "请返回终端继续。"},
+	signOnStrange:      {"This answer does not belong to the sign-on that waits here: it is refused.", "该应答不属于此处等待的登录，已拒绝。"},
+	signOnDevice:       {"open %s on any device and enter %s", "请在任意设备上打开 %s 并输入 %s"},
+	steppedUp:          {"this session has shown your second factor: %s", "本会话已通过第二因素验证：%s"},
 	packSigned:         {"step %s: %s by %s at %s: the signature of key %s holds; handed in by %s", "步骤 %s：%s，%s 于 %s：密钥 %s 的签名有效；由 %s 递交"},
 }
 

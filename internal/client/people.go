@@ -14,6 +14,44 @@ func (c *Client) Login(ctx context.Context, l wire.Login) (wire.NewSession, erro
 	return v, err
 }
 
+// SignOnInfo says where people sign on.
+func (c *Client) SignOnInfo(ctx context.Context) (wire.SignOnInfo, error) {
+	return get[wire.SignOnInfo](ctx, c, "/api/v1/oidc", nil)
+}
+
+// SignOn opens a session with a code of the provider.
+func (c *Client) SignOn(ctx context.Context, ask wire.SignOn) (wire.NewSession, error) {
+	var v wire.NewSession
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/oidc/login", in: ask, out: &v, once: true})
+	return v, err
+}
+
+// BeginDevice begins a sign-on that is confirmed on another device.
+func (c *Client) BeginDevice(ctx context.Context) (wire.DeviceStart, error) {
+	var v wire.DeviceStart
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/oidc/device", out: &v, once: true})
+	return v, err
+}
+
+// AwaitDevice waits some seconds for the confirmation; Conflict: not yet.
+func (c *Client) AwaitDevice(ctx context.Context, ask wire.DeviceWait) (wire.NewSession, error) {
+	var v wire.NewSession
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/oidc/device/login", in: ask, out: &v, once: true})
+	return v, err
+}
+
+// StepUp shows one's second factor in the session that the client shows.
+func (c *Client) StepUp(ctx context.Context, ask wire.StepUp) (wire.Session, error) {
+	var v wire.Session
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/me/step-up", in: ask, out: &v, once: true, changes: true})
+	return v, err
+}
+
+// LinkUser says who a user is for the provider of single sign-on.
+func (c *Client) LinkUser(ctx context.Context, name, subject string) (wire.User, error) {
+	return c.user(ctx, http.MethodPut, "/api/v1/users/"+esc(name)+"/subject", map[string]string{"subject": subject})
+}
+
 // Logout ends the session that the client shows.
 func (c *Client) Logout(ctx context.Context) error {
 	return c.do(ctx, call{method: http.MethodPost, path: "/api/v1/logout"})

@@ -197,9 +197,13 @@ func (s *Store) Users(ctx context.Context, r wire.Read) ([]wire.User, error) {
 	return users, nil
 }
 
-// SetUserRoles gives other roles; they count from the person's next request.
+// SetUserRoles gives other roles; they count from the person's next request. Those of who signs on by a provider are so limited.
 func (s *Store) SetUserRoles(ctx context.Context, who, name string, roles []wire.Role) (wire.User, error) {
 	return s.changeUser(ctx, who, "user.roles", name, func(u *storedUser) error {
+		if u.Subject != nil { // what the provider gives is narrowed, and never widened
+			u.Limit, u.Roles = roles, wire.Narrowed(u.Subject.Roles, roles)
+			return checkUser(name, roles, u.Participant)
+		}
 		u.Roles = roles
 		return checkUser(name, roles, u.Participant)
 	})
@@ -276,6 +280,8 @@ type proven struct {
 	keys   person.Keys
 	secret []byte // of the second factor, nil: there is none
 	factor bool   // it was given
+	// also has to hold for what then gives to be written.
+	also []clientv3.Cmp
 }
 
 // badLogin is the one answer to every try that does not count.
@@ -308,7 +314,7 @@ func (s *Store) prove(ctx context.Context, l wire.Login, from, what string, then
 			if err != nil {
 				return err
 			}
-			if triesKey, subject = triesPrefix+u.Name, u.Name; u.Removed == 0 {
+			if triesKey, subject = triesPrefix+u.Name, u.Name; u.Removed == 0 && u.Hash != "" { // who signs on by a provider may have no password
 				p.user = u
 			}
 		}
@@ -348,6 +354,7 @@ func (s *Store) prove(ctx context.Context, l wire.Login, from, what string, then
 		var writes []clientv3.Op
 		if right {
 			writes, err = s.provenWrites(ctx, &p, kept.Cost, l.Password, triesKey, then)
+			conditions = append(conditions, p.also...)
 		} else {
 			writes, err = s.triedWrites(triesKey, tries.Failed(now), e.modified, subject, what, from)
 		}

@@ -42,31 +42,39 @@ func (x storedSession) good(u storedUser, own wire.Incarnation, now int64) bool 
 func (s *Store) Login(ctx context.Context, l wire.Login, from string) (wire.NewSession, error) {
 	var out wire.NewSession
 	err := s.prove(ctx, l, from, "login", func(p *proven) ([]clientv3.Op, error) {
-		lease, err := s.grant(ctx, sessionLife)
-		if err != nil {
-			return nil, err
-		}
-		own, err := s.Incarnation(ctx, wire.Fresh)
-		if err != nil {
-			return nil, err
-		}
-		now := s.now()
-		id := sessionMark + randomHex(8)
-		out = wire.NewSession{Session: wire.Session{ID: id, User: p.user.Name, Created: now, Seen: now, Expires: now + sessionLife.Milliseconds(), From: from}, Secret: newSecret(id), Roles: p.user.Roles}
-		if p.factor {
-			out.Factor = now
-		}
-		write, err := put(sessionsPrefix+id, storedSession{Session: out.Session, Hash: hash(out.Secret), Stamp: p.user.Stamp, Incarnation: own.Incarnation}, clientv3.WithLease(lease))
-		if err != nil {
-			return nil, err
-		}
-		event, err := s.event(p.user.Created, wire.Event{Who: "person:" + p.user.Name, What: "login", Subject: id}, out.Session)
-		return []clientv3.Op{write, event}, err
+		var err error
+		var writes []clientv3.Op
+		out, writes, err = s.open(ctx, p.user, wire.Session{From: from}, p.factor)
+		return writes, err
 	})
 	if err != nil {
 		return wire.NewSession{}, err
 	}
 	return out, nil
+}
+
+// open makes a session of a person, and what has to be written for it.
+func (s *Store) open(ctx context.Context, u storedUser, x wire.Session, factor bool) (wire.NewSession, []clientv3.Op, error) {
+	lease, err := s.grant(ctx, sessionLife)
+	if err != nil {
+		return wire.NewSession{}, nil, err
+	}
+	own, err := s.Incarnation(ctx, wire.Fresh)
+	if err != nil {
+		return wire.NewSession{}, nil, err
+	}
+	now := s.now()
+	x.ID, x.User, x.Created, x.Seen, x.Expires = sessionMark+randomHex(8), u.Name, now, now, now+sessionLife.Milliseconds()
+	if factor {
+		x.Factor = now
+	}
+	out := wire.NewSession{Session: x, Secret: newSecret(x.ID), Roles: u.Roles}
+	write, err := put(sessionsPrefix+x.ID, storedSession{Session: x, Hash: hash(out.Secret), Stamp: u.Stamp, Incarnation: own.Incarnation}, clientv3.WithLease(lease))
+	if err != nil {
+		return wire.NewSession{}, nil, err
+	}
+	event, err := s.event(u.Created, wire.Event{Who: "person:" + u.Name, What: "login", Subject: x.ID}, x)
+	return out, []clientv3.Op{write, event}, err
 }
 
 // grant makes a lease that ends what nobody ended.

@@ -46,7 +46,8 @@ const (
 	usersPrefix          = "users/"
 	triesPrefix          = "tries/"
 	sessionsPrefix       = "sessions/"
-	signingPrefix        = "signing/" // whose a key is, by its ID: each is given once for ever
+	signingPrefix        = "signing/"  // whose a key is, by its ID: each is given once for ever
+	subjectsPrefix       = "subjects/" // who somebody of a provider of single sign-on is here
 	policyKey            = "policy"
 	logHeadKey           = "log/head"
 	logBatchesPrefix     = "log/batches/"

@@ -40,6 +40,9 @@ type User struct {
 	RemovedBy string `json:"removedBy,omitempty"`
 	// Waits is until when nothing is tried after wrong tries.
 	Waits int64 `json:"waits,omitempty"`
+	// Subject is who they are for single sign-on; nil: they are a local user. Limit are the roles that it gives at most; none: no limit.
+	Subject *Subject `json:"subject,omitempty"`
+	Limit   []Role   `json:"limit,omitempty"`
 	// Keys are those that they sign decisions with, revoked ones too.
 	Keys []SigningKey `json:"keys,omitempty"`
 }
@@ -77,6 +80,8 @@ type Session struct {
 	// Factor is when the second factor was given, 0: not.
 	Factor int64  `json:"factor,omitempty"`
 	From   string `json:"from,omitempty"` // address that it was opened from
+	// Issuer is the provider by which it was opened; empty: by a password.
+	Issuer string `json:"issuer,omitempty"`
 }
 
 // NewSession is the answer to a login, the only time its secret is shown.
@@ -91,6 +96,54 @@ type Login struct {
 	User     string `json:"user"`
 	Password string `json:"password"`
 	Code     string `json:"code,omitempty"`
+}
+
+// SignOnInfo is what a command line needs to send somebody to the provider of single sign-on.
+type SignOnInfo struct {
+	Issuer    string   `json:"issuer"`
+	ClientID  string   `json:"clientID"`
+	Authorize string   `json:"authorize"` // the provider's authorization endpoint
+	Scopes    []string `json:"scopes"`
+	Device    bool     `json:"device"` // it can be confirmed on another device
+}
+
+// SignOn asks for a session by a code of the provider.
+type SignOn struct {
+	Code     string `json:"code"`
+	Verifier string `json:"verifier"` // of PKCE
+	Nonce    string `json:"nonce"`
+	Redirect string `json:"redirect"` // where the code was sent, a loopback address
+}
+
+// DeviceStart is a sign-on that is confirmed on another device.
+type DeviceStart struct {
+	Code     string    `json:"code"`
+	UserCode string    `json:"userCode"`
+	URL      string    `json:"url"`
+	Complete string    `json:"complete,omitempty"` // URL with the code in it
+	Expires  time.Time `json:"expires,omitzero"`
+	Interval int64     `json:"interval"` // seconds
+}
+
+// DeviceWait waits for the confirmation.
+type DeviceWait struct {
+	Code     string `json:"code"`
+	Interval int64  `json:"interval"`
+}
+
+// Subject is who somebody is for a provider of single sign-on.
+type Subject struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+	// Roles are those that the provider's groups gave at the last sign-on, At when that was, in Unix milliseconds.
+	Roles []Role `json:"roles,omitempty"`
+	At    int64  `json:"at,omitempty"`
+}
+
+// StepUp shows a second factor in a session that has shown none.
+type StepUp struct {
+	Password string `json:"password"`
+	Code     string `json:"code"`
 }
 
 // NewUser asks for a user.

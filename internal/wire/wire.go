@@ -5,6 +5,7 @@ package wire
 
 import (
 	"encoding/json"
+	"slices"
 
 	"perdure/internal/estate"
 	"perdure/internal/unit"
@@ -141,6 +142,39 @@ const (
 
 // Roles lists all roles.
 func Roles() []Role { return []Role{Participant, Viewer, Driller, Operator, Commander, Auditor, Admin} }
+
+// Covers are the roles whose rights a role has, its own first.
+func (r Role) Covers() []Role {
+	switch r {
+	case Participant, Viewer:
+		return []Role{r}
+	case Driller, Auditor:
+		return []Role{r, Viewer}
+	case Operator:
+		return []Role{r, Driller, Viewer}
+	case Commander:
+		return []Role{r, Operator, Driller, Viewer}
+	case Admin:
+		return []Role{r, Commander, Operator, Driller, Auditor, Viewer}
+	}
+	return nil
+}
+
+// Narrowed are the fewest roles with the rights that both lists give.
+func Narrowed(roles, limit []Role) []Role {
+	has := func(list []Role, r Role) bool {
+		return slices.ContainsFunc(list, func(one Role) bool { return slices.Contains(one.Covers(), r) })
+	}
+	var both []Role
+	for _, r := range Roles() {
+		if has(roles, r) && has(limit, r) {
+			both = append(both, r)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(both), func(r Role) bool {
+		return slices.ContainsFunc(both, func(one Role) bool { return one != r && slices.Contains(one.Covers(), r) })
+	})
+}
 
 // Token is a person's bearer token without its secret.
 type Token struct {
