@@ -8,8 +8,10 @@ start
 load rate 200 accounts 1000 via a,b,c
 wait load steady 30s
 
-# No driver brings a snapshot of a copy into use, so no drill is promised.
-generate drill system corebank refused "a snapshot of the replica"
+# A drill on clones of the copies, beside the load: production is not touched by it, and nothing is left.
+generate drill system corebank
+run drill-corebank mode drill as ann because "the quarter's drill"
+wait run over 90s
 # The copy in the other city is asynchronous: a takeover could lose something.
 generate takeover site a to c refused "mode takeover may lose nothing"
 

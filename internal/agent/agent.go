@@ -52,7 +52,9 @@ type Options struct {
 	Listener net.Listener
 	// Client calls other agents.
 	Client *http.Client
-	Logger *slog.Logger
+	// Sandboxes makes sandboxes of the copy; nil: none can be made.
+	Sandboxes driver.Sandboxes
+	Logger    *slog.Logger
 }
 
 // Agent is the agent of one member.
@@ -93,14 +95,16 @@ type Agent struct {
 	leasing  sync.Mutex // one renewal at a time: a later one knows more about what is in force
 
 	admitting sync.Mutex // followers are admitted or forgotten
+
+	sandboxes sandboxWork
 }
 
 // New makes an agent; Run takes the lock of the directory.
 func New(store Store, db driver.Database, opts Options) *Agent {
 	return &Agent{
 		opts: opts, store: store, db: db, start: time.Now(), wake: make(chan struct{}, 1), armed: make(chan struct{}, 1),
-		marks: map[unit.Phase]int64{},
-		log:   opts.Logger.With("group", opts.Group, "member", opts.Member),
+		marks: map[unit.Phase]int64{}, sandboxes: sandboxWork{begin: make(chan struct{}, 1)},
+		log: opts.Logger.With("group", opts.Group, "member", opts.Member),
 	}
 }
 
@@ -141,6 +145,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.keepReporting(ctx) })
 	group.Go(func() error { return a.keepPurging(ctx) })
 	group.Go(func() error { return a.keepForgetting(ctx) })
+	group.Go(func() error { return a.keepSandbox(ctx) })
 	group.Go(func() error { return a.keepActing(ctx) })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err

@@ -33,6 +33,7 @@ func (a *Agent) handler() http.Handler {
 	mux.Handle("POST /v1/missing", machines(a.missing))
 	mux.Handle("POST /v1/judge", machines(a.judge))
 	mux.Handle("POST /v1/release", machines(a.release))
+	mux.Handle("POST /v1/sandbox", machines(a.sandbox))
 	return mux
 }
 
@@ -135,6 +136,7 @@ func (a *Agent) state() wire.AgentState {
 	s.Directory = unit.Directory(o.Directory)
 	s.Upstream, s.Streaming, s.Flushed, s.Replayed = o.Upstream.Member, o.Streaming, o.Flushed, o.Replayed
 	s.WaitingCommits, s.LongestMillis, s.FreeBytes = o.WaitingCommits, o.LongestTxn.Milliseconds(), o.FreeBytes
+	s.Connections = o.ConnectionsInUse
 	for _, g := range o.Gates {
 		s.Open = s.Open || g.Open
 	}

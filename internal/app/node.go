@@ -108,7 +108,7 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 		return err
 	}
 	switches := switcher{Controller: control, store: st}
-	drivers := resource.Set{"unit": resource.Units{Switcher: switches}, "notify": resource.Notes{Log: p.log}}
+	drivers := resource.Set{"unit": resource.Units{Switcher: switches}, "sandbox": resource.Sandboxes{Sandboxer: switches}, "notify": resource.Notes{Log: p.log}}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	deps := api.Deps{
@@ -469,6 +469,21 @@ func (s switcher) served(ctx context.Context, id estate.UnitID, to estate.SiteID
 		return wire.Check{Name: check.Name, Detail: "what is deployed at site " + string(to) + " cannot be read now"}, false
 	}
 	return check, true
+}
+
+// Sandbox asks about the sandbox of a unit's copy; its accounts are judged by the system's own query.
+func (s switcher) Sandbox(ctx context.Context, id estate.UnitID, site estate.SiteID, ask wire.SandboxRequest) (wire.SandboxAnswer, error) {
+	if ask.Do == wire.SandboxVerify {
+		m, err := s.store.Manifest(ctx, wire.Local)
+		if err != nil {
+			return wire.SandboxAnswer{}, err
+		}
+		set, _ := manifest.Known(manifest.File{Name: "applied manifest", Text: []byte(m.Text)})
+		if system, _ := set.Unit(id); system != nil {
+			ask.Query = system.Verify
+		}
+	}
+	return s.Controller.Sandbox(ctx, id, site, ask)
 }
 
 // Verify judges the accounts of a unit by its system's own query.

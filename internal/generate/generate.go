@@ -51,12 +51,16 @@ func Plan(set *manifest.Set, catalogue plan.Catalogue, o Options) (Generated, er
 		return Generated{}, err
 	}
 	s := scope{set: set, o: o, row: plan.ContractOf(o.Mode)}
-	parts, err := s.parts()
+	find := s.parts
+	if o.Mode == plan.Drill {
+		find = s.drills
+	}
+	parts, err := find()
 	if err != nil {
 		return Generated{}, err
 	}
 	w := writer{scope: &s, action: action, parts: parts, waves: wavesOf(set, parts), participants: participantsOf(set, parts), taken: map[string]bool{}}
-	steps := w.steps()
+	steps := w.everyStep()
 	if len(steps) > mostSteps {
 		return Generated{}, errs.New(errs.Refused, "the plan would have %d steps, a document may have %d: generate one for each system with --system", len(steps), mostSteps)
 	}
@@ -136,6 +140,9 @@ func (o *Options) name() string {
 }
 
 func (o *Options) title() string {
+	if o.Mode == plan.Drill {
+		return o.drillTitle()
+	}
 	what := "everything at home at"
 	of := map[plan.Mode]string{plan.Takeover: "Take over", plan.Emergency: "Emergency switch of", plan.SwitchBack: "Switch back"}[o.Mode]
 	if o.Mode != plan.SwitchBack {

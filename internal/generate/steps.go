@@ -49,7 +49,14 @@ type writer struct {
 // asked reports whether people are asked beforehand: where a window is applied for there is time for it, and an emergency waits for no paper.
 func (w *writer) asked() bool { return w.scope.row.Trigger == plan.InWindow }
 
-func (w *writer) steps() []step {
+func (w *writer) everyStep() []step {
+	if w.scope.o.Mode == plan.Drill {
+		return w.drillSteps()
+	}
+	return w.switchSteps()
+}
+
+func (w *writer) switchSteps() []step {
 	begin := []string{}
 	if w.asked() {
 		begin = w.before()
@@ -428,7 +435,7 @@ func (w *writer) names(v wave) string {
 // planned begins with no disruption to recover from.
 func (w *writer) objective() shape.Duration {
 	var longest shape.Duration
-	if w.asked() {
+	if w.asked() || w.scope.o.Mode == plan.Drill {
 		return 0
 	}
 	for _, p := range w.parts {

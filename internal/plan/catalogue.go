@@ -36,6 +36,8 @@ type Touches struct {
 	WritesBack bool `json:"writesBack,omitempty"`
 	// Leaves something behind that a cleanup step has to remove.
 	Leaves bool `json:"leaves,omitempty"`
+	// Cleaner is the action of the same driver that removes it, of the same target with the same parameters; empty: any cleanup step does.
+	Cleaner string `json:"cleaner,omitempty"`
 }
 
 // Find gives an action, nil where there is none.
@@ -100,5 +102,62 @@ func BuiltIn() Catalogue {
 				{Name: "quarantined", Type: Boolean},
 			},
 		},
+		{
+			Driver: "sandbox", Name: "clone", Target: "a unit", Timeout: time.Hour,
+			Doc:     "Copy the files of the unit's copy at a site into a sandbox of the run, from the copy's own server. Refused where the unit is current there, and where the disk has no room.",
+			With:    []Parameter{sandboxSite()},
+			Outputs: []Parameter{{Name: "state", Type: Text}, {Name: "bytes", Type: Number}, {Name: "position", Type: Text}},
+			Touches: Touches{Image: Snapshot, Leaves: true, Cleaner: "discard"},
+		},
+		{
+			Driver: "sandbox", Name: "open", Target: "a unit", Timeout: 10 * time.Minute,
+			Doc:     "Start a server on the clone that takes writes, reached by the copy's agent alone; one that could reach anybody is ended.",
+			With:    []Parameter{sandboxSite()},
+			Outputs: []Parameter{{Name: "state", Type: Text}, {Name: "bytes", Type: Number}, {Name: "position", Type: Text, Doc: "Up to where it has the copy's log."}},
+			Touches: Touches{Image: Snapshot, Leaves: true, Cleaner: "discard"},
+		},
+		{
+			Driver: "sandbox", Name: "verify", Target: "a unit", Timeout: 30 * time.Minute,
+			Doc:  "Look through tables and indexes of the open sandbox, count, have accounts judged by the system's own query, and write a row.",
+			With: []Parameter{sandboxSite()},
+			Outputs: []Parameter{
+				{Name: "position", Type: Text},
+				{Name: "relations", Type: Number},
+				{Name: "corrupt", Type: Text, Doc: "What is damaged; empty: nothing."},
+				{Name: "rows", Type: Number},
+				{Name: "transactions", Type: Number},
+				{Name: "amount", Type: Text},
+				{Name: "accounts", Type: Number},
+				{Name: "inconsistent", Type: Number},
+				{Name: "written", Type: Boolean, Doc: "A row was written and read back."},
+				{Name: "closed", Type: Boolean, Doc: "No unit is open in it."},
+			},
+			Touches: Touches{Image: Snapshot, Leaves: true, Cleaner: "discard"},
+		},
+		{
+			Driver: "sandbox", Name: "discard", Target: "a unit", Timeout: 5 * time.Minute,
+			Doc:     "End the sandbox of the run and remove its files.",
+			With:    []Parameter{sandboxSite()},
+			Outputs: []Parameter{{Name: "state", Type: Text}, {Name: "bytes", Type: Number}, {Name: "position", Type: Text}},
+		},
+		{
+			Driver: "sandbox", Name: "production", Target: "a unit", Looks: true, Timeout: 30 * time.Second,
+			Doc:  "How the unit stands where it is current, and how its copy at a site follows: looked at before, during and after a drill.",
+			With: []Parameter{sandboxSite()},
+			Outputs: []Parameter{
+				{Name: "accepting", Type: Boolean, Doc: "It accepts writes."},
+				{Name: "lagBytes", Type: Number, Doc: "Log of the owner that the copy has not flushed."},
+				{Name: "connections", Type: Number, Doc: "Sessions at the owner's server."},
+				{Name: "waitingCommits", Type: Number},
+				{Name: "inSync", Type: Number},
+				{Name: "position", Type: Text},
+				{Name: "untouched", Type: Boolean, Doc: "The copy has nothing of what is written into sandboxes."},
+				{Name: "sandbox", Type: Text, Doc: "The run that has a sandbox there."},
+			},
+		},
 	}
+}
+
+func sandboxSite() Parameter {
+	return Parameter{Name: "site", Type: Text, Required: true, Doc: "Site of the copy."}
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -615,7 +616,9 @@ func (c *checker) breaks(row Contract) []breach {
 			if why := row.Breaks(a); why != "" {
 				out = append(out, breach{i, at, fmt.Sprintf("%s of driver %s %s: a run in mode %s may not", a.Name, a.Driver, why, row.Mode)})
 			}
-			if a.Touches.Leaves && leaves == "" {
+			if a.Touches.Cleaner != "" && !c.cleans(row.Mode, part.call, a.Touches.Cleaner) {
+				out = append(out, breach{i, at, fmt.Sprintf("it leaves something behind, and no cleanup step of mode %s does %s of driver %s for %s with the same parameters", row.Mode, a.Touches.Cleaner, a.Driver, part.call.Target)})
+			} else if a.Touches.Leaves && leaves == "" {
 				leaves, leaver = at, i
 			}
 		}
@@ -624,6 +627,14 @@ func (c *checker) breaks(row Contract) []breach {
 		out = append(out, breach{leaver, leaves, fmt.Sprintf("it leaves something behind, and no step of mode %s is a cleanup", row.Mode)})
 	}
 	return out
+}
+
+// cleans reports whether a cleanup step of the mode removes what a call leaves behind.
+func (c *checker) cleans(mode Mode, call *Call, action string) bool {
+	return slices.ContainsFunc(c.steps, func(s Step) bool {
+		return s.Cleanup && s.Act != nil && (len(s.Modes) == 0 || slices.Contains(s.Modes, mode)) &&
+			s.Act.Driver == call.Driver && s.Act.Action == action && s.Act.Target == call.Target && maps.EqualFunc(s.Act.With, call.With, func(x, y any) bool { return fmt.Sprint(x) == fmt.Sprint(y) })
+	})
 }
 
 // Accepts says why a value cannot be that of the parameter.

@@ -140,6 +140,34 @@ func TestWhatLeavesSomethingBehindNeedsACleanup(t *testing.T) {
 	}
 }
 
+func TestDrillPlanMountsNoReplicaAndDiscardsEverySandbox(t *testing.T) {
+	step := func(id, action, target, site string, cleanup bool) plan.Step {
+		return plan.Step{ID: id, Act: &plan.Call{Driver: "sandbox", Action: action, Target: target, With: map[string]any{"site": site}}, Cleanup: cleanup}
+	}
+	told := func(steps ...plan.Step) (all []string) {
+		p := []plan.Plan{{Name: "p", Modes: []plan.Mode{plan.Drill}, Steps: steps}}
+		plan.Check(p, plan.BuiltIn(), func(_ int, field, _, reason string) { all = append(all, field+": "+reason) })
+		return all
+	}
+	if found := told(step("c", "clone", "u1", "b", false), step("d", "discard", "u1", "b", true)); len(found) > 0 {
+		t.Errorf("%q", found)
+	}
+	for name, steps := range map[string][]plan.Step{
+		"no cleanup":          {step("c", "clone", "u1", "b", false), step("d", "discard", "u1", "b", false)},
+		"another unit's":      {step("c", "clone", "u1", "b", false), step("d", "discard", "u2", "b", true)},
+		"another site's":      {step("c", "clone", "u1", "b", false), step("d", "discard", "u1", "c", true)},
+		"one that only looks": {step("c", "open", "u1", "b", false), {ID: "d", Cleanup: true, Check: &plan.Call{Driver: "unit", Action: "state", Target: "u1"}}},
+	} {
+		if found := told(steps...); len(found) != 1 || !strings.Contains(found[0], "leaves something behind") {
+			t.Errorf("%s: %q", name, found)
+		}
+	}
+	replica := plan.Step{ID: "s", Act: &plan.Call{Driver: "unit", Action: "switch", Target: "u1", With: map[string]any{"to": "b"}}}
+	if found := told(replica); len(found) != 1 || !strings.Contains(found[0], "a run in mode drill may not") {
+		t.Errorf("%q", found)
+	}
+}
+
 func TestContractsAreThoseOfTheDocument(t *testing.T) {
 	for _, mode := range plan.Modes() {
 		c := plan.ContractOf(mode)

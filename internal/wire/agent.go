@@ -30,6 +30,8 @@ type AgentState struct {
 	WaitingCommits int    `json:"waitingCommits"`
 	LongestMillis  int64  `json:"longestMillis"`
 	FreeBytes      uint64 `json:"freeBytes"`
+	// Connections are the sessions of clients at its server.
+	Connections int `json:"connections"`
 	// Doing is the action in hand and Why its reason; Done and Total are its progress where it is long.
 	Doing string `json:"doing"`
 	Why   string `json:"why"`

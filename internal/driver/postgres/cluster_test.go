@@ -127,6 +127,8 @@ func newMember(t testing.TB, id estate.MemberID, change func(*Options)) *member 
 			pgtest.Forget(d)
 		}
 		if t.Failed() {
+			own, _ := os.ReadFile(filepath.Join(m.opts.RunDir, "log", "sandbox.log"))
+			t.Logf("log of the sandbox of %s:\n%s", id, tail(string(own), 3000))
 			log, _ := os.ReadFile(filepath.Join(m.opts.RunDir, "log", "start.log"))
 			t.Logf("log of %s:\n%s", id, tail(string(log), 6000))
 		}

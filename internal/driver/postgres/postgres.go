@@ -82,15 +82,18 @@ type Database struct {
 	gid  int
 	lock *os.File
 
-	act chan struct{} // held by whoever changes configuration, process or directory
+	act         chan struct{} // held by whoever changes configuration, process or directory
+	sandboxTurn chan struct{} // held by whoever works on the sandbox
 
-	mu         sync.Mutex
-	proc       *process // nil: not running
-	waiting    map[string]time.Time
-	seen       map[string]heard
-	tally      tallyState
-	sysID      string
-	controlled controlled
+	mu   sync.Mutex
+	proc *process // nil: not running
+	// sandboxProc is the server of the sandbox where it was started here.
+	sandboxProc *process
+	waiting     map[string]time.Time
+	seen        map[string]heard
+	tally       tallyState
+	sysID       string
+	controlled  controlled
 
 	commonRun int // shorter in tests
 
@@ -139,7 +142,7 @@ func New(o Options) (*Database, error) {
 	}
 	d := &Database{
 		o: o, log: o.Logger.With("member", string(o.Member)), uid: os.Getuid(), gid: os.Getgid(),
-		act: make(chan struct{}, 1), waiting: map[string]time.Time{}, seen: map[string]heard{}, sessions: map[string]*session{}, commonRun: commonRun,
+		act: make(chan struct{}, 1), sandboxTurn: make(chan struct{}, 1), waiting: map[string]time.Time{}, seen: map[string]heard{}, sessions: map[string]*session{}, commonRun: commonRun,
 	}
 	if os.Getuid() == 0 {
 		if d.cred, err = credential(o.User); err != nil {
@@ -189,11 +192,13 @@ func (d *Database) Release() {
 		s.close()
 	}
 	d.mu.Lock()
-	p := d.proc
-	d.proc = nil
+	held := []*process{d.proc, d.sandboxProc}
+	d.proc, d.sandboxProc = nil, nil
 	d.mu.Unlock()
-	if p != nil {
-		p.forget()
+	for _, p := range held {
+		if p != nil {
+			p.forget()
+		}
 	}
 	if d.lock != nil {
 		_ = unix.Flock(int(d.lock.Fd()), unix.LOCK_UN) // a child that was forked just now may hold the file open

@@ -21,6 +21,8 @@ type program struct{ cmd *exec.Cmd }
 func (d *Database) program(ctx context.Context, name string, args ...string) *program {
 	c := d.command(ctx, name, args...)
 	c.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	// A base backup has a child that receives log: it goes with its parent, or whoever reads what they say waits for it for ever.
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	return &program{c}
 }
 

@@ -1,0 +1,94 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"perdure/internal/driver"
+	"perdure/internal/errs"
+	"perdure/internal/wire"
+)
+
+// boxes is a driver whose clones take an hour.
+type boxes struct{ there driver.Sandbox }
+
+func (b *boxes) Sandbox(context.Context) (driver.Sandbox, error) { return b.there, nil }
+
+func (b *boxes) CloneSandbox(ctx context.Context, run string, keep time.Duration, _ driver.Progress) (driver.Sandbox, error) {
+	b.there = driver.Sandbox{Run: run, State: driver.SandboxCopying, Until: time.Now().Add(keep)}
+	select {
+	case <-ctx.Done():
+		return b.there, ctx.Err()
+	case <-time.After(time.Hour):
+	}
+	b.there.State = driver.SandboxCloned
+	return b.there, nil
+}
+
+func (b *boxes) OpenSandbox(context.Context, string) (driver.Sandbox, error) {
+	return b.there, errs.New(errs.Refused, "not alone")
+}
+
+func (b *boxes) VerifySandbox(context.Context, string, string) (driver.SandboxVerdict, error) {
+	return driver.SandboxVerdict{Written: true}, nil
+}
+
+func (b *boxes) DiscardSandbox(context.Context, string) error {
+	b.there = driver.Sandbox{}
+	return nil
+}
+
+func (b *boxes) SandboxTrace(context.Context) (bool, error) { return false, nil }
+
+func TestSandboxIsWorkedOnWhileItIsAskedForAndGoesInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &boxes{}
+		a := New(nil, nil, Options{Group: "g1", Member: "g1-b", Sandboxes: b, Logger: slog.New(slog.DiscardHandler)})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.keepSandbox(ctx) }()
+		ask := func(do wire.SandboxDo, run, attempt string) (wire.SandboxAnswer, error) {
+			body, _ := json.Marshal(wire.SandboxRequest{Group: "g1", Do: do, Run: run, Attempt: attempt, Keep: 24 * time.Hour})
+			out, err := a.sandbox(ctx, body)
+			synctest.Wait()
+			answer, _ := out.(wire.SandboxAnswer)
+			return answer, err
+		}
+		if answer, err := ask(wire.SandboxClone, "r1", "1"); answer.Done || err != nil {
+			t.Fatalf("%+v, %v", answer, err)
+		}
+		if _, err := ask(wire.SandboxClone, "r2", "1"); errs.KindOf(err) != errs.Conflict {
+			t.Errorf("two at a time: %v", err)
+		}
+		time.Sleep(61 * time.Minute)
+		if answer, err := ask(wire.SandboxClone, "r1", "1"); !answer.Done || answer.Sandbox.State != driver.SandboxCloned || err != nil {
+			t.Errorf("%+v, %v", answer, err)
+		}
+		ask(wire.SandboxOpen, "r1", "2")
+		if answer, _ := ask(wire.SandboxOpen, "r1", "2"); answer.Error != "not alone" || answer.Kind != string(errs.Refused) {
+			t.Errorf("%+v", answer)
+		}
+		// What is under way is given up for its own run's discard.
+		ask(wire.SandboxClone, "r1", "3")
+		ask(wire.SandboxDiscard, "r1", "4")
+		ask(wire.SandboxDiscard, "r1", "4")
+		if answer, err := ask(wire.SandboxDiscard, "r1", "4"); !answer.Done || answer.Error != "" || b.there.Run != "" || err != nil {
+			t.Errorf("%+v, %v, left %+v", answer, err, b.there)
+		}
+		// A run that never comes back.
+		ask(wire.SandboxClone, "r3", "5")
+		time.Sleep(25 * time.Hour)
+		synctest.Wait()
+		if b.there.Run != "" {
+			t.Errorf("left %+v", b.there)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

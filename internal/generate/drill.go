@@ -1,0 +1,146 @@
+package generate
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"perdure/internal/errs"
+	"perdure/internal/estate"
+	"perdure/internal/manifest"
+	"perdure/internal/plan"
+	"perdure/internal/shape"
+)
+
+// sandboxDriver makes the snapshots that drills are held on.
+const sandboxDriver = "sandbox"
+
+// drills chooses for each group the copy that a drill takes its data from: at the site that is asked for, else at the nearest one. A drill
+// moves nothing, so tasks of other modules, waves and applications have no place in it.
+func (s *scope) drills() ([]*part, error) {
+	var out []*part
+	for i := range s.set.Systems {
+		system := &s.set.Systems[i]
+		if s.o.System != "" && system.Name != s.o.System {
+			continue
+		}
+		p := &part{system: system, stage: s.set.StageOf(system)}
+		for j := range system.Groups {
+			g := &system.Groups[j]
+			units := system.UnitsOf(g.Name)
+			if len(units) == 0 || s.o.Site != "" && s.current(g) != s.o.Site {
+				continue
+			}
+			m := move{group: g, units: units, from: s.current(g), to: s.sandboxAt(g)}
+			if m.to == "" {
+				s.wanting = append(s.wanting, fmt.Sprintf("group %s of system %s has no copy to take data from beside %s: declare one", g.Name, system.Name, m.from))
+				continue
+			}
+			p.moves = append(p.moves, m)
+		}
+		if len(p.moves) > 0 {
+			out = append(out, p)
+		}
+	}
+	switch {
+	case len(s.wanting) > 0:
+		return nil, errs.New(errs.Refused, "cannot generate %s: %s", s.o.name(), listedLines(s.wanting))
+	case len(out) == 0:
+		return nil, errs.New(errs.Refused, "cannot generate %s: no database in it has a copy to practise on", s.o.name())
+	}
+	s.notes = append(s.notes, "Applications and modules without a database have no part in it: no driver starts them against a sandbox.")
+	return out, nil
+}
+
+// sandboxAt gives the nearest site with a copy; "": there is none.
+func (s *scope) sandboxAt(g *manifest.Group) estate.SiteID {
+	from, best := s.current(g), estate.SiteID("")
+	for _, m := range g.Members {
+		switch {
+		case m.Site == from || s.o.To != "" && m.Site != s.o.To:
+		case best == "", s.far(from, m.Site) < s.far(from, best):
+			best = m.Site
+		}
+	}
+	return best
+}
+
+// drillSteps are those of a drill: look, clone, open, verify, look again, discard, and look what is left.
+func (w *writer) drillSteps() []step {
+	w.tell("begin", "Tell that it begins", w.scope.o.title()+" begins: "+w.summary(), "Who takes part hears of it. Production is not interrupted, so nobody has to agree.", []string{})
+	var ends []string
+	var sweeps []func()
+	for _, p := range w.parts {
+		for i := range p.moves {
+			m := &p.moves[i]
+			end, sweep := w.drill(p, m)
+			ends = append(ends, end)
+			sweeps = append(sweeps, sweep)
+		}
+	}
+	for _, sweep := range sweeps {
+		sweep()
+	}
+	w.tell("over", "Tell the result", w.scope.o.title()+" is over: "+w.summary(), "Who took part hears that it is over.", ends)
+	return w.out
+}
+
+// drill writes the steps of one group, and gives the last of them before the cleanup, and what writes that.
+func (w *writer) drill(p *part, m *move) (last string, sweep func()) {
+	group, id := string(m.group.Name), p.system.Name
+	call := func(action, expect string) *plan.Call {
+		return &plan.Call{Driver: sandboxDriver, Action: action, Target: m.unit(), With: map[string]any{"site": string(m.to)}, Expect: expect}
+	}
+	figures := map[string]string{}
+	for _, name := range []string{"accepting", "lagBytes", "connections", "waitingCommits", "inSync", "position", "untouched"} {
+		figures[name] = "result." + name
+	}
+	const well = "result.accepting && result.untouched"
+	before := w.add("before-"+group, plan.Step{
+		Title: fmt.Sprintf("Look how %s stands in production", group), System: id, After: &[]string{}, Check: call("production", well+` && result.sandbox == ""`), Outputs: figures,
+	}, fmt.Sprintf("Lag, connections and writes before the drill, to compare with; and no other run has a sandbox at %s.", m.to))
+	clone := w.add("clone-"+group, plan.Step{
+		Title: fmt.Sprintf("Clone the copy of %s at %s", group, m.to), System: id, After: &[]string{before}, Locks: []string{"sandbox/" + group},
+		Act: call("clone", ""), Undo: call("discard", ""), Outputs: map[string]string{"bytes": "result.bytes"},
+		Precheck: call("production", `result.sandbox == ""`),
+	}, fmt.Sprintf("The contract of a drill: a snapshot of the replica, never the replica itself. The files come from the server at %s; %s has no part in it.", m.to, m.from))
+	opened := w.add("open-"+group, plan.Step{
+		Title: fmt.Sprintf("Open the sandbox of %s", group), System: id, After: &[]string{clone}, Act: call("open", ""), Outputs: map[string]string{"position": "result.position"},
+	}, "It takes writes, and its agent alone reaches it: it follows nobody, archives nothing, and no unit is open in it.")
+	verified := w.add("verify-"+group, plan.Step{
+		Title: fmt.Sprintf("Verify the sandbox of %s", group), System: id, After: &[]string{opened},
+		Act: call("verify", `result.corrupt == "" && result.inconsistent == 0.0 && result.written && result.closed`),
+		Outputs: map[string]string{
+			"relations": "result.relations", "rows": "result.rows", "transactions": "result.transactions", "amount": "result.amount",
+			"accounts": "result.accounts", "inconsistent": "result.inconsistent", "written": "result.written",
+		},
+	}, "Tables and indexes are whole, the books of all accounts agree by the system's own query, and a row can be written.")
+	last = w.add("during-"+group, plan.Step{
+		Title: fmt.Sprintf("Look how %s stands during the drill", group), System: id, After: &[]string{verified}, Check: call("production", well), Outputs: figures,
+	}, "Production is untouched: it takes writes, and its copy has nothing of what was written into the sandbox.")
+	return last, func() {
+		discard := w.add("discard-"+group, plan.Step{
+			Title: fmt.Sprintf("Discard the sandbox of %s", group), System: id, After: &[]string{last}, Cleanup: true, OnFailure: plan.Ask,
+			Act: call("discard", ""), Retry: &plan.Retry{Times: 3, Pause: shape.Duration(time.Second), Factor: 2, Most: shape.Duration(time.Minute)},
+		}, "However the run ends: server and files go. Where nothing was cloned nothing is done; the sandbox of another run is left.")
+		w.add("after-"+group, plan.Step{
+			Title: fmt.Sprintf("Look that nothing of the drill of %s is left", group), System: id, After: &[]string{discard}, Cleanup: true, OnFailure: plan.Ask,
+			Check: call("production", well+" && result.sandbox != run.id"), Outputs: figures,
+		}, "Lag, connections and writes after the drill; and the sandbox is gone.")
+	}
+}
+
+// drillTitle is that of a drill.
+func (o *Options) drillTitle() string {
+	words := []string{"Drill"}
+	if o.System != "" {
+		words = append(words, string(o.System))
+	}
+	if o.Site != "" {
+		words = append(words, "everything current at site "+string(o.Site))
+	}
+	if o.To != "" {
+		words = append(words, "on copies at "+string(o.To))
+	}
+	return strings.Join(words, " ")
+}
