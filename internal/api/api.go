@@ -55,6 +55,7 @@ type Store interface {
 	LogKeys(ctx context.Context) ([]wire.LogKey, error)
 
 	Incarnation(ctx context.Context, r wire.Read) (wire.Incarnation, error)
+	Formats(ctx context.Context, r wire.Read) (wire.Formats, error)
 	Watch(ctx context.Context, from wire.Position, prefixes []string, handle func(wire.Update) error) error
 }
 

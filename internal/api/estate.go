@@ -73,7 +73,7 @@ func (s *Server) estate(ctx context.Context, _ *nothing) (*body[wire.Estate], er
 	e := wire.Estate{Node: s.o.Node, Version: s.o.Version, Now: time.Now().UnixMilli()}
 	e.Store = s.d.Member.Status(ctx)
 	e.Standing, e.Nodes = s.d.Standing.View()
-	var failures [6]error
+	var failures [7]error
 	e.Incarnation, failures[0] = s.d.Store.Incarnation(ctx, wire.Local)
 	e.Manifest, failures[1] = s.d.Store.Manifest(ctx, wire.Local)
 	e.Manifest.Text = ""
@@ -81,6 +81,7 @@ func (s *Server) estate(ctx context.Context, _ *nothing) (*body[wire.Estate], er
 	e.Gateways, failures[3] = s.d.Store.Acks(ctx, wire.Local)
 	e.Members, failures[4] = s.d.Store.MemberStatuses(ctx, wire.Local)
 	e.Instances, failures[5] = s.d.Store.Instances(ctx, wire.Local)
+	e.Formats, failures[6] = s.d.Store.Formats(ctx, wire.Local)
 	if err := errors.Join(failures[:]...); err != nil {
 		return nil, err
 	}

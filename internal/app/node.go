@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -26,16 +27,15 @@ import (
 	"perdure/internal/manifest"
 	"perdure/internal/notary"
 	"perdure/internal/pki"
+	"perdure/internal/registrar"
 	"perdure/internal/resource"
+	"perdure/internal/run"
 	"perdure/internal/runner"
 	"perdure/internal/scheduler"
 	"perdure/internal/store"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
-
-// Version is the product's version.
-const Version = "0.1.0"
 
 // Defaults of the embedded store's timing: an election must fit into the time in which an owner's silence is judged.
 const (
@@ -48,7 +48,10 @@ const (
 const partOverWithin = 10 * time.Second
 
 // RunNode is one member of the control plane until ctx ends: store, API and controller.
-func RunNode(ctx context.Context, c NodeConfig) error {
+func RunNode(ctx context.Context, c NodeConfig) error { return c.run(ctx, nil) }
+
+// run is a node, with drivers that take the places of the product's own.
+func (c NodeConfig) run(ctx context.Context, instead resource.Set) error {
 	p, err := c.begin(os.Stderr)
 	if err != nil {
 		return err
@@ -71,12 +74,16 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	if err != nil {
 		return err
 	}
-	var standing *etcdnode.Standing
+	var may permission
 	st := store.New(member.Client(), store.Options{
 		Node: c.Name, HasLeader: member.HasLeader, Logger: p.log,
-		MayAct: func() error { return standing.MayAct() },
+		MayAct: func() error { return may.MayAct() },
 	})
-	standing, err = etcdnode.NewStanding(etcdnode.StandingOptions{
+	// What this member has of the store may say already that the node cannot be of this version; else it is found out with the others.
+	if err := st.LearnFormat(ctx, c.formats(), wire.Local); run.Newer(err) {
+		return err
+	}
+	standing, err := etcdnode.NewStanding(etcdnode.StandingOptions{
 		Self: c.Name, Peers: peers.names(), Dir: c.DataDir, HasLeader: member.HasLeader, IsLeader: member.IsLeader, HandOver: member.HandOver, Logger: p.log,
 		Ask: peers.standing,
 		Own: func(ctx context.Context) (estate.Incarnation, error) {
@@ -87,19 +94,21 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	if err != nil {
 		return err
 	}
-	machines, err := p.machineClient()
-	if err != nil {
-		return err
-	}
-	control := controller.New(st.Quorum(), peers, receipts{client: machines, gateways: c.Gateways}, controller.Options{
-		Node: c.Name, Timing: unit.DefaultTiming(), Client: machines, MayAct: standing.MayAct, Logger: p.log,
-	})
 	// Nobody knows who leads an external store: there every node lets the log grow and starts what is due, and all but the first find it done.
 	leads := member.IsLeader
 	if len(c.Store.External) > 0 {
 		leads = nil
 	}
-	notes, err := notary.New(st, notary.Options{Node: c.Name, Dir: c.DataDir, IsLeader: leads, MayAct: standing.MayAct, Logger: p.log})
+	versions := registrar.New(st, registrar.Options{Self: c.formats(), Members: c.members(member), IsLeader: leads, MayAct: standing.MayAct, Logger: p.log})
+	may = permission{standing, versions}
+	machines, err := p.machineClient()
+	if err != nil {
+		return err
+	}
+	control := controller.New(st.Quorum(), peers, receipts{client: machines, gateways: c.Gateways}, controller.Options{
+		Node: c.Name, Timing: unit.DefaultTiming(), Client: machines, MayAct: may.MayAct, Logger: p.log,
+	})
+	notes, err := notary.New(st, notary.Options{Node: c.Name, Dir: c.DataDir, IsLeader: leads, MayAct: may.MayAct, Logger: p.log})
 	if err != nil {
 		return err
 	}
@@ -109,10 +118,13 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 	}
 	switches := switcher{Controller: control, store: st}
 	drivers := resource.Set{"unit": resource.Units{Switcher: switches}, "sandbox": resource.Sandboxes{Sandboxer: switches}, "notify": resource.Notes{Log: p.log}}
+	maps.Copy(drivers, instead)
 	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "perdure_journal_format", Help: "Format in which this node writes journals of runs."}, func() float64 { return float64(st.JournalFormat()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "perdure_journal_format_newest", Help: "Newest format of journals that this node's program reads."}, func() float64 { return float64(run.Newest) }))
 	deps := api.Deps{
-		Store: st, Member: member, Standing: standing, Manifests: manifests{}, Plans: manifests{}, Evidence: notes, Switcher: switches, Silences: control, Looks: drivers,
+		Store: st, Member: member, Standing: may, Manifests: manifests{}, Plans: manifests{}, Evidence: notes, Switcher: switches, Silences: control, Looks: drivers,
 		Gather: metrics, Register: metrics, Logger: p.log,
 	}
 	if people != nil {
@@ -140,11 +152,12 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 		})
 	}
 	group.Go(func() error { return standing.Run(ctx) })
+	act(versions.Run)
 	act(member.Promote)
 	act(control.Run)
 	act(notes.Run)
 	act(runner.New(runs{st.Runners()}, drivers, runner.Options{Node: c.Name, Logger: p.log}).Run)
-	act(scheduler.New(st, manifests{}, scheduler.Options{Node: c.Name, IsLeader: leads, MayAct: standing.MayAct, Logger: p.log}).Run)
+	act(scheduler.New(st, manifests{}, scheduler.Options{Node: c.Name, IsLeader: leads, MayAct: may.MayAct, Logger: p.log}).Run)
 	act(func(ctx context.Context) error { return c.bootstrap(ctx, st, p.log) })
 	group.Go(func() error {
 		select {
@@ -165,6 +178,43 @@ func RunNode(ctx context.Context, c NodeConfig) error {
 		return err
 	}
 	return nil
+}
+
+// permission is what a node may do: as it stands among its peers, and once it has said what its program reads.
+type permission struct {
+	*etcdnode.Standing
+	versions *registrar.Registrar
+}
+
+// MayAct says why the node may decide nothing now, nil where it may.
+func (p permission) MayAct() error {
+	if err := p.Standing.MayAct(); err != nil {
+		return err
+	}
+	return p.versions.MayAct()
+}
+
+// formats are what this program reads.
+func (c NodeConfig) formats() wire.NodeFormats {
+	return wire.NodeFormats{Node: c.Name, Version: Version, Oldest: run.Oldest, Newest: run.Newest}
+}
+
+// members gives the names of those who have to read what is written: the members of the embedded store, or the nodes that are configured beside an
+// external one.
+func (c NodeConfig) members(member *etcdnode.Node) func(context.Context) []string {
+	return func(ctx context.Context) []string {
+		var names []string
+		if len(c.Store.External) > 0 {
+			for _, n := range c.Nodes {
+				names = append(names, n.Name)
+			}
+			return names
+		}
+		for _, m := range member.Status(ctx).Members {
+			names = append(names, m.Name)
+		}
+		return names
+	}
 }
 
 // runs is the store as the runner sees it.
@@ -327,7 +377,11 @@ func (c NodeConfig) begins(ctx context.Context, what, person, reason string,
 		_ = running.Close()
 	}
 	err = run(ctx, c.storeOptions(p), func(ctx context.Context, cl *clientv3.Client) error {
-		began, err = store.New(cl, store.Options{Node: c.Name, Logger: p.log}).Recover(ctx, "person:"+person, what, reason)
+		st := store.New(cl, store.Options{Node: c.Name, Logger: p.log})
+		if err := st.LearnFormat(ctx, c.formats(), wire.Fresh); err != nil {
+			return err
+		}
+		began, err = st.Recover(ctx, "person:"+person, what, reason)
 		return err
 	})
 	if err != nil {

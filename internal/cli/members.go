@@ -15,7 +15,7 @@ import (
 // membersCommand lists the members of the control store.
 func (s *session) membersCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "members", Short: "List the members of the control store", Args: exactly(),
+		Use: "members", Short: "List the members of the control store, and what their programs read", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := s.estate()
 			if err != nil {
@@ -26,14 +26,21 @@ func (s *session) membersCommand() *cobra.Command {
 				return err
 			}
 			if s.json {
-				return s.emit(e.Store)
+				return s.emit(struct {
+					wire.StoreStatus
+					Formats wire.Formats `json:"formats"`
+				}{e.Store, e.Formats})
 			}
 			if !e.Store.Embedded {
 				fmt.Fprintln(s.Out, s.say(membersOutside))
-				return nil
 			}
 			var g grid
-			g.row(s.say(colMember), s.say(colPeer), s.say(colVote))
+			g.row(s.say(colMember), s.say(colPeer), s.say(colVote), s.say(colVersion), s.say(colFormats))
+			if !e.Store.Embedded {
+				for _, n := range e.Formats.Nodes {
+					g.row(n.Node, "-", "-", n.Version, formatsText(n))
+				}
+			}
 			for _, m := range sortedMembers(e.Store.Members) {
 				vote := s.say(votes)
 				if m.Learner {
@@ -41,13 +48,63 @@ func (s *session) membersCommand() *cobra.Command {
 				} else if m.Name == e.Store.Leader {
 					vote += ", " + s.say(leaderWord)
 				}
-				g.row(orDash(m.Name), strings.Join(m.PeerURL, " "), vote)
+				program := nodeFormats(e.Formats, m.Name)
+				g.row(orDash(m.Name), strings.Join(m.PeerURL, " "), vote, orDash(program.Version), formatsText(program))
 			}
 			g.write(s, s.Out, "")
+			if text := s.formatsWait(e); text != "" {
+				fmt.Fprintln(s.Out, s.paint(yellow, text))
+			}
 			s.warnEven(len(e.Store.Members))
 			return nil
 		},
 	}
+}
+
+// nodeFormats gives what the program of a node reads, as far as it has said so.
+func nodeFormats(f wire.Formats, name string) wire.NodeFormats {
+	for _, n := range f.Nodes {
+		if n.Node == name {
+			return n
+		}
+	}
+	return wire.NodeFormats{}
+}
+
+func formatsText(n wire.NodeFormats) string {
+	switch {
+	case n.Newest == 0:
+		return "-"
+	case n.Oldest == n.Newest:
+		return fmt.Sprint(n.Newest)
+	}
+	return fmt.Sprintf("%d-%d", n.Oldest, n.Newest)
+}
+
+// formatsWait says which members keep journals in an older format than others read; "" where none does.
+func (s *session) formatsWait(e wire.Estate) string {
+	newest := e.Formats.Journal.Format
+	names := []string{}
+	for _, n := range e.Formats.Nodes {
+		newest = max(newest, n.Newest)
+		if !e.Store.Embedded {
+			names = append(names, n.Node)
+		}
+	}
+	for _, m := range e.Store.Members {
+		names = append(names, m.Name)
+	}
+	if newest == e.Formats.Journal.Format {
+		return ""
+	}
+	var waits []string
+	for _, name := range names {
+		if n := nodeFormats(e.Formats, name); n.Newest < newest {
+			waits = append(waits, strings.TrimSpace(orDash(name)+" "+n.Version))
+		}
+	}
+	slices.Sort(waits)
+	return s.say(formatWaits, e.Formats.Journal.Format, newest, orDash(strings.Join(waits, ", ")))
 }
 
 func sortedMembers(members []wire.StoreMember) []wire.StoreMember {

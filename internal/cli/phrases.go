@@ -35,6 +35,9 @@ const (
 	estateLine
 	manifestLine
 	noManifest
+	formatLine
+	readsJournals
+	formatWaits
 	noQuorum
 	nodeCold
 	nodeSuperseded
@@ -125,6 +128,8 @@ const (
 	colMember
 	colPeer
 	colVote
+	colVersion
+	colFormats
 	votes
 	votesNot
 	membersOutside
@@ -414,6 +419,9 @@ var phrases = [phraseCount]text{
 
 	estateTitle:     {"ESTATE", "资产全景"},
 	estateLine:      {"incarnation %s, as node %s sees it at %s", "代次 %s，节点 %s 于 %s 所见"},
+	readsJournals:   {"reads journals of format %s", "可读执行日志格式 %s"},
+	formatLine:      {"version %s, journals in format %d", "版本 %s，执行日志格式 %d"},
+	formatWaits:     {"journals stay in format %d until every node reads format %d; not yet: %s", "执行日志保持格式 %d，直到所有节点都能读取格式 %d；尚不能的节点：%s"},
 	manifestLine:    {"manifest revision %d, by %s at %s", "清单版本 %d，%s 于 %s 应用"},
 	noManifest:      {"no manifest is applied yet: perdure apply FILE", "尚未应用清单：perdure apply FILE"},
 	noQuorum:        {"NO QUORUM: ownership cannot change; owners and gateways go on as they are", "无法定多数：归属不可变更；现有归属与网关照常运行"},
@@ -506,6 +514,8 @@ var phrases = [phraseCount]text{
 	colMember:      {"MEMBER", "成员"},
 	colPeer:        {"PEER URL", "对等地址"},
 	colVote:        {"VOTE", "表决"},
+	colVersion:     {"VERSION", "版本"},
+	colFormats:     {"READS JOURNALS", "可读日志格式"},
 	votes:          {"votes", "参与表决"},
 	votesNot:       {"not yet: it is catching up", "尚未：正在追赶"},
 	membersOutside: {"the control store is external: its members are looked after with its own tools (etcdctl member)", "控制存储为外部 etcd：其成员由其自身工具管理（etcdctl member）"},

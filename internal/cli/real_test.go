@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,8 +14,10 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"perdure/internal/app"
+	"perdure/internal/etcdnode"
 	"perdure/internal/pki"
 	"perdure/internal/porttest"
+	"perdure/internal/store"
 )
 
 // realNode is a node of an estate of one, run by the command line itself.
@@ -144,7 +147,8 @@ func TestCommandLineRunsAnEstate(t *testing.T) {
 	n.want(t, 0, "manifest.apply", "events")
 	n.want(t, 0, "node a may act", "node", "confirm", "--reason", "test", "--yes")
 
-	n.want(t, 0, "votes, leader", "node", "members")
+	n.want(t, 0, "votes, leader  0.1.0    1\n", "node", "members")
+	n.want(t, 0, "version 0.1.0, journals in format 1", "status")
 	n.want(t, 2, "--peer has to be", "node", "join", "b")
 	n.want(t, 2, "--yes", "node", "join", "b", "--peer", "https://127.0.0.1:1")
 	n.want(t, 4, "there are: a", "node", "remove", "b", "--yes")
@@ -173,4 +177,32 @@ func TestCommandLineRunsAnEstate(t *testing.T) {
 	n.start(t)
 	n.want(t, 0, "u1-a @a", "status")
 	n.want(t, 0, "nothing to change", "manifest", "diff", "../../examples/estate")
+}
+
+// TestNodeThatDoesNotReadTheFormatOfJournalsRefuses (R9): the one that runs ends, it does not start again, and it recovers nothing.
+func TestNodeThatDoesNotReadTheFormatOfJournalsRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a real node")
+	}
+	n := newRealNode(t)
+	n.start(t)
+	tls := n.config.TLS
+	raw, err := etcdnode.Connect(etcdnode.External{
+		Endpoints: []string{"https://" + n.config.Store.ListenClient}, TLS: pki.Files{CA: tls.CA, Cert: tls.Cert, Key: tls.Key}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = raw.Client().Put(t.Context(), store.Root+"format", `{"format":9,"by":"node:b","version":"9.0.0","at":1}`)
+	raw.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := <-n.ended
+	n.ended <- r
+	for _, again := range []result{r, n.run(t, "node", "--config", n.path("node.yaml")), n.run(t, "node", "recover", "--config", n.path("node.yaml"), "--by", "ann", "--reason", "test", "--yes")} {
+		if again.code != 3 || !strings.Contains(again.err, "kept in format 9 since 1970") || !strings.Contains(again.err, "Start version 9.0.0") || !strings.Contains(again.err, "node restore") {
+			t.Errorf("exit %d: %s%s", again.code, again.out, again.err)
+		}
+	}
 }

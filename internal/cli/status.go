@@ -135,6 +135,12 @@ func (v *view) write(w io.Writer) {
 	} else {
 		fmt.Fprintf(w, "  %s\n", v.say(noManifest))
 	}
+	if e.Formats.Journal.Format > 0 { // a node of a version before knows of none
+		fmt.Fprintf(w, "  %s\n", v.say(formatLine, e.Version, e.Formats.Journal.Format))
+		if text := v.formatsWait(e); text != "" {
+			fmt.Fprintf(w, "  %s\n", v.paint(yellow, text))
+		}
+	}
 	for _, warning := range v.warnings() {
 		fmt.Fprintf(w, "  %s\n", v.paint(red, warning))
 	}

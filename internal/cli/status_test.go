@@ -59,6 +59,40 @@ func TestStatusShowsTroubleOfTheControlPlane(t *testing.T) {
 	}
 }
 
+func TestVersionsOfNodesAndFormatsOfJournalsAreShown(t *testing.T) {
+	f := startFake(t)
+	f.estate.Version = "0.2.0"
+	f.estate.Store.Embedded = true
+	f.estate.Store.Members = []wire.StoreMember{{Name: "a", PeerURL: []string{"https://a:1"}}, {Name: "b"}, {Name: "c"}}
+	f.estate.Formats = wire.Formats{
+		Journal: wire.JournalFormat{Format: 1},
+		Nodes:   []wire.NodeFormats{{Node: "a", Version: "0.2.0", Oldest: 1, Newest: 2}, {Node: "b", Version: "0.1.0", Oldest: 1, Newest: 1}, {Node: "gone", Version: "0.0.1", Oldest: 1, Newest: 1}},
+	}
+	for _, c := range []struct {
+		command string
+		wants   []string
+	}{
+		{"status", []string{"version 0.2.0, journals in format 1", "stay in format 1 until every node reads format 2; not yet: b 0.1.0, c\n"}},
+		{"node members", []string{"0.2.0    1-2", "0.1.0    1", "not yet: b 0.1.0, c\n"}},
+		{"node members --json", []string{`"newest": 2`, `"members": [`}},
+	} {
+		r := run(t.Context(), call{env: f.env(), args: strings.Fields(c.command)})
+		for _, want := range c.wants {
+			if !strings.Contains(r.out, want) {
+				t.Errorf("perdure %s: %q is missing:\n%s%s", c.command, want, r.out, r.err)
+			}
+		}
+	}
+	f.estate.Formats.Journal.Format, f.estate.Formats.Nodes[1].Newest = 2, 2
+	f.estate.Formats.Nodes[2].Node, f.estate.Formats.Nodes[2].Newest = "c", 2
+	if r := run(t.Context(), call{env: f.env(), args: []string{"status"}}); !strings.Contains(r.out, "journals in format 2\n") || strings.Contains(r.out, "not yet") {
+		t.Errorf("got:\n%s", r.out)
+	}
+	if r := run(t.Context(), call{args: []string{"version"}}); !strings.Contains(r.out, "reads journals of format 1") {
+		t.Errorf("got:\n%s", r.out)
+	}
+}
+
 func TestStatusShowsARunningSwitch(t *testing.T) {
 	f := startFake(t)
 	f.estate.Groups[0].Record.Switch = &unit.Switch{

@@ -12,11 +12,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"perdure/internal/app"
+	"perdure/internal/run"
+	"perdure/internal/wire"
 )
 
 // build is what the program knows of itself.
 func build() map[string]string {
-	v := map[string]string{"version": app.Version, "revision": "unknown", "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+	v := map[string]string{"version": app.Version, "revision": "unknown", "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH, "journals": journals()}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range info.Settings {
 			switch setting.Key {
@@ -32,6 +34,9 @@ func build() map[string]string {
 	}
 	return v
 }
+
+// journals are the formats of runs' journals that the program reads.
+func journals() string { return formatsText(wire.NodeFormats{Oldest: run.Oldest, Newest: run.Newest}) }
 
 // digestOfProgram tells two programs apart that say the same of themselves.
 func digestOfProgram() string {
@@ -72,7 +77,7 @@ func (s *session) versionCommand() *cobra.Command {
 			if s.json {
 				return s.emit(v)
 			}
-			fmt.Fprintf(s.Out, "perdure %s (%s, %s, %s)\n", v["version"], v["revision"], v["go"], v["platform"])
+			fmt.Fprintf(s.Out, "perdure %s (%s, %s, %s), %s\n", v["version"], v["revision"], v["go"], v["platform"], s.say(readsJournals, v["journals"]))
 			return nil
 		},
 	}

@@ -363,11 +363,14 @@ func (v *verifier) keep(name string, data []byte, at place) error {
 		if n := len(v.leaves); n > 0 && v.leaves[n-1].index >= index || len(v.files) > 0 {
 			v.fault(shortName(name), at, "the leaf does not stand in its place")
 		}
-		for _, a := range attachmentsOf(data) {
-			v.attached = append(v.attached, attached{a.Name, a.SHA256, shortName(name), at})
+		id, entries, err := journalOf(data)
+		if err != nil {
+			v.fault(shortName(name), at, "the journal cannot be read: %v", err)
 		}
-		id, entries := journalOf(data)
 		for _, e := range entries {
+			for _, a := range e.Attachments {
+				v.attached = append(v.attached, attached{a.Name, a.SHA256, shortName(name), at})
+			}
 			switch {
 			case e.What == run.Started:
 				v.run, v.params = id, e.Params

@@ -300,6 +300,22 @@ func BenchmarkVerify(b *testing.B) {
 	b.ReportMetric(float64(len(all))*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
 }
 
+// TestJournalOfANewerVersionIsNoPass: which files it names cannot be said (R9).
+func TestJournalOfANewerVersionIsNoPass(t *testing.T) {
+	for value, good := range map[string]bool{`[{"seq":1,"what":"paused"}]`: true, `{"format":99,"packed":"H4sI"}`: false} {
+		leaf, err := json.Marshal(evidence.Record{Key: "journals/r1/0000000004", Revision: 5, Value: json.RawMessage(value)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := newLog(t)
+		at := l.append(t, leaf)
+		v := verdictOf(t, written(t, l.pack(t, nil, at)), l.known)
+		if v.Good() != good || !good && (v.Faults[0].Section != "leaf 0" || !strings.Contains(v.Faults[0].Reason, "kept in format 99")) {
+			t.Errorf("%s: %+v", value, v.Faults)
+		}
+	}
+}
+
 // TestFileThatTheJournalNamesIsInThePack: whoever makes a pack cannot leave it out, or put another one in its place (E4).
 func TestFileThatTheJournalNamesIsInThePack(t *testing.T) {
 	sum := sha256.Sum256([]byte("difference: 0"))

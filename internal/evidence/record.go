@@ -3,6 +3,7 @@ package evidence
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"perdure/internal/run"
@@ -15,46 +16,37 @@ type Record struct {
 	Value    json.RawMessage `json:"value"`
 }
 
-// attachment is a file as the journal of a run names it.
-type attachment struct {
-	Name   string `json:"name"`
-	SHA256 string `json:"sha256"`
-}
+// What makes a leaf of a journal worth reading: files that were handed in (E4), what was signed (E5), and what that is held against. Leaves of
+// newer formats do not show what is in them.
+var telling = [][]byte{[]byte(`"value":{"format":`), []byte(`"attachments":`), []byte(`"signed":`), []byte(`"what":"started"`), []byte(`"what":"opened"`)}
 
-// attachmentsOf gives the files that a leaf of a run's journal names (E4).
-func attachmentsOf(leaf []byte) []attachment {
-	if !bytes.Contains(leaf, []byte(`"attachments":`)) {
-		return nil
+// journalOf gives the run and the entries of a leaf of a journal that is worth reading; nil: it is none. An error says that the leaf is of a
+// format that this program does not know (R9): what it tells cannot be said then.
+func journalOf(leaf []byte) (id string, entries []run.Entry, err error) {
+	if !slices.ContainsFunc(telling, func(word []byte) bool { return bytes.Contains(leaf, word) }) {
+		return "", nil, nil
 	}
-	var r Record
-	var entries []struct {
-		Attachments []attachment `json:"attachments"`
-	}
-	if json.Unmarshal(leaf, &r) != nil || !strings.HasPrefix(r.Key, "journals/") || json.Unmarshal(r.Value, &entries) != nil {
-		return nil
-	}
-	var out []attachment
-	for _, e := range entries {
-		out = append(out, e.Attachments...)
-	}
-	return out
-}
-
-// journalOf gives the run and the entries of a leaf of a journal in which something was signed or asked, or that begins a run; nil: it is none.
-func journalOf(leaf []byte) (id string, entries []run.Entry) {
-	if !bytes.Contains(leaf, []byte(`"signed":`)) && !bytes.Contains(leaf, []byte(`"what":"started"`)) && !bytes.Contains(leaf, []byte(`"what":"opened"`)) {
-		return "", nil
-	}
-	var r Record
-	if json.Unmarshal(leaf, &r) != nil || json.Unmarshal(r.Value, &entries) != nil {
-		return "", nil
-	}
+	r, _ := read[Record](leaf)
 	rest, ok := strings.CutPrefix(r.Key, "journals/")
 	if !ok {
-		return "", nil
+		return "", nil, nil
 	}
 	id, _, _ = strings.Cut(rest, "/")
-	return id, entries
+	if run.Numbered(r.Value) {
+		entries, err = run.Decode(r.Value)
+		return id, entries, err
+	}
+	entries, _ = read[[]run.Entry](r.Value)
+	return id, entries, nil
+}
+
+// read gives what JSON says, and whether it is of the form.
+func read[T any](data []byte) (v T, ok bool) {
+	if json.Unmarshal(data, &v) != nil {
+		var none T
+		return none, false
+	}
+	return v, true
 }
 
 // contentsOf reads the contents of a pack out of a leaf: the detail of an event that says so.

@@ -65,8 +65,8 @@ type came struct {
 	err   error
 }
 
-// conduct carries out a run until it is over, the claim is lost or ctx ends.
-func (x *Runner) conduct(ctx context.Context, claim Claim, f *followed) {
+// conduct carries out a run until it is over, the claim is lost or ctx ends. alone: this program has to leave the run alone (R9).
+func (x *Runner) conduct(ctx context.Context, claim Claim, f *followed) (alone bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	head := f.now()
 	c := &conductor{
@@ -85,6 +85,10 @@ func (x *Runner) conduct(ctx context.Context, claim Claim, f *followed) {
 	for ctx.Err() == nil {
 		if c.run == nil {
 			if err := c.load(ctx); err != nil {
+				if run.Newer(err) {
+					c.log.Error("this node leaves a run alone, for nodes of the version that wrote it", "err", err)
+					return true
+				}
 				if ctx.Err() == nil {
 					c.log.Warn("cannot read a run", "err", err)
 				}
@@ -95,7 +99,7 @@ func (x *Runner) conduct(ctx context.Context, claim Claim, f *followed) {
 		if c.run.Phase == run.Over {
 			c.log.Info("run is over", "outcome", c.run.Outcome)
 			f.learn(c.head)
-			return
+			return false
 		}
 		wake, again := c.step(ctx)
 		if again {
@@ -103,6 +107,7 @@ func (x *Runner) conduct(ctx context.Context, claim Claim, f *followed) {
 		}
 		c.wait(ctx, f, wake)
 	}
+	return false
 }
 
 // load makes the run from its journal, and takes it over.

@@ -34,9 +34,13 @@ type memory struct {
 	locks    map[string]string
 	claims   map[string]*claim
 	claimed  int
-	away     int // so many watches fail
+	// claimedOf is how often each run was taken.
+	claimedOf map[string]int
+	away      int // so many watches fail
 	// lean keeps no journal but the first entry: for what is about memory.
 	lean bool
+	// newer are runs whose journals are of a newer version.
+	newer map[string]bool
 	// fault is asked before an append and after it was written.
 	fault func(written bool, entries []run.Entry) error
 }
@@ -44,7 +48,7 @@ type memory struct {
 func newMemory() *memory {
 	return &memory{
 		changed: make(chan struct{}), own: present, heads: map[string]wire.Run{}, programs: map[string]*plan.Program{}, journals: map[string][]run.Entry{},
-		locks: map[string]string{}, claims: map[string]*claim{}, fault: func(bool, []run.Entry) error { return nil },
+		claimedOf: map[string]int{}, newer: map[string]bool{}, locks: map[string]string{}, claims: map[string]*claim{}, fault: func(bool, []run.Entry) error { return nil },
 	}
 }
 
@@ -160,6 +164,13 @@ func (m *memory) Program(_ context.Context, id string) (*plan.Program, error) {
 }
 
 func (m *memory) Journal(_ context.Context, id string, after int) ([]run.Entry, error) {
+	m.mu.Lock()
+	newer := m.newer[id]
+	m.mu.Unlock()
+	if newer {
+		_, err := run.Decode([]byte(`{"format":99}`))
+		return nil, err
+	}
 	_, journal := m.read(id)
 	return slices.DeleteFunc(journal, func(e run.Entry) bool { return e.Seq <= after }), nil
 }
@@ -181,6 +192,7 @@ func (m *memory) Claim(_ context.Context, id string) (runner.Claim, error) {
 	}
 	m.revision++
 	m.claimed++
+	m.claimedOf[id]++
 	c := &claim{m: m, id: id, term: m.revision, lost: make(chan struct{})}
 	m.claims[id] = c
 	return c, nil

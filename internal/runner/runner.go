@@ -166,7 +166,12 @@ func (x *Runner) forget(id string) {
 // follow carries out a run whenever nobody else does, until it is over.
 func (x *Runner) follow(ctx context.Context, f *followed) {
 	id := f.now().ID
-	defer x.forget(id)
+	alone := false
+	defer func() {
+		if !alone { // else it would be taken up again
+			x.forget(id)
+		}
+	}()
 	for ctx.Err() == nil {
 		head := f.now()
 		if head.Phase == run.Over {
@@ -177,10 +182,13 @@ func (x *Runner) follow(ctx context.Context, f *followed) {
 			x.log.Debug("cannot take a run", "run", id, "err", err)
 		}
 		if claim != nil {
-			x.conduct(ctx, claim, f)
+			alone = x.conduct(ctx, claim, f)
 			short, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 			claim.Release(short)
 			cancel()
+			if alone {
+				return
+			}
 			continue
 		}
 		pause(ctx, claimEvery/2+rand.N(claimEvery), nil)

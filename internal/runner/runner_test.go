@@ -365,3 +365,47 @@ func TestWhatWasPostedWithTheStartIsFollowedByWhoeverHasTheRun(t *testing.T) {
 		}
 	})
 }
+
+// TestRunOfANewerVersionIsLeftAlone (R9): nothing of it is done or written, others may take it at once, this node does not come back to it, and goes
+// on with the rest. So too where the journal becomes newer under way.
+func TestRunOfANewerVersionIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, w := newMemory(), newWorld()
+		for _, id := range []string{"newer", "becomes", "known"} {
+			m.start(t, id, program(t, "- {id: ask, manual: {owner: operations, instruction: wait}}\n"+set(id, "")))
+		}
+		m.newer["newer"] = true
+		living(t, m, w, func() {
+			for _, id := range []string{"becomes", "known"} {
+				stands(t, m, id, is("ask", run.Open))
+			}
+			m.mu.Lock()
+			m.newer["becomes"] = true
+			m.mu.Unlock()
+			for _, id := range []string{"becomes", "known"} {
+				m.say(t, id, run.Entry{What: run.Completed, Node: "ask", By: "ann"})
+			}
+			stands(t, m, "known", over)
+			<-time.After(time.Minute)
+			// Changes by others do not bring it back.
+			m.mu.Lock()
+			for _, id := range []string{"newer", "becomes"} {
+				head := m.heads[id]
+				m.revision++
+				head.Revision = m.revision
+				m.heads[id] = head
+			}
+			m.tell()
+			m.mu.Unlock()
+			<-time.After(time.Minute)
+		})
+		for id, entries := range map[string]int{"newer": 1, "becomes": 4} {
+			if _, journal := m.read(id); len(journal) != entries || m.claims[id] != nil || m.claimedOf[id] != 1 {
+				t.Errorf("%s: %d entries, claimed %d times, still held: %t", id, len(journal), m.claimedOf[id], m.claims[id] != nil)
+			}
+		}
+		if _, done := w.things["becomes"]; done {
+			t.Error("what follows in a journal that cannot be read was done")
+		}
+	})
+}

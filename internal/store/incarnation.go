@@ -98,6 +98,7 @@ func (s *Store) Recover(ctx context.Context, who, what, reason string) (wire.Inc
 	if err != nil {
 		return wire.Incarnation{}, err
 	}
+	writes = append(writes, clientv3.OpDelete(Root+nodesPrefix, clientv3.WithPrefix())) // each node says anew what it reads
 	patient := *s
 	patient.o.Timeout *= recoverLimit
 	_, ok, err := patient.commit(ctx, what+" the estate", conditions, append(writes, event))

@@ -203,11 +203,11 @@ func (s *Store) journalWrites(head *wire.Run, entries []run.Entry) ([]clientv3.O
 	if err != nil {
 		return nil, err
 	}
-	journal, err := put(fmt.Sprintf("%s%s/%010d", journalsPrefix, head.ID, entries[0].Seq), entries)
+	journal, err := run.Encode(s.writes(), entries)
 	if err != nil {
-		return nil, err
+		return nil, errs.New(errs.KindOf(err), "cannot encode the journal of run %s: %w", head.ID, err)
 	}
-	return []clientv3.Op{headOp, journal}, nil
+	return []clientv3.Op{headOp, clientv3.OpPut(fmt.Sprintf("%s%s%s/%010d", Root, journalsPrefix, head.ID, entries[0].Seq), string(journal))}, nil
 }
 
 // Run reads a run at a glance.
@@ -255,8 +255,8 @@ func (s *Store) Program(ctx context.Context, id string) (*plan.Program, error) {
 		return nil, err
 	}
 	var p plan.Program
-	if err := json.Unmarshal(text, &p); err != nil {
-		return nil, errs.New(errs.Internal, "the program of run %s cannot be read: %w", id, err)
+	if err := run.Strictly(text, &p); err != nil {
+		return nil, errs.New(errs.KindOf(err), "the program of run %s cannot be read: %w", id, err)
 	}
 	return &p, nil
 }
@@ -313,9 +313,9 @@ func (s *Store) Journal(ctx context.Context, id string, after int) ([]run.Entry,
 		return nil, err
 	}
 	for _, e := range entries {
-		batch, err := decode[[]run.Entry](e)
+		batch, err := run.Decode(e.value)
 		if err != nil {
-			return nil, err
+			return nil, errs.New(errs.KindOf(err), "the journal of run %s cannot be read at %s: %w", id, e.key, err)
 		}
 		for _, one := range batch {
 			if one.Seq > after {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -31,6 +32,8 @@ const Root = "/perdure/v1/"
 const (
 	manifestKey          = "manifest"
 	incarnationKey       = "incarnation"
+	formatKey            = "format" // of runs' journals; absent: 1
+	nodesPrefix          = "nodes/" // what each node's program reads
 	groupsPrefix         = "groups/"
 	instancesPrefix      = "instances/"
 	gatewaysPrefix       = "gateways/"
@@ -89,7 +92,9 @@ type Store struct {
 	o Options
 	// hashing bounds the memory that hashes of passwords take at a time; derive makes them.
 	hashing chan struct{}
-	derive  func(password string, salt []byte, c person.Cost) person.Keys
+	// format is the newest one of journals that is known to be the store's; it only grows, so an older one that is still written can be read.
+	format *atomic.Int64
+	derive func(password string, salt []byte, c person.Cost) person.Keys
 }
 
 // New makes a store on a client, which stays the caller's to close.
@@ -109,7 +114,7 @@ func New(c *clientv3.Client, o Options) *Store {
 	if o.Cost == (person.Cost{}) {
 		o.Cost = person.Usual()
 	}
-	return &Store{c: c, o: o, hashing: make(chan struct{}, hashesAtATime), derive: person.Derive}
+	return &Store{c: c, o: o, hashing: make(chan struct{}, hashesAtATime), format: &atomic.Int64{}, derive: person.Derive}
 }
 
 // quorum refuses at once what could only run into its deadline.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"perdure/internal/estate"
+	"perdure/internal/run"
 )
 
 // Standing is what a node says of itself to its peers.
@@ -52,6 +53,29 @@ type StoreMember struct {
 	Learner bool     `json:"learner,omitempty"`
 }
 
+// Formats says in which format runs' journals are kept, and what each node's program reads.
+type Formats struct {
+	Journal JournalFormat `json:"journal"`
+	Nodes   []NodeFormats `json:"nodes"`
+}
+
+// JournalFormat is the format that is written. The first one needs nobody to say so: then By is empty.
+type JournalFormat struct {
+	Format run.Format `json:"format"`
+	By     string     `json:"by,omitempty"` // the node that raised it
+	// Version is that of its program, At when, in Unix milliseconds.
+	Version string `json:"version,omitempty"`
+	At      int64  `json:"at,omitempty"`
+}
+
+// NodeFormats is the program of a node: its version, and the oldest and the newest format of journals that it reads and writes.
+type NodeFormats struct {
+	Node    string     `json:"node"`
+	Version string     `json:"version"`
+	Oldest  run.Format `json:"oldest"`
+	Newest  run.Format `json:"newest"`
+}
+
 // Estate is the estate at a glance, as one node sees it from local reads.
 type Estate struct {
 	Node        string         `json:"node"`
@@ -66,6 +90,7 @@ type Estate struct {
 	Gateways    []Ack          `json:"gateways"`
 	Members     []MemberStatus `json:"members"`
 	Instances   []Instance     `json:"instances"`
+	Formats     Formats        `json:"formats"`
 }
 
 // NodeView is a configured node as the answering node last heard it.
