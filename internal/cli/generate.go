@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"perdure/internal/document"
 	"perdure/internal/estate"
 	"perdure/internal/generate"
 	"perdure/internal/manifest"
@@ -26,7 +27,7 @@ func (s *session) planGenerateCommand() *cobra.Command {
 		Use: "generate --mode drill|takeover|emergency|switch-back [--system SYSTEM] [--scope site SITE]", Short: "Make a recovery plan from the estate, as text to read, change and keep in git",
 		Long: `Make a recovery plan from the estate: what goes where, in waves by dependency and criticality, with the people that the contract of
 the mode asks for. --scope site SITE takes everything that is current at the site (in a switch-back: at home there), --system one system, both
-what is of the one at the other. The estate is the applied manifest and where groups are current, or with --manifest files and no server.`,
+what is of the one at the other. What people read in it is in the language of --lang. The estate is the applied manifest and where groups are current, or with --manifest files and no server.`,
 		Example: `  perdure plan generate --mode takeover --scope site a --out plans/takeover-a.yaml
   perdure plan generate --mode emergency --system corebank --to c
   perdure plan generate --mode switch-back --system corebank --manifest estate/`,
@@ -36,6 +37,7 @@ what is of the one at the other. The estate is the applied manifest and where gr
 			if err != nil {
 				return err
 			}
+			o.Language = document.Language(s.language())
 			set, err := s.generateFrom(cmd.Context(), &o, f.manifests)
 			if err != nil {
 				return err

@@ -16,6 +16,9 @@ const (
 	Chinese Language = "zh-CN"
 )
 
+// Word is a word of a closed list, such as that of modes; the word itself where a later version wrote it.
+func (l Language) Word(list, word string) string { return textsOf(l).word(list, word) }
+
 // catalogue are the texts of one language. Words of closed lists stand behind what they are: "mode.drill".
 type catalogue map[string]string
 

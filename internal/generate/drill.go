@@ -1,7 +1,6 @@
 package generate
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -33,7 +32,7 @@ func (s *scope) drills() ([]*part, error) {
 			}
 			m := move{group: g, units: units, from: s.current(g), to: s.sandboxAt(g)}
 			if m.to == "" {
-				s.wanting = append(s.wanting, fmt.Sprintf("group %s of system %s has no copy to take data from beside %s: declare one", g.Name, system.Name, m.from))
+				s.wanting = append(s.wanting, s.say("group %s of system %s has no copy to take data from beside %s: declare one", g.Name, system.Name, m.from))
 				continue
 			}
 			p.moves = append(p.moves, m)
@@ -44,11 +43,11 @@ func (s *scope) drills() ([]*part, error) {
 	}
 	switch {
 	case len(s.wanting) > 0:
-		return nil, errs.New(errs.Refused, "cannot generate %s: %s", s.o.name(), listedLines(s.wanting))
+		return nil, errs.New(errs.Refused, "cannot generate %s: %s", s.o.name(), s.listedLines(s.wanting))
 	case len(out) == 0:
 		return nil, errs.New(errs.Refused, "cannot generate %s: no database in it has a copy to practise on", s.o.name())
 	}
-	s.notes = append(s.notes, "Applications and modules without a database have no part in it: no driver starts them against a sandbox.")
+	s.notes = append(s.notes, s.say("Applications and modules without a database have no part in it: no driver starts them against a sandbox."))
 	return out, nil
 }
 
@@ -67,7 +66,7 @@ func (s *scope) sandboxAt(g *manifest.Group) estate.SiteID {
 
 // drillSteps are those of a drill: look, clone, open, verify, look again, discard, and look what is left.
 func (w *writer) drillSteps() []step {
-	w.tell("begin", "Tell that it begins", w.scope.o.title()+" begins: "+w.summary(), "Who takes part hears of it. Production is not interrupted, so nobody has to agree.", []string{})
+	w.tell("begin", w.say("Tell that it begins"), w.say("%s begins: %s", w.scope.o.title(), w.summary()), w.say("Who takes part hears of it. Production is not interrupted, so nobody has to agree."), []string{})
 	var ends []string
 	var sweeps []func()
 	for _, p := range w.parts {
@@ -81,7 +80,7 @@ func (w *writer) drillSteps() []step {
 	for _, sweep := range sweeps {
 		sweep()
 	}
-	w.tell("over", "Tell the result", w.scope.o.title()+" is over: "+w.summary(), "Who took part hears that it is over.", ends)
+	w.tell("over", w.say("Tell the result"), w.say("%s is over: %s", w.scope.o.title(), w.summary()), w.say("Who took part hears that it is over."), ends)
 	return w.out
 }
 
@@ -97,50 +96,50 @@ func (w *writer) drill(p *part, m *move) (last string, sweep func()) {
 	}
 	const well = "result.accepting && result.untouched"
 	before := w.add("before-"+group, plan.Step{
-		Title: fmt.Sprintf("Look how %s stands in production", group), System: id, After: &[]string{}, Check: call("production", well+` && result.sandbox == ""`), Outputs: figures,
-	}, fmt.Sprintf("Lag, connections and writes before the drill, to compare with; and no other run has a sandbox at %s.", m.to))
+		Title: w.say("Look how %s stands in production", group), System: id, After: &[]string{}, Check: call("production", well+` && result.sandbox == ""`), Outputs: figures,
+	}, w.say("Lag, connections and writes before the drill, to compare with; and no other run has a sandbox at %s.", m.to))
 	clone := w.add("clone-"+group, plan.Step{
-		Title: fmt.Sprintf("Clone the copy of %s at %s", group, m.to), System: id, After: &[]string{before}, Locks: []string{"sandbox/" + group},
+		Title: w.say("Clone the copy of %s at %s", group, m.to), System: id, After: &[]string{before}, Locks: []string{"sandbox/" + group},
 		Act: call("clone", ""), Undo: call("discard", ""), Outputs: map[string]string{"bytes": "result.bytes"},
 		Precheck: call("production", `result.sandbox == ""`),
-	}, fmt.Sprintf("The contract of a drill: a snapshot of the replica, never the replica itself. The files come from the server at %s; %s has no part in it.", m.to, m.from))
+	}, w.say("The contract of a drill: a snapshot of the replica, never the replica itself. The files come from the server at %s; %s has no part in it.", m.to, m.from))
 	opened := w.add("open-"+group, plan.Step{
-		Title: fmt.Sprintf("Open the sandbox of %s", group), System: id, After: &[]string{clone}, Act: call("open", ""), Outputs: map[string]string{"position": "result.position"},
-	}, "It takes writes, and its agent alone reaches it: it follows nobody, archives nothing, and no unit is open in it.")
+		Title: w.say("Open the sandbox of %s", group), System: id, After: &[]string{clone}, Act: call("open", ""), Outputs: map[string]string{"position": "result.position"},
+	}, w.say("It takes writes, and its agent alone reaches it: it follows nobody, archives nothing, and no unit is open in it."))
 	verified := w.add("verify-"+group, plan.Step{
-		Title: fmt.Sprintf("Verify the sandbox of %s", group), System: id, After: &[]string{opened},
+		Title: w.say("Verify the sandbox of %s", group), System: id, After: &[]string{opened},
 		Act: call("verify", `result.corrupt == "" && result.inconsistent == 0.0 && result.written && result.closed`),
 		Outputs: map[string]string{
 			"relations": "result.relations", "rows": "result.rows", "transactions": "result.transactions", "amount": "result.amount",
 			"accounts": "result.accounts", "inconsistent": "result.inconsistent", "written": "result.written",
 		},
-	}, "Tables and indexes are whole, the books of all accounts agree by the system's own query, and a row can be written.")
+	}, w.say("Tables and indexes are whole, the books of all accounts agree by the system's own query, and a row can be written."))
 	last = w.add("during-"+group, plan.Step{
-		Title: fmt.Sprintf("Look how %s stands during the drill", group), System: id, After: &[]string{verified}, Check: call("production", well), Outputs: figures,
-	}, "Production is untouched: it takes writes, and its copy has nothing of what was written into the sandbox.")
+		Title: w.say("Look how %s stands during the drill", group), System: id, After: &[]string{verified}, Check: call("production", well), Outputs: figures,
+	}, w.say("Production is untouched: it takes writes, and its copy has nothing of what was written into the sandbox."))
 	return last, func() {
 		discard := w.add("discard-"+group, plan.Step{
-			Title: fmt.Sprintf("Discard the sandbox of %s", group), System: id, After: &[]string{last}, Cleanup: true, OnFailure: plan.Ask,
+			Title: w.say("Discard the sandbox of %s", group), System: id, After: &[]string{last}, Cleanup: true, OnFailure: plan.Ask,
 			Act: call("discard", ""), Retry: &plan.Retry{Times: 3, Pause: shape.Duration(time.Second), Factor: 2, Most: shape.Duration(time.Minute)},
-		}, "However the run ends: server and files go. Where nothing was cloned nothing is done; the sandbox of another run is left.")
+		}, w.say("However the run ends: server and files go. Where nothing was cloned nothing is done; the sandbox of another run is left."))
 		w.add("after-"+group, plan.Step{
-			Title: fmt.Sprintf("Look that nothing of the drill of %s is left", group), System: id, After: &[]string{discard}, Cleanup: true, OnFailure: plan.Ask,
+			Title: w.say("Look that nothing of the drill of %s is left", group), System: id, After: &[]string{discard}, Cleanup: true, OnFailure: plan.Ask,
 			Check: call("production", well+" && result.sandbox != run.id"), Outputs: figures,
-		}, "Lag, connections and writes after the drill; and the sandbox is gone.")
+		}, w.say("Lag, connections and writes after the drill; and the sandbox is gone."))
 	}
 }
 
 // drillTitle is that of a drill.
 func (o *Options) drillTitle() string {
-	words := []string{"Drill"}
+	words := []string{say(o.Language, "Drill")}
 	if o.System != "" {
 		words = append(words, string(o.System))
 	}
 	if o.Site != "" {
-		words = append(words, "everything current at site "+string(o.Site))
+		words = append(words, say(o.Language, "everything current at site %s", o.Site))
 	}
 	if o.To != "" {
-		words = append(words, "on copies at "+string(o.To))
+		words = append(words, say(o.Language, "on copies at %s", o.To))
 	}
 	return strings.Join(words, " ")
 }

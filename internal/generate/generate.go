@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"perdure/internal/document"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/manifest"
@@ -21,6 +22,8 @@ type Options struct {
 	To estate.SiteID
 	// Current is where groups are current; one that is not in it is taken to be at home.
 	Current map[estate.GroupID]estate.SiteID
+	// Language is that of what people read in the plan; empty: English.
+	Language document.Language
 }
 
 // Generated is a plan, and what has to be known about it.
@@ -77,11 +80,11 @@ func Plan(set *manifest.Set, catalogue plan.Catalogue, o Options) (Generated, er
 func (o *Options) check(set *manifest.Set) error {
 	switch {
 	case !slices.Contains(Modes(), o.Mode):
-		return errs.New(errs.Invalid, "no plan is generated for mode %q; allowed: %s", o.Mode, listed(Modes(), len(Modes())))
+		return errs.New(errs.Invalid, "no plan is generated for mode %q; allowed: %s", o.Mode, listed(document.English, Modes(), len(Modes())))
 	case o.System == "" && o.Site == "":
 		return errs.New(errs.Invalid, "say what the plan is for: --system SYSTEM, --scope site SITE, or both")
 	case o.System != "" && set.System(o.System) == nil:
-		return errs.New(errs.NotFound, "there is no system %q; there are: %s", o.System, listed(systemNames(set), 20))
+		return errs.New(errs.NotFound, "there is no system %q; there are: %s", o.System, listed(document.English, systemNames(set), 20))
 	case o.Mode == plan.SwitchBack && o.To != "":
 		return errs.New(errs.Invalid, "a switch-back goes home, to the site of the owner in the manifest: leave --to out, or use --mode takeover")
 	case o.Site != "" && o.Site == o.To:
@@ -93,7 +96,7 @@ func (o *Options) check(set *manifest.Set) error {
 		}
 		site := set.Site(id)
 		if site == nil {
-			return errs.New(errs.NotFound, "there is no site %q; there are: %s", id, listed(siteNames(set), 20))
+			return errs.New(errs.NotFound, "there is no site %q; there are: %s", id, listed(document.English, siteNames(set), 20))
 		}
 		if site.Witness {
 			return errs.New(errs.Invalid, "site %s is a witness: it carries no system", id)
@@ -143,22 +146,21 @@ func (o *Options) title() string {
 	if o.Mode == plan.Drill {
 		return o.drillTitle()
 	}
-	what := "everything at home at"
-	of := map[plan.Mode]string{plan.Takeover: "Take over", plan.Emergency: "Emergency switch of", plan.SwitchBack: "Switch back"}[o.Mode]
-	if o.Mode != plan.SwitchBack {
-		what = "everything current at"
-	}
-	var title string
-	switch {
+	what := string(o.System)
+	switch home := o.Mode == plan.SwitchBack; {
+	case o.System != "" && o.Site != "" && home:
+		what = say(o.Language, "%s, everything at home at site %s", o.System, o.Site)
 	case o.System != "" && o.Site != "":
-		title = fmt.Sprintf("%s %s, %s site %s", of, o.System, what, o.Site)
-	case o.System != "":
-		title = fmt.Sprintf("%s %s", of, o.System)
-	default:
-		title = fmt.Sprintf("%s %s site %s", of, what, o.Site)
+		what = say(o.Language, "%s, everything current at site %s", o.System, o.Site)
+	case o.System == "" && home:
+		what = say(o.Language, "everything at home at site %s", o.Site)
+	case o.System == "":
+		what = say(o.Language, "everything current at site %s", o.Site)
 	}
+	of := map[plan.Mode]string{plan.Takeover: "Take over %s", plan.Emergency: "Emergency switch of %s", plan.SwitchBack: "Switch back %s"}[o.Mode]
+	title := say(o.Language, of, what)
 	if o.To != "" {
-		title += fmt.Sprintf(", to %s", o.To)
+		title = say(o.Language, "%s, to %s", title, o.To)
 	}
 	return title
 }
@@ -175,6 +177,9 @@ func (o *Options) command() string {
 	if o.To != "" {
 		text += " --to " + string(o.To)
 	}
+	if o.Language == document.Chinese {
+		text += " --lang zh"
+	}
 	return text
 }
 
@@ -189,14 +194,14 @@ func cut(name string) string {
 }
 
 // listed writes some names, and how many more there are.
-func listed[T ~string](names []T, most int) string {
+func listed[T ~string](l document.Language, names []T, most int) string {
 	if len(names) == 0 {
 		return "none"
 	}
 	words := make([]string, 0, most)
 	for i, n := range names {
 		if i == most {
-			return strings.Join(words, ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+			return strings.Join(words, ", ") + say(l, " and %d more", len(names)-most)
 		}
 		words = append(words, string(n))
 	}

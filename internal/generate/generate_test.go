@@ -10,11 +10,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 	"pgregory.net/rapid"
 
+	"perdure/internal/document"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/generate"
@@ -99,6 +101,8 @@ func optionsOf(t *testing.T, ask string) generate.Options {
 			o.Site = estate.SiteID(value)
 		case "to":
 			o.To = estate.SiteID(value)
+		case "lang":
+			o.Language = document.Language(value)
 		case "at":
 			group, site, _ := strings.Cut(value, ":")
 			if o.Current == nil {
@@ -290,6 +294,7 @@ func TestEveryGeneratedPlanIsGoodForItsModeAndKeepsTheOrder(t *testing.T) {
 			t.Fatalf("the same estate gave another plan: %v", err)
 		}
 		program := good(t, &set, g)
+		translated(t, &set, o, again)
 		if o.Mode == plan.Drill {
 			practised(t, &set, g)
 			return
@@ -298,6 +303,70 @@ func TestEveryGeneratedPlanIsGoodForItsModeAndKeepsTheOrder(t *testing.T) {
 	})
 	if made < 20 || refused == 0 {
 		t.Errorf("%d plans made, %d refused: the test shows nothing", made, refused)
+	}
+}
+
+// translated: in Chinese it is the same plan, and everything that people read in it is Chinese.
+func translated(t *rapid.T, set *manifest.Set, o generate.Options, english generate.Generated) {
+	o.Language = document.Chinese
+	g, err := generate.Plan(set, plan.BuiltIn(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good(t, set, g)
+	han := func(what string, text *string) {
+		if *text != "" && !strings.ContainsFunc(*text, func(r rune) bool { return unicode.Is(unicode.Han, r) }) {
+			t.Fatalf("%s is not Chinese: %s", what, *text)
+		}
+		*text = ""
+	}
+	blank := func(p *plan.Plan) {
+		p.Title = ""
+		for i := range p.Steps {
+			s := &p.Steps[i]
+			s.Title = ""
+			if s.Approval != nil {
+				s.Approval.Text = ""
+			}
+			if s.Notify != nil {
+				s.Notify.Text = ""
+			}
+			if s.Manual != nil {
+				s.Manual.Instruction = ""
+				for j := range s.Manual.Fields {
+					s.Manual.Fields[j].Doc = ""
+				}
+			}
+		}
+	}
+	han("the title", &g.Plan.Title)
+	for i := range g.Plan.Steps {
+		s := &g.Plan.Steps[i]
+		han("title of "+s.ID, &s.Title)
+		if s.Approval != nil {
+			han("approval "+s.ID, &s.Approval.Text)
+		}
+		if s.Notify != nil {
+			han("note "+s.ID, &s.Notify.Text)
+		}
+		if s.Manual != nil {
+			han("task "+s.ID, &s.Manual.Instruction)
+			for j := range s.Manual.Fields {
+				han("field of "+s.ID, &s.Manual.Fields[j].Doc)
+			}
+		}
+	}
+	if strings.Contains(string(g.Text), "%!") {
+		t.Fatalf("a text has not what it needs: %s", g.Text)
+	}
+	for line := range strings.Lines(string(g.Text)) {
+		if text, comment := strings.CutPrefix(strings.TrimSpace(line), "# "); comment && strings.Contains(text, " is ") {
+			t.Fatalf("a comment is English: %s", text)
+		}
+	}
+	blank(&english.Plan)
+	if diff := cmp.Diff(english.Plan, g.Plan); diff != "" {
+		t.Fatalf("it is another plan in Chinese: %s", diff)
 	}
 }
 

@@ -2,12 +2,12 @@ package generate
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strings"
 
+	"perdure/internal/document"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/manifest"
@@ -73,20 +73,20 @@ func (s *scope) parts() ([]*part, error) {
 	}
 	switch {
 	case len(s.wanting) > 0 && (s.row.Strict || len(out) == 0):
-		return nil, errs.New(errs.Refused, "cannot generate %s: %s", s.o.name(), listedLines(s.wanting))
+		return nil, errs.New(errs.Refused, "cannot generate %s: %s", s.o.name(), s.listedLines(s.wanting))
 	case len(out) == 0:
 		return nil, errs.New(errs.Refused, "cannot generate %s: there is nothing to switch: %s", s.o.name(), s.nothing())
 	}
 	for _, w := range s.wanting {
-		s.notes = append(s.notes, "NOT IN THIS PLAN: "+w)
+		s.notes = append(s.notes, s.say("NOT IN THIS PLAN: %s", w))
 	}
 	return out, nil
 }
 
-func listedLines(lines []string) string {
+func (s *scope) listedLines(lines []string) string {
 	const most = 20
 	if len(lines) > most {
-		lines = append(slices.Clone(lines[:most]), fmt.Sprintf("and %d more", len(lines)-most))
+		lines = append(slices.Clone(lines[:most]), s.say("and %d more", len(lines)-most))
 	}
 	return strings.Join(lines, "; ")
 }
@@ -131,10 +131,10 @@ func (s *scope) moves(p *part) error {
 	}
 	if s.o.Mode != plan.SwitchBack && s.o.Site == "" && s.o.To == "" && len(at) > 1 {
 		return errs.New(errs.Invalid, "groups of %s are current at %s: say with --scope site SITE which site they leave, or with --to SITE where all of them go",
-			p.system.Name, listed(slices.Sorted(maps.Keys(at)), 20))
+			p.system.Name, listed(document.English, slices.Sorted(maps.Keys(at)), 20))
 	}
 	if p.system.Stage == estate.ColdRestore {
-		s.wanting = append(s.wanting, fmt.Sprintf("system %s is declared %s, and no driver restores a database from a backup: give its groups a copy at another site and declare the stage that this makes, or restore it by hand", p.system.Name, p.system.Stage))
+		s.wanting = append(s.wanting, s.say("system %s is declared %s, and no driver restores a database from a backup: give its groups a copy at another site and declare the stage that this makes, or restore it by hand", p.system.Name, p.system.Stage))
 		return nil
 	}
 	together := s.together(p, leaving)
@@ -148,7 +148,7 @@ func (s *scope) moves(p *part) error {
 		default:
 			var why string
 			if m.to, why = s.nearest(p, g); m.to == "" {
-				s.wanting = append(s.wanting, fmt.Sprintf("group %s of system %s cannot leave %s: %s", g.Name, p.system.Name, m.from, why))
+				s.wanting = append(s.wanting, s.say("group %s of system %s cannot leave %s: %s", g.Name, p.system.Name, m.from, why))
 				continue
 			}
 		}
@@ -212,19 +212,19 @@ func (s *scope) distance(p *part, g *manifest.Group, site estate.SiteID) (far in
 	i := slices.IndexFunc(g.Members, func(m manifest.Member) bool { return m.Site == site })
 	if i < 0 {
 		if site == s.o.To {
-			return unreachable, fmt.Sprintf("it has no copy at %s; declare one there, or choose another --to", site)
+			return unreachable, s.say("it has no copy at %s; declare one there, or choose another --to", site)
 		}
 		return unreachable, ""
 	}
 	if g.Members[i].Role == unit.AsyncRole {
 		far = 2
 		if s.row.RPO == 0 {
-			return unreachable, fmt.Sprintf("the copy at %s is async, and mode %s may lose nothing: declare it pinned, or use --mode emergency", site, s.o.Mode)
+			return unreachable, s.say("the copy at %s is async, and mode %s may lose nothing: declare it pinned, or use --mode emergency", site, s.o.Mode)
 		}
 	}
 	for _, u := range p.system.Units {
 		if u.Group == g.Name && p.system.Deployment(u.Module, site) == nil {
-			return unreachable, fmt.Sprintf("module %s is not deployed at %s, so nobody would serve it there; declare a deployment", u.Module, site)
+			return unreachable, s.say("module %s is not deployed at %s, so nobody would serve it there; declare a deployment", u.Module, site)
 		}
 	}
 	if s.set.Relation(from, site) != estate.SameCity {
@@ -279,7 +279,7 @@ func (s *scope) place(p *part, m *manifest.Module, sites []estate.SiteID) (t tas
 	}
 	if s.o.Mode == plan.SwitchBack {
 		if t.to == "" && len(sites) > 1 {
-			s.notes = append(s.notes, fmt.Sprintf("module %s (%s) of system %s is deployed at %s, and nothing in the manifest says which of them is its home: people bring it back", m.Name, m.Archetype, p.system.Name, listed(sites, 20)))
+			s.notes = append(s.notes, s.say("module %s (%s) of system %s is deployed at %s, and nothing in the manifest says which of them is its home: people bring it back", m.Name, m.Archetype, p.system.Name, listed(s.o.Language, sites, 20)))
 		}
 		if t.from == t.to { // by the manifest it is at home; it comes from wherever it was taken to
 			t.from = ""
@@ -303,11 +303,10 @@ func (s *scope) place(p *part, m *manifest.Module, sites []estate.SiteID) (t tas
 		}
 	}
 	if t.to == "" || !slices.Contains(sites, t.to) {
-		where := "at any other site"
 		if t.to != "" {
-			where = "at " + string(t.to)
+			return task{}, s.say("module %s (%s) of system %s is not deployed at %s: declare a deployment there", m.Name, m.Archetype, p.system.Name, t.to)
 		}
-		return task{}, fmt.Sprintf("module %s (%s) of system %s is not deployed %s: declare a deployment there", m.Name, m.Archetype, p.system.Name, where)
+		return task{}, s.say("module %s (%s) of system %s is not deployed at any other site: declare a deployment there", m.Name, m.Archetype, p.system.Name)
 	}
 	return t, ""
 }

@@ -67,7 +67,7 @@ func (w *writer) switchSteps() []step {
 	if w.asked() {
 		last = w.counted(last)
 	}
-	w.tell("over", "Tell the result", fmt.Sprintf("%s is over: %s", w.scope.o.title(), w.summary()), "Who took part hears that it is over.", last)
+	w.tell("over", w.say("Tell the result"), w.say("%s is over: %s", w.scope.o.title(), w.summary()), w.say("Who took part hears that it is over."), last)
 	return w.out
 }
 
@@ -78,41 +78,41 @@ func (w *writer) before() []string {
 		for i := range p.moves {
 			m := &p.moves[i]
 			s := plan.Step{
-				Title: fmt.Sprintf("Look how %s stands", m.group.Name), After: &[]string{},
+				Title: w.say("Look how %s stands", m.group.Name), After: &[]string{},
 				Check:   &plan.Call{Driver: w.action.Driver, Action: "state", Target: m.unit(), Expect: "result.accepting && result.inSync > 0.0 && !result.quarantined"},
 				Outputs: map[string]string{"from": "result.site"},
 			}
 			looked = append(looked, w.add("before-"+string(m.group.Name), s,
-				fmt.Sprintf("People are asked only about what can be done: %s accepts writes, has a copy in sync, and no account of it is in quarantine.", m.group.Name)))
+				w.say("People are asked only about what can be done: %s accepts writes, has a copy in sync, and no account of it is in quarantine.", m.group.Name)))
 		}
 	}
 	row := w.scope.row
-	text := fmt.Sprintf("%s: %s. The contract of the mode: production interrupted %s, %s interfaces, %s.", w.scope.o.title(), w.summary(), row.Interruption, row.Interfaces, row.Data)
-	agree := w.add("agree", plan.Step{Title: "Approve it", After: &looked, Approval: &plan.Approval{Of: []string{commander}, Need: 1, Order: plan.Parallel, Text: text}},
-		fmt.Sprintf("Mode %s is approved beforehand, by somebody else than who starts it. An open window of the calendar is asked for at the start.", row.Mode))
-	w.add("refused", plan.Step{Title: "Tell that it was declined", After: &[]string{agree + ".declined"}, Notify: &plan.Notify{To: []string{commander, operator}, Text: w.scope.o.title() + " was declined; nothing was switched"}},
-		"Declining ends the run here, and nobody waits for it in vain.")
+	text := w.say("%s: %s. The contract of the mode: production interrupted %s, %s interfaces, %s.", w.scope.o.title(), w.summary(), w.word("interruption", row.Interruption), w.word("interfaces", row.Interfaces), w.word("data", row.Data))
+	agree := w.add("agree", plan.Step{Title: w.say("Approve it"), After: &looked, Approval: &plan.Approval{Of: []string{commander}, Need: 1, Order: plan.Parallel, Text: text}},
+		w.say("Mode %s is approved beforehand, by somebody else than who starts it. An open window of the calendar is asked for at the start.", w.word("mode", row.Mode)))
+	w.add("refused", plan.Step{Title: w.say("Tell that it was declined"), After: &[]string{agree + ".declined"}, Notify: &plan.Notify{To: []string{commander, operator}, Text: w.say("%s was declined; nothing was switched", w.scope.o.title())}},
+		w.say("Declining ends the run here, and nobody waits for it in vain."))
 	ready := []string{agree}
 	if row.Mode == plan.SwitchBack {
 		ready = []string{w.add("reconciled", plan.Step{
-			Title: "Held orders and orders of the DR side are reconciled", After: &[]string{agree},
+			Title: w.say("Held orders and orders of the DR side are reconciled"), After: &[]string{agree},
 			Manual: &plan.Manual{
 				Owner:       w.headquarters(operator),
-				Instruction: "Reconcile the orders that were held, and those that were entered at the site that took over, with the business journals. Complete this only when none is open, and write down how many there were.",
-				Fields:      []plan.Parameter{{Name: "reconciled", Doc: "Orders that were reconciled.", Type: plan.Number, Required: true}},
+				Instruction: w.say("Reconcile the orders that were held, and those that were entered at the site that took over, with the business journals. Complete this only when none is open, and write down how many there were."),
+				Fields:      []plan.Parameter{{Name: "reconciled", Doc: w.say("Orders that were reconciled."), Type: plan.Number, Required: true}},
 			},
-		}, "The contract: what was entered since the takeover is written back, so it is reconciled before production goes home.")}
+		}, w.say("The contract: what was entered since the takeover is written back, so it is reconciled before production goes home."))}
 	}
 	if len(w.participants) == 0 {
 		return ready
 	}
 	var out []string
 	for _, p := range w.participants {
-		s := plan.Step{Title: fmt.Sprintf("%s is ready", p.Name), After: &ready, Manual: &plan.Manual{Owner: p.Name, Instruction: readiness(p)}}
+		s := plan.Step{Title: w.say("%s is ready", p.Name), After: &ready, Manual: &plan.Manual{Owner: p.Name, Instruction: w.readiness(p)}}
 		if orders(p) && row.Mode == plan.Takeover {
-			s.Manual.Fields = []plan.Parameter{{Name: "held", Doc: "Orders that are held 业务留单.", Type: plan.Number, Required: true}}
+			s.Manual.Fields = []plan.Parameter{{Name: "held", Doc: w.say("Orders that are held 业务留单."), Type: plan.Number, Required: true}}
 		}
-		out = append(out, w.add("ready-"+p.Name, s, fmt.Sprintf("The contract: participants take part in mode %s, %s as %s.", row.Mode, p.Name, p.Type)))
+		out = append(out, w.add("ready-"+p.Name, s, w.say("The contract: participants take part in mode %s, %s as %s.", w.word("mode", row.Mode), p.Name, p.Type)))
 	}
 	return out
 }
@@ -123,21 +123,21 @@ func orders(p *manifest.Participant) bool {
 }
 
 // readiness is what is asked of a participant before a switch.
-func readiness(p *manifest.Participant) string {
+func (w *writer) readiness(p *manifest.Participant) string {
 	var what string
 	switch p.Type {
 	case estate.Headquarters, estate.Branch:
-		what = "Hold orders that cannot be repeated until you are told that it is over, and enter them afterwards."
+		what = w.say("Hold orders that cannot be repeated until you are told that it is over, and enter them afterwards.")
 	case estate.RelatedSystem:
-		what = "Stop batches to and from the systems that are switched, and see that your connections follow them to the other site."
+		what = w.say("Stop batches to and from the systems that are switched, and see that your connections follow them to the other site.")
 	case estate.ThirdParty:
-		what = "See that connections from and to the other site are open, and repeat requests that get no answer, with their keys."
+		what = w.say("See that connections from and to the other site are open, and repeat requests that get no answer, with their keys.")
 	}
-	return what + reached(p)
+	return what + w.reached(p)
 }
 
 // reached says who answers at a participant: the first three that are declared.
-func reached(p *manifest.Participant) string {
+func (w *writer) reached(p *manifest.Participant) string {
 	var ways []string
 	for _, c := range p.Contacts[:min(len(p.Contacts), 3)] {
 		ways = append(ways, strings.Join(slices.DeleteFunc([]string{plainly(c.Name), c.Phone, c.Mail}, func(s string) bool { return s == "" }), " "))
@@ -145,7 +145,7 @@ func reached(p *manifest.Participant) string {
 	if len(ways) == 0 {
 		return ""
 	}
-	return " Reached at: " + strings.Join(ways, "; ") + "."
+	return w.say(" Reached at: %s.", strings.Join(ways, "; "))
 }
 
 // plainly is a text in which nothing is an expression.
@@ -163,18 +163,18 @@ func (w *writer) headquarters(otherwise string) string {
 
 // alarm is told and begun beside the switch; nothing waits for it.
 func (w *writer) alarm() {
-	w.tell("alarm", "Tell that it has begun", w.scope.o.title()+" has begun: "+w.summary(), "Everybody hears of it at once. Nothing waits for this: an emergency waits for no paper.", []string{})
+	w.tell("alarm", w.say("Tell that it has begun"), w.say("%s has begun: %s", w.scope.o.title(), w.summary()), w.say("Everybody hears of it at once. Nothing waits for this: an emergency waits for no paper."), []string{})
 	if !w.scope.row.Announcement {
 		return
 	}
 	w.add("announce", plan.Step{
-		Title: "Announce the interruption to the public", After: &[]string{}, OnFailure: plan.Continue,
+		Title: w.say("Announce the interruption to the public"), After: &[]string{}, OnFailure: plan.Continue,
 		Manual: &plan.Manual{
 			Owner:       w.headquarters(commander),
-			Instruction: "Announce the interruption to the public and report it to the authorities, within the times that the emergency response plan has for it. Write down when it was done.",
-			Fields:      []plan.Parameter{{Name: "announced", Doc: "When, and where.", Type: plan.Text, Required: true}},
+			Instruction: w.say("Announce the interruption to the public and report it to the authorities, within the times that the emergency response plan has for it. Write down when it was done."),
+			Fields:      []plan.Parameter{{Name: "announced", Doc: w.say("When, and where."), Type: plan.Text, Required: true}},
 		},
-	}, "The contract of an emergency requires an announcement. It is a task beside the switch, never a gate.")
+	}, w.say("The contract of an emergency requires an announcement. It is a task beside the switch, never a gate."))
 }
 
 // ends are the last steps of the systems of a plan.
@@ -214,9 +214,9 @@ func (w *writer) everyWave(begin []string) []string {
 			continue
 		}
 		begin = []string{w.add(fmt.Sprintf("wave-%d", n+1), plan.Step{
-			Title: fmt.Sprintf("Wave %d of %d is over", n+1, len(w.waves)), After: &gate, OnFailure: plan.Continue,
-			Notify: &plan.Notify{To: []string{commander, operator}, Text: fmt.Sprintf("wave %d of %d is over: %s; next: %s", n+1, len(w.waves), w.names(v), w.names(w.waves[n+1]))},
-		}, "What comes next depends on this wave, or is less critical.")}
+			Title: w.say("Wave %d of %d is over", n+1, len(w.waves)), After: &gate, OnFailure: plan.Continue,
+			Notify: &plan.Notify{To: []string{commander, operator}, Text: w.say("wave %d of %d is over: %s; next: %s", n+1, len(w.waves), w.names(v), w.names(w.waves[n+1]))},
+		}, w.say("What comes next depends on this wave, or is less critical."))}
 	}
 	return append(all, e.later...)
 }
@@ -227,9 +227,9 @@ func (w *writer) system(e *ends, p *part, wave int, after []string) {
 	begin := after
 	if w.starts(p) {
 		start := w.add("start-"+string(id), plan.Step{
-			Title: fmt.Sprintf("Start the application of %s", id), System: id, After: &after, OnFailure: w.onFailure(),
-			Manual: &plan.Manual{Owner: operator, Instruction: fmt.Sprintf("Start the application of %s at %s, and wait until its instances are registered and well.", id, p.moves[0].to)},
-		}, fmt.Sprintf("%s is %s, and its manifest names no instance at %s that is always there. No driver deploys applications.", id, p.stage, p.moves[0].to))
+			Title: w.say("Start the application of %s", id), System: id, After: &after, OnFailure: w.onFailure(),
+			Manual: &plan.Manual{Owner: operator, Instruction: w.say("Start the application of %s at %s, and wait until its instances are registered and well.", id, p.moves[0].to)},
+		}, w.say("%s is %s, and its manifest names no instance at %s that is always there. No driver deploys applications.", id, w.word("stage", p.stage), p.moves[0].to))
 		if w.asked() { // in an emergency the data does not wait for the application
 			begin = []string{start}
 		} else {
@@ -276,60 +276,60 @@ func (w *writer) onFailure() plan.OnFailure {
 func (w *writer) move(e *ends, p *part, m *move, wave int, after []string) {
 	id, group := p.system.Name, string(m.group.Name)
 	s := plan.Step{
-		Title: fmt.Sprintf("Switch %s to %s", group, m.to), After: &after, OnFailure: w.onFailure(),
+		Title: w.say("Switch %s to %s", group, m.to), After: &after, OnFailure: w.onFailure(),
 		Act:      &plan.Call{Driver: w.action.Driver, Action: w.action.Name, Target: m.unit(), With: map[string]any{"to": string(m.to)}},
 		Precheck: &plan.Call{Driver: w.action.Driver, Action: "state", Target: m.unit()},
 	}
 	for _, u := range m.units[:min(len(m.units), mostLocks)] {
 		s.Locks = append(s.Locks, "unit/"+string(u))
 	}
-	why := fmt.Sprintf("Wave %d: %s carries %s of %s (%s) and goes to %s, where the %s is.", wave+1, group, listed(m.units, 20), id, p.stage, m.to, copyOf(m))
+	why := w.say("Wave %d: %s carries %s of %s (%s) and goes to %s, where the %s is.", wave+1, group, listed(w.language(), m.units, 20), id, w.word("stage", p.stage), m.to, w.copyOf(m))
 	if w.scope.row.RPO == 0 {
 		s.Precheck.Expect = "result.accepting && result.inSync > 0.0"
 	}
 	if w.asked() {
 		s.Undo = &plan.Call{Driver: w.action.Driver, Action: w.action.Name, Target: m.unit(), With: map[string]any{"to": fmt.Sprintf(`${steps[%q].outputs.from}`, "before-"+group)}}
-		why += " Undone, it goes back to where it was."
+		why += w.say(" Undone, it goes back to where it was.")
 	}
 	if m.lossy {
 		s.Timeout = shape.Duration(lossTime)
 		w.add("loss-"+group, plan.Step{
-			Title: fmt.Sprintf("Have the loss of %s accepted", group), After: &after, OnFailure: plan.Continue,
-			Notify: &plan.Notify{To: []string{commander}, Text: fmt.Sprintf("%s goes to %s with a loss that may be there: two people look at the estimate and accept it with: perdure switch accept %s --reason TEXT", group, m.to, m.unit())},
-		}, fmt.Sprintf("The copy at %s is async: what was acknowledged and is not there is lost. That is two people's decision; the switch waits for it, at most %s.", m.to, shape.Duration(lossTime)))
+			Title: w.say("Have the loss of %s accepted", group), After: &after, OnFailure: plan.Continue,
+			Notify: &plan.Notify{To: []string{commander}, Text: w.say("%s goes to %s with a loss that may be there: two people look at the estimate and accept it with: perdure switch accept %s --reason TEXT", group, m.to, m.unit())},
+		}, w.say("The copy at %s is async: what was acknowledged and is not there is lost. That is two people's decision; the switch waits for it, at most %s.", m.to, shape.Duration(lossTime)))
 	}
 	switched := w.add("switch-"+group, s, why)
 	e.switched[id] = append(e.switched[id], switched)
 	if !w.asked() {
 		e.later = append(e.later, w.add("verify-"+group, plan.Step{
-			Title: fmt.Sprintf("Verify the accounts of %s", group), After: &[]string{switched}, OnFailure: plan.Ask,
+			Title: w.say("Verify the accounts of %s", group), After: &[]string{switched}, OnFailure: plan.Ask,
 			When:   fmt.Sprintf("facts[%q].quarantined", "unit/"+m.unit()),
-			Manual: &plan.Manual{Owner: commander, Instruction: fmt.Sprintf("%s was switched with a loss, and its accounts are in quarantine. Judge them with: perdure quarantine verify %s. Repair what it shows, then: perdure quarantine release %s.", group, m.unit(), m.unit())},
-		}, "After a loss no account is served before it was judged. Passed over where nothing was lost."))
+			Manual: &plan.Manual{Owner: commander, Instruction: w.say("%s was switched with a loss, and its accounts are in quarantine. Judge them with: perdure quarantine verify %s. Repair what it shows, then: perdure quarantine release %s.", group, m.unit(), m.unit())},
+		}, w.say("After a loss no account is served before it was judged. Passed over where nothing was lost.")))
 		return
 	}
 	if settles(m) {
 		switched = w.add("settled-"+group, plan.Step{
-			Title: fmt.Sprintf("Wait until %s has a copy in sync again", group), After: &[]string{switched}, Timeout: shape.Duration(settleTime), OnFailure: plan.Ask,
+			Title: w.say("Wait until %s has a copy in sync again", group), After: &[]string{switched}, Timeout: shape.Duration(settleTime), OnFailure: plan.Ask,
 			Wait: &plan.Wait{Until: fmt.Sprintf("facts[%q].accepting && facts[%q].inSync > 0.0", "unit/"+m.unit(), "unit/"+m.unit())},
-		}, "Until then a failure of the new owner would cost what is acknowledged now; what comes next waits for it.")
+		}, w.say("Until then a failure of the new owner would cost what is acknowledged now; what comes next waits for it."))
 	}
 	e.done[id] = append(e.done[id], switched)
 }
 
-func copyOf(m *move) string {
+func (w *writer) copyOf(m *move) string {
 	for _, c := range m.group.Members {
 		switch {
 		case c.Site != m.to:
 		case c.ID == m.group.Owner:
-			return "first owner"
+			return w.say("first owner")
 		case c.Role == unit.AsyncRole:
-			return "async copy"
+			return w.say("async copy")
 		default:
-			return string(c.Role) + " copy"
+			return w.say("%s copy", c.Role)
 		}
 	}
-	return "copy"
+	return w.say("copy")
 }
 
 // settles reports whether another member than the new owner acknowledges.
@@ -339,24 +339,24 @@ func settles(m *move) bool {
 
 // task writes what people do with a module that no driver acts on.
 func (w *writer) task(p *part, t task, after []string) string {
-	from := "the other sites"
+	from := w.say("the other sites")
 	if t.from != "" {
 		from = string(t.from)
 	}
 	var what string
 	switch t.module.Archetype {
 	case estate.Flow:
-		what = fmt.Sprintf("Stop its intake at %s, let its queue run empty where that can still be done, and begin intake at %s. Enter there what could not be delivered.", from, t.to)
+		what = w.say("Stop its intake at %s, let its queue run empty where that can still be done, and begin intake at %s. Enter there what could not be delivered.", from, t.to)
 	case estate.Compute:
-		what = fmt.Sprintf("Give it no more work at %s; begin again at %s what is not finished there.", from, t.to)
+		what = w.say("Give it no more work at %s; begin again at %s what is not finished there.", from, t.to)
 	case estate.Query:
-		what = fmt.Sprintf("Point its readers from %s to %s, and see that its data there is as new as it has to be.", from, t.to)
+		what = w.say("Point its readers from %s to %s, and see that its data there is as new as it has to be.", from, t.to)
 	case estate.Account:
 	}
 	return w.add(fmt.Sprintf("module-%s-%s", p.system.Name, t.module.Name), plan.Step{
-		Title: fmt.Sprintf("Bring module %s of %s to %s", t.module.Name, p.system.Name, t.to), System: p.system.Name, After: &after, OnFailure: w.onFailure(),
-		Manual: &plan.Manual{Owner: operator, Instruction: fmt.Sprintf("Module %s of %s is of archetype %s. %s", t.module.Name, p.system.Name, t.module.Archetype, what)},
-	}, fmt.Sprintf("No driver acts on modules of archetype %s: a person does.", t.module.Archetype))
+		Title: w.say("Bring module %s of %s to %s", t.module.Name, p.system.Name, t.to), System: p.system.Name, After: &after, OnFailure: w.onFailure(),
+		Manual: &plan.Manual{Owner: operator, Instruction: w.say("Module %s of %s is of archetype %s. %s", t.module.Name, p.system.Name, t.module.Archetype, what)},
+	}, w.say("No driver acts on modules of archetype %s: a person does.", t.module.Archetype))
 }
 
 // counted lets those who take orders compare, and gives what comes last.
@@ -372,14 +372,14 @@ func (w *writer) counted(after []string) []string {
 	}
 	var out []string
 	for _, owner := range owners {
-		fields := []plan.Parameter{{Name: "difference", Doc: "Amount by which the totals differ.", Type: plan.Number, Required: true}}
+		fields := []plan.Parameter{{Name: "difference", Doc: w.say("Amount by which the totals differ."), Type: plan.Number, Required: true}}
 		if w.scope.row.Mode == plan.Takeover {
-			fields = append(fields, plan.Parameter{Name: "entered", Doc: "Held orders that were entered.", Type: plan.Number, Required: true})
+			fields = append(fields, plan.Parameter{Name: "entered", Doc: w.say("Held orders that were entered."), Type: plan.Number, Required: true})
 		}
 		out = append(out, w.add("count-"+owner, plan.Step{
-			Title: fmt.Sprintf("%s compares totals", owner), After: &after,
-			Manual: &plan.Manual{Owner: owner, Instruction: "Enter the orders that were held, compare the totals of the day with the front offices, and write down the difference.", Fields: fields},
-		}, "The proof of the business that nothing is missing, and where the held orders end up."))
+			Title: w.say("%s compares totals", owner), After: &after,
+			Manual: &plan.Manual{Owner: owner, Instruction: w.say("Enter the orders that were held, compare the totals of the day with the front offices, and write down the difference."), Fields: fields},
+		}, w.say("The proof of the business that nothing is missing, and where the held orders end up.")))
 	}
 	return out
 }
@@ -413,14 +413,14 @@ func (w *writer) summary() string {
 	for _, v := range w.waves {
 		for _, p := range v.parts {
 			for _, m := range p.moves {
-				words = append(words, fmt.Sprintf("%s to %s", m.group.Name, m.to))
+				words = append(words, w.say("%s to %s", m.group.Name, m.to))
 			}
 			for _, t := range p.tasks {
-				words = append(words, fmt.Sprintf("%s of %s to %s (by hand)", t.module.Name, p.system.Name, t.to))
+				words = append(words, w.say("%s of %s to %s (by hand)", t.module.Name, p.system.Name, t.to))
 			}
 		}
 	}
-	return listed(words, 20)
+	return listed(w.language(), words, 20)
 }
 
 func (w *writer) names(v wave) string {
@@ -428,7 +428,7 @@ func (w *writer) names(v wave) string {
 	for _, p := range v.parts {
 		names = append(names, p.system.Name)
 	}
-	return listed(names, 20)
+	return listed(w.language(), names, 20)
 }
 
 // objective is the recovery time objective of an emergency: the longest of its systems', for the whole plan is over no sooner. What is
