@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"perdure/internal/estate"
+	"perdure/internal/measure"
+	"perdure/internal/plan"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
@@ -104,6 +106,13 @@ type Silences interface {
 	Silence(group estate.GroupID) (wire.Silence, error)
 }
 
+// Foresight looks ahead at runs, and changes nothing.
+type Foresight interface {
+	Preflight(ctx context.Context, program *plan.Program, given map[string]any) (*measure.Preflight, error)
+	// History is what the newest runs of the plans took.
+	History(ctx context.Context, plans []string) (*measure.History, error)
+}
+
 // Deps are the parts the API is in front of. Manifests, Plans, Evidence, Switcher and Silences may be nil: their routes then answer 503.
 type Deps struct {
 	Store     Store
@@ -116,8 +125,8 @@ type Deps struct {
 	Silences  Silences
 	// SignOn signs people on by a provider; nil: there is none.
 	SignOn SignOn
-	// Looks is what preflights look with; it may be nil.
-	Looks Looker
+	// Foresight looks ahead at runs.
+	Foresight Foresight
 	// Gather gives the metrics of /metrics, Register takes the API's own; both may be nil.
 	Gather   prometheus.Gatherer
 	Register prometheus.Registerer

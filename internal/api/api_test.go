@@ -28,6 +28,7 @@ import (
 	"perdure/internal/person"
 	"perdure/internal/pki"
 	"perdure/internal/plan"
+	"perdure/internal/preflight"
 	"perdure/internal/store"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
@@ -180,7 +181,7 @@ func startWith(t *testing.T, provider api.SignOn, tune ...func(*api.Options)) *n
 		f(&o)
 	}
 	n.Server, err = api.New(api.Deps{
-		Store: n.store, Member: n.member, Standing: n, Manifests: n.manifest, Plans: planner{t: t}, Switcher: n.controls, Silences: n.controls, Looks: n.controls, SignOn: provider,
+		Store: n.store, Member: n.member, Standing: n, Manifests: n.manifest, Plans: planner{t: t}, Switcher: n.controls, Silences: n.controls, Foresight: preflight.New(n.store, n.controls), SignOn: provider,
 		Gather: registry, Register: registry, Logger: etcdtest.Logger(t),
 	}, o)
 	if err != nil {

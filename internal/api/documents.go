@@ -40,7 +40,7 @@ func (s *Server) planDocument(ctx context.Context, in *planDocumentInput) (*body
 	if err != nil {
 		return nil, err
 	}
-	history, err := s.history(ctx, plan.Closure(e.Set.Plans, in.Plan))
+	history, err := s.d.Foresight.History(ctx, plan.Closure(e.Set.Plans, in.Plan))
 	if err != nil {
 		return nil, err
 	}

@@ -45,14 +45,11 @@ type preflightInput struct {
 	Body wire.PreflightRequest
 }
 
-// drawnFrom is the seed of simulations: every node gives the same forecast.
-const drawnFrom = 1
-
 func (s *Server) preflight(ctx context.Context, in *preflightInput) (*body[*measure.Preflight], error) {
 	if !slices.Contains(plan.Modes(), in.Body.Mode) {
 		return nil, errs.New(errs.Invalid, "mode %q is not one of %v", in.Body.Mode, plan.Modes())
 	}
-	if s.d.Plans == nil {
+	if s.d.Plans == nil || s.d.Foresight == nil {
 		return nil, errs.New(errs.Unavailable, "this node carries out no plans")
 	}
 	current, err := s.d.Store.Manifest(ctx, wire.Fresh)
@@ -63,52 +60,7 @@ func (s *Server) preflight(ctx context.Context, in *preflightInput) (*body[*meas
 	if err != nil {
 		return nil, err
 	}
-	history, err := s.history(ctx, partsOf(program))
-	if err != nil {
-		return nil, err
-	}
-	before, err := measure.Before(program, in.Body.Params, plan.BuiltIn(), history, drawnFrom)
-	if err != nil {
-		return nil, err
-	}
-	params, _, err := program.Known(in.Body.Params)
-	if err != nil {
-		return nil, err
-	}
-	before.See(s.looked(ctx, program, params))
-	return answer(before, nil)
-}
-
-// partsOf names a program's plan and those that are part of it.
-func partsOf(p *plan.Program) []string {
-	names := []string{p.Plan}
-	for i := range p.Nodes {
-		if sub := p.Nodes[i].Step.Subplan; sub != nil && !slices.Contains(names, sub.Plan) {
-			names = append(names, sub.Plan)
-		}
-	}
-	return names
-}
-
-// history takes in the newest runs of the plans. One that this version cannot read tells nothing.
-func (s *Server) history(ctx context.Context, names []string) (*measure.History, error) {
-	runs, err := s.d.Store.Runs(ctx, wire.Fresh)
-	if err != nil {
-		return nil, err
-	}
-	runs = slices.DeleteFunc(runs, func(r wire.Run) bool { return r.Outcome != run.Done || r.Tabletop || !slices.Contains(names, r.Plan) })
-	slices.SortStableFunc(runs, func(a, b wire.Run) int { return int(b.StartedAt - a.StartedAt) })
-	history := measure.NewHistory()
-	for _, head := range runs[:min(len(runs), measure.MostRuns)] {
-		_, program, journal, err := s.journalOf(ctx, head.ID)
-		if err != nil {
-			return nil, err
-		}
-		if m, err := measure.Of(head.ID, program, journal); err == nil {
-			history.Add(program, m)
-		}
-	}
-	return history, nil
+	return answer(s.d.Foresight.Preflight(ctx, program, in.Body.Params))
 }
 
 type reportInput struct {
@@ -233,4 +185,18 @@ func zoneOf(name string) (*time.Location, error) {
 		return nil, errs.New(errs.Invalid, "there is no time zone %q; give a name such as Asia/Shanghai, an offset such as +08:00, or UTC", name)
 	}
 	return zone, nil
+}
+
+// listArmed tells how the armed runs stand. What was found is kept by the node at the store's leader.
+func (s *Server) listArmed(ctx context.Context, _ *struct{}) (*body[[]wire.Armed], error) {
+	list, err := s.d.Store.Armed(ctx, wire.Local)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	out := make([]wire.Armed, 0, len(list))
+	for _, a := range list {
+		out = append(out, wire.Armed{Armed: a, State: a.State(now)})
+	}
+	return answer(out, nil)
 }

@@ -112,6 +112,7 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/runs/{run}/measures", onlyViewers, "getMeasures", "How long everything in a run took: clocks, recovery time, critical path, steps", "runs", 0, to(s.getMeasures)},
 		{"GET", "/api/v1/runs/{run}/report", onlyViewers, "report", "The drill record or the switch report of a run, or its evaluation: HTML, DOCX or XLSX", "runs", 0, stream("application/octet-stream", s.report)},
 		{"POST", "/api/v1/plans/{plan}/preflight", onlyViewers, "preflight", "What can be said of a run before it starts: worst case, P50 and P95, findings. It changes nothing", "runs", 0, to(s.preflight)},
+		{"GET", "/api/v1/armed", onlyViewers, "listArmed", "The runs that have to be able to begin at any moment, and what was found when they were last looked ahead at", "runs", 0, to(s.listArmed)},
 		{"GET", "/api/v1/plans/{plan}/document", onlyViewers, "planDocument", "The recovery plan or the drill plan of a plan as a file, with what it needs and nobody said", "runs", 0, to(s.planDocument)},
 		{"GET", "/api/v1/response", onlyViewers, "responsePlan", "The emergency response plan of a system or of a site as a file, with what it needs and nobody said", "incidents", 0, to(s.responsePlan)},
 		{"POST", "/api/v1/runs/{run}/pack", onlyAuditors, "evidencePack", "The evidence of a run as one file, as perdure evidence verify takes it", "evidence", 0, stream("application/octet-stream", s.evidencePack)},

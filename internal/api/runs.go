@@ -17,6 +17,7 @@ import (
 	"perdure/internal/estate"
 	"perdure/internal/incident"
 	"perdure/internal/manifest"
+	"perdure/internal/measure"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 	"perdure/internal/wire"
@@ -36,6 +37,9 @@ type RunStore interface {
 	// Attachments gives a file of a run for each step that it was handed in for.
 	Attachments(ctx context.Context, id, sum string) ([]wire.KeptAttachment, error)
 	AttachmentData(ctx context.Context, id, sum string) ([]byte, error)
+
+	// Armed lists what was found of the armed runs.
+	Armed(ctx context.Context, r wire.Read) ([]measure.Armed, error)
 }
 
 // Plans reads the plans, the calendars and the rules on incidents of a manifest, and all of it.

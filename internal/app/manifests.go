@@ -1,15 +1,20 @@
 package app
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 
 	"perdure/internal/calendar"
 	"perdure/internal/duty"
+	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
 	"perdure/internal/manifest"
 	"perdure/internal/plan"
+	"perdure/internal/preflight"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
@@ -210,4 +215,67 @@ func (manifests) Program(text, name string, mode plan.Mode) (*plan.Program, erro
 		return nil, err
 	}
 	return plan.Compile(plans, plan.BuiltIn(), name, mode)
+}
+
+// Armed reads the armed runs of the manifest; it implements the preflight's view of plans. What is wrong with one plan keeps no other from being
+// looked at.
+func (manifests) Armed(text string) ([]preflight.Armed, error) {
+	file := manifest.File{Name: "applied manifest", Text: []byte(text)}
+	set, problems := manifest.Known(file)
+	var list []preflight.Armed
+	for i := range set.Plans {
+		p := &set.Plans[i]
+		if len(p.Armed) == 0 {
+			continue
+		}
+		plans, err := set.Plans, error(nil)
+		if len(problems) > 0 {
+			plans, err = manifest.PlanOf(p.Name, file)
+		}
+		for _, a := range p.Armed {
+			one := preflight.Armed{Plan: p.Name, Name: a.Name, Mode: a.Mode, Params: a.Parameters}
+			program, wrong := (*plan.Program)(nil), err
+			if err == nil {
+				program, wrong = plan.Compile(plans, plan.BuiltIn(), p.Name, a.Mode)
+			}
+			if wrong == nil {
+				one.Params, wrong = program.Bind(a.Parameters)
+			}
+			if wrong != nil {
+				one.Failed = wrong.Error()
+			} else {
+				one.Program = program
+			}
+			if one.Print, err = printOf(&set, program, one); err != nil {
+				return nil, err
+			}
+			list = append(list, one)
+		}
+	}
+	return list, nil
+}
+
+// printOf tells apart what an armed run would do, and what the manifest says of what it would do it to: the systems that it acts on, and the sites.
+func printOf(set *manifest.Set, program *plan.Program, a preflight.Armed) (string, error) {
+	of := struct {
+		Program *plan.Program
+		Params  map[string]any
+		Systems []manifest.System
+		Sites   []manifest.Site
+		Failed  string
+	}{Program: program, Params: a.Params, Sites: set.Sites, Failed: a.Failed}
+	if program != nil {
+		asked := calendar.AskOf(program, a.Params)
+		for _, s := range set.Systems {
+			if asked.OtherUnits || s.Name == program.System || slices.ContainsFunc(s.Units, func(u manifest.Unit) bool { return slices.Contains(asked.Units, u.Name) }) {
+				of.Systems = append(of.Systems, s)
+			}
+		}
+	}
+	data, err := json.Marshal(of)
+	if err != nil {
+		return "", errs.New(errs.Internal, "cannot encode what armed run %s of plan %s touches: %w", a.Name, a.Plan, err)
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
 }

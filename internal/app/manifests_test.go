@@ -125,3 +125,46 @@ func TestSwitchToASiteWithoutTheApplicationIsSeen(t *testing.T) {
 		t.Errorf("a registered instance serves it: %+v", check)
 	}
 }
+
+// TestAnArmedRunIsAnotherOneWhereThePlanOrWhatItTouchesIsChanged, and by nothing else in the manifest.
+func TestAnArmedRunIsAnotherOneWhereThePlanOrWhatItTouchesIsChanged(t *testing.T) {
+	plans, err := os.ReadFile("../../examples/estate/plans.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := exampleText(t) + "---\n" + string(plans)
+	print := func(text string) string {
+		t.Helper()
+		list, err := manifests{}.Armed(text)
+		if err != nil || len(list) != 1 || list[0].Plan != "move-unit" || list[0].Name != "u1-to-b" {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		if list[0].Failed != "" {
+			return "failed: " + list[0].Failed
+		}
+		return list[0].Print
+	}
+	before := print(text)
+	for name, c := range map[string]struct {
+		from, to string
+		other    bool
+	}{
+		"the plan":                 {"Compare the totals of", "Compare all totals of", true},
+		"its parameters":           {"{unit: u1, to: b}", "{unit: u2, to: b}", true},
+		"the system that it moves": {"title: Core banking", "title: The core", true},
+		"a site":                   {"kind: Site\nname: a\n", "kind: Site\nname: a\ntitle: North\n", true},
+		"something else":           {"kind: Site\n", "kind: Participant\nname: branch-x\ntitle: A branch\nclass: branch\n---\napiVersion: perdure/v1\nkind: Site\n", false},
+	} {
+		changed := strings.Replace(text, c.from, c.to, 1)
+		if changed == text {
+			t.Errorf("%s: the example has no %q", name, c.from)
+			continue
+		}
+		if after := print(changed); strings.HasPrefix(after, "failed") || after != before != c.other {
+			t.Errorf("%s: another one %t, want %t (%s)", name, after != before, c.other, after)
+		}
+	}
+	if got := print(strings.Replace(text, "{unit: u1, to: b}", "{unit: u1, to: 7}", 1)); !strings.HasPrefix(got, "failed: ") || !strings.Contains(got, "parameter to of plan move-unit: 7 is not text") {
+		t.Errorf("a parameter that it does not take: %s", got)
+	}
+}

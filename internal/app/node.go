@@ -27,6 +27,7 @@ import (
 	"perdure/internal/manifest"
 	"perdure/internal/notary"
 	"perdure/internal/pki"
+	"perdure/internal/preflight"
 	"perdure/internal/registrar"
 	"perdure/internal/resource"
 	"perdure/internal/run"
@@ -124,7 +125,7 @@ func (c NodeConfig) run(ctx context.Context, instead resource.Set) error {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "perdure_journal_format", Help: "Format in which this node writes journals of runs."}, func() float64 { return float64(st.JournalFormat()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "perdure_journal_format_newest", Help: "Newest format of journals that this node's program reads."}, func() float64 { return float64(run.Newest) }))
 	deps := api.Deps{
-		Store: st, Member: member, Standing: may, Manifests: manifests{}, Plans: manifests{}, Evidence: notes, Switcher: switches, Silences: control, Looks: drivers,
+		Store: st, Member: member, Standing: may, Manifests: manifests{}, Plans: manifests{}, Evidence: notes, Switcher: switches, Silences: control, Foresight: preflight.New(st, drivers),
 		Gather: metrics, Register: metrics, Logger: p.log,
 	}
 	if people != nil {
@@ -158,6 +159,7 @@ func (c NodeConfig) run(ctx context.Context, instead resource.Set) error {
 	act(notes.Run)
 	act(runner.New(runs{st.Runners()}, drivers, runner.Options{Node: c.Name, Logger: p.log}).Run)
 	act(scheduler.New(st, manifests{}, scheduler.Options{Node: c.Name, IsLeader: leads, MayAct: may.MayAct, Logger: p.log}).Run)
+	act(preflight.NewWatcher(st, manifests{}, drivers, preflight.Options{Node: c.Name, IsLeader: leads, MayAct: may.MayAct, Register: metrics, Logger: p.log}).Run)
 	act(func(ctx context.Context) error { return c.bootstrap(ctx, st, p.log) })
 	group.Go(func() error {
 		select {

@@ -92,19 +92,7 @@ func (s *session) showPreflight(f measure.Preflight) {
 		line(lookedLine, n)
 	}
 	for _, one := range f.Findings {
-		text := s.say(breaksRules, one.Step, one.Text)
-		switch one.Kind {
-		case measure.LateAtWorst:
-			text = s.say(lateAtWorst, took(one.Took), target)
-		case measure.LateMostly:
-			text = s.say(lateMostly, took(one.Took), target)
-		case measure.LateSometimes:
-			text = s.say(lateSometimes, took(one.Took), target)
-		case measure.LooksWrong:
-			text = s.say(looksWrong, one.Step, one.Text)
-		case measure.BreaksRules:
-		}
-		fmt.Fprintf(s.Out, "  %s %s\n", s.paint(red, "✗"), text)
+		fmt.Fprintf(s.Out, "  %s %s\n", s.paint(red, "✗"), s.against(one, f.RTO))
 	}
 	switch {
 	case len(f.Findings) > 0:
@@ -113,6 +101,22 @@ func (s *session) showPreflight(f measure.Preflight) {
 	default:
 		fmt.Fprintf(s.Out, "  %s %s\n", s.paint(green, "✓"), s.say(preflightGood))
 	}
+}
+
+// against says what speaks against a start.
+func (s *session) against(f measure.Finding, target time.Duration) string {
+	switch f.Kind {
+	case measure.LateAtWorst:
+		return s.say(lateAtWorst, took(f.Took), took(target))
+	case measure.LateMostly:
+		return s.say(lateMostly, took(f.Took), took(target))
+	case measure.LateSometimes:
+		return s.say(lateSometimes, took(f.Took), took(target))
+	case measure.LooksWrong:
+		return s.say(looksWrong, f.Step, f.Text)
+	case measure.BreaksRules:
+	}
+	return s.say(breaksRules, f.Step, f.Text)
 }
 
 // took writes a duration to a tenth of a second.

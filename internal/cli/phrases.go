@@ -299,6 +299,18 @@ const (
 	overdueLine
 	overdueStatus
 
+	noArmed
+	colArmed
+	colWorst
+	colVerified
+	colLooked
+	armedReady
+	armedUnverified
+	armedFindings
+	armedUnknown
+	neverSince
+	armedStatus
+
 	noRectifications
 	nothingWrong
 	itemsLine
@@ -650,6 +662,18 @@ var phrases = [phraseCount]text{
 	leftWord:       {"%s left", "剩余 %s"},
 	overdueLine:    {"OVERDUE: schedule %s: no run of plan %s in mode %s within %s of %s; missed in a row: %d", "逾期：计划 %s：预案 %s（模式 %s）未在规定的 %s 内执行，应执行时刻 %s；连续错过 %d 次"},
 	overdueStatus:  {"OVERDUE: %s (perdure calendar)", "逾期计划：%s（perdure calendar）"},
+
+	noArmed:         {"no plan names a run that has to be able to begin at any moment", "没有预案声明常备执行"},
+	colArmed:        {"armed", "常备"},
+	colWorst:        {"worst case", "最坏耗时"},
+	colVerified:     {"verified by", "验证"},
+	colLooked:       {"looked at", "检查时刻"},
+	armedReady:      {"ready", "就绪"},
+	armedUnverified: {"unverified", "未验证"},
+	armedFindings:   {"findings", "有问题"},
+	armedUnknown:    {"unknown", "未知"},
+	neverSince:      {"by no run since %s", "%s 以来未经执行验证"},
+	armedStatus:     {"ARMED, BUT COULD NOT BEGIN AS IT HAS TO: %s (perdure plan armed)", "常备预案未就绪：%s（perdure plan armed）"},
 
 	reportWritten: {"%s: %s bytes", "%s：%s 字节"},
 	clockNames:    {"detect %s, declare %s, decide %s, execute %s, verify %s", "发现 %s，宣告 %s，决策 %s，执行 %s，验证 %s"},

@@ -16,7 +16,7 @@ import (
 
 func (s *session) planCommand() *cobra.Command {
 	c := &cobra.Command{Use: "plan", Short: "Generate, check and draw plans, list those of the estate, look ahead, and write their documents", Args: cobra.ArbitraryArgs, RunE: parent}
-	c.AddCommand(s.planGenerateCommand(), s.planCheckCommand(), s.planShowCommand(), s.planListCommand(), s.planPreflightCommand(), s.planDocumentCommand())
+	c.AddCommand(s.planGenerateCommand(), s.planCheckCommand(), s.planShowCommand(), s.planListCommand(), s.planPreflightCommand(), s.planArmedCommand(), s.planDocumentCommand())
 	return c
 }
 

@@ -104,6 +104,9 @@ func (s *session) showStatus(ctx context.Context, c *client.Client, w io.Writer)
 	if c, err := c.Calendar(short, wire.Local); err == nil {
 		v.overdue = overdue(c)
 	}
+	if list, err := c.Armed(short); err == nil {
+		v.unfit = unfit(list)
+	}
 	if d, err := c.Duty(short); err == nil {
 		for _, f := range d.Findings {
 			if f.Gap != nil {
@@ -125,6 +128,8 @@ type view struct {
 	seen   map[estate.MemberID]int64 // when the agent said so, Unix milliseconds
 	// overdue are schedules; people is where nobody is on duty, and of whom runs wait.
 	overdue, people []string
+	// unfit are armed runs that could not begin as they have to.
+	unfit []string
 }
 
 func (v *view) write(w io.Writer) {
@@ -146,6 +151,9 @@ func (v *view) write(w io.Writer) {
 	}
 	if len(v.overdue) > 0 {
 		fmt.Fprintf(w, "  %s\n", v.paint(red, v.say(overdueStatus, strings.Join(v.overdue, ", "))))
+	}
+	if len(v.unfit) > 0 {
+		fmt.Fprintf(w, "  %s\n", v.paint(red, v.say(armedStatus, strings.Join(v.unfit, ", "))))
 	}
 	for _, line := range v.people {
 		fmt.Fprintf(w, "  %s\n", v.paint(yellow, line))

@@ -67,6 +67,11 @@ func (c *Client) Preflight(ctx context.Context, plan string, ask wire.PreflightR
 	return v, err
 }
 
+// Armed lists the runs that have to be able to begin at any moment, with what was found of them.
+func (c *Client) Armed(ctx context.Context) ([]wire.Armed, error) {
+	return get[[]wire.Armed](ctx, c, "/api/v1/armed", nil)
+}
+
 // PlanDocument is the recovery plan (drp) or the drill plan (drill-plan) of a plan as a file. An empty mode is the first that recovers something.
 func (c *Client) PlanDocument(ctx context.Context, name, as string, mode plan.Mode, format, lang string) (document.Paper, error) {
 	query := url.Values{"as": {as}, "format": {format}, "lang": {lang}}

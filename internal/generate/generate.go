@@ -71,6 +71,9 @@ func Plan(set *manifest.Set, catalogue plan.Catalogue, o Options) (Generated, er
 	if len(parts) == 1 { // windows of the calendar may be for a system
 		p.System = parts[0].system.Name
 	}
+	if o.Mode == plan.Emergency { // nobody knows when
+		p.Armed = []plan.Armed{{Name: "standing", Mode: o.Mode}}
+	}
 	for _, one := range steps {
 		p.Steps = append(p.Steps, one.Step)
 	}

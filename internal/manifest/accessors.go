@@ -179,6 +179,14 @@ func (s *Set) canonical() {
 	slices.SortFunc(s.Sites, func(a, b Site) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Systems, func(a, b System) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Plans, func(a, b plan.Plan) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range s.Plans {
+		s.Plans[i].Armed = sorted(s.Plans[i].Armed, func(a plan.Armed) string { return a.Name })
+		for j := range s.Plans[i].Armed {
+			if len(s.Plans[i].Armed[j].Parameters) == 0 {
+				s.Plans[i].Armed[j].Parameters = nil
+			}
+		}
+	}
 	slices.SortFunc(s.Calendars, func(a, b calendar.Calendar) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Functions, func(a, b Function) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Participants, func(a, b Participant) int { return cmp.Compare(a.Name, b.Name) })

@@ -73,6 +73,22 @@ func (c *checker) checkPlan() {
 	for _, mode := range c.plan.Modes {
 		c.checkContract(mode)
 	}
+	c.checkArmed()
+}
+
+func (c *checker) checkArmed() {
+	for i, a := range c.plan.Armed {
+		at := fmt.Sprintf("armed[%d]", i)
+		if slices.ContainsFunc(c.plan.Armed[:i], func(o Armed) bool { return o.Name == a.Name }) {
+			c.tell(at+".name", "", "there is a %s already", a.Name)
+		}
+		if !slices.Contains(c.plan.Modes, a.Mode) {
+			c.tell(at+".mode", joined(c.plan.Modes), "the plan is not for mode %s", a.Mode)
+		}
+		if _, err := c.plan.Bind(a.Parameters); err != nil {
+			c.tell(at+".parameters", "", "%v", err)
+		}
+	}
 }
 
 // with takes what the step does not say from a template. What kind of step it is comes from one of the two.

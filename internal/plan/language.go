@@ -12,6 +12,9 @@ const longest = 30 * 24 * time.Hour
 // mostSteps bounds one document; larger plans are made of subplans.
 const mostSteps = 10000
 
+// mostArmed bounds the armed runs of one plan.
+const mostArmed = 16
+
 // MostAttachments bounds the files that are handed in with one task.
 const MostAttachments = 8
 
@@ -36,6 +39,11 @@ func Shape(head []shape.Field) shape.Shape {
 		shape.Field{Name: "templates", Doc: "Steps to begin with, by name: a step that uses one has what it does not say itself.", Shape: shape.TableOf("templates by name", stepPattern, template)},
 		shape.Field{Name: "steps", Doc: "What is done. A step waits for the one before it, unless it says for which.", Shape: ordered(shape.AList("at least one step", 1, mostSteps, shape.AnObject(step), shape.By("id"))), Required: true},
 		shape.Field{Name: "outputs", Doc: "What a run gives to the plan it is part of: expressions over steps and params.", Shape: expressions()},
+		shape.Field{Name: "armed", Doc: "Runs that have to be able to begin at any moment: the platform looks ahead at them again and again.", Shape: shape.AList("armed runs", 0, mostArmed, shape.AnObject([]shape.Field{
+			{Name: "name", Doc: "Name of the armed run, unique in the plan.", Shape: shape.Formed(stepPattern, stepAllowed, 64), Required: true},
+			{Name: "mode", Doc: "Mode that it would begin in.", Shape: shape.OneOf(Modes()...), Required: true},
+			{Name: "parameters", Doc: "Parameters that it would begin with.", Shape: shape.TableOf("values by name", identifierPattern, shape.AnyValue("a value"))},
+		}), shape.By("name"))},
 	))
 }
 

@@ -51,6 +51,15 @@ type Plan struct {
 	Steps      []Step          `yaml:"steps" json:"steps"`
 	// Outputs are what a run of the plan gives to the plan it is part of: expressions.
 	Outputs map[string]string `yaml:"outputs,omitempty" json:"outputs,omitempty"`
+	// Armed are the runs of the plan that have to be able to begin at any moment.
+	Armed []Armed `yaml:"armed,omitempty" json:"armed,omitempty"`
+}
+
+// Armed is a run that has to be able to begin at any moment: the platform looks ahead at it again and again.
+type Armed struct {
+	Name       string         `yaml:"name" json:"name"`
+	Mode       Mode           `yaml:"mode" json:"mode"`
+	Parameters map[string]any `yaml:"parameters,omitempty" json:"parameters,omitempty"`
 }
 
 // Complete makes values what JSON gives back: every number is a float64.
@@ -74,6 +83,9 @@ func (p *Plan) Complete() {
 		}
 	}
 	all(p.Parameters)
+	for i := range p.Armed {
+		asJSON(p.Armed[i].Parameters)
+	}
 	for i := range p.Steps {
 		step(&p.Steps[i])
 	}

@@ -28,7 +28,7 @@ var rings = []struct {
 	// wire is the JSON that travels: it names records and facts of the decisions and decides nothing.
 	{"decisions", 1, true, []string{"internal/shape", "internal/plan", "internal/run", "internal/calendar", "internal/duty", "internal/incident", "internal/measure", "internal/evaluation", "internal/rectification", "internal/document", "internal/evidence", "internal/person", "internal/ballot", "internal/unit", "internal/route", "internal/manifest", "internal/generate"}},
 	{"contract", 2, true, []string{"internal/driver", "internal/resource", "internal/wire", "internal/guard", "internal/pki", "internal/hosts"}},
-	{"workers", 3, false, []string{"internal/store", "internal/etcdnode", "internal/agent", "internal/controller", "internal/runner", "internal/scheduler", "internal/registrar", "internal/notary", "internal/gateway", "internal/api", "internal/signon", "internal/client"}},
+	{"workers", 3, false, []string{"internal/store", "internal/etcdnode", "internal/agent", "internal/controller", "internal/runner", "internal/scheduler", "internal/preflight", "internal/registrar", "internal/notary", "internal/gateway", "internal/api", "internal/signon", "internal/client"}},
 	{"assembly", 4, true, []string{"internal/app", "internal/lab"}},
 	{"face", 5, false, []string{"internal/cli"}},
 	{"main", 6, false, []string{"cmd/perdure"}},

@@ -60,6 +60,7 @@ const (
 	gapsPrefix           = "gaps/"
 	keyedPrefix          = "keyed/"
 	rectificationsPrefix = "rectifications/"
+	armedPrefix          = "armed/" // what was found of armed runs, by plan and name
 	// Files that were handed in with tasks: what is kept of each, RUN/SHA256/STEP; their bytes, RUN/SHA256/NUMBER; and how many bytes there are.
 	attachmentsPrefix = "attachments/"
 	attachedPrefix    = attachmentsPrefix + "of/"

@@ -7,6 +7,7 @@ import (
 	"perdure/internal/duty"
 	"perdure/internal/estate"
 	"perdure/internal/incident"
+	"perdure/internal/measure"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 )
@@ -214,4 +215,10 @@ type RunStep struct {
 	// Delegations are voices of an approval that were given to others; Added is who is asked beside those of the plan.
 	Delegations []run.Delegation `json:"delegations,omitempty"`
 	Added       []string         `json:"added,omitempty"`
+}
+
+// Armed is an armed run, and how it stands now.
+type Armed struct {
+	measure.Armed
+	State measure.ArmedState `json:"state"`
 }
