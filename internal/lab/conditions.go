@@ -28,8 +28,10 @@ func (l *Lab) Holds(ctx context.Context, c story.Condition) (bool, string) {
 		return r.loadSteady()
 	case story.StoreLed:
 		return r.storeLed(ctx)
-	case story.RunOver, story.RunAsks:
+	case story.RunOver, story.RunAsks, story.RunAt:
 		return r.runIs(ctx, c)
+	case story.SandboxesGone:
+		return r.sandboxesGone()
 	default:
 	}
 	groups, err := r.groups(ctx)

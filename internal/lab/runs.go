@@ -126,7 +126,10 @@ func (r *running) answerRun(ctx context.Context, binary string, a story.Answer) 
 	if r.run == "" {
 		return errs.New(errs.Conflict, "no run was started")
 	}
-	args := []string{"run", a.What, r.run, a.Step}
+	args := []string{"run", a.What, r.run}
+	if a.Step != "" {
+		args = append(args, a.Step)
+	}
 	if a.For != "" {
 		args = append(args, "--for", a.For)
 	}
@@ -140,7 +143,7 @@ func (r *running) answerRun(ctx context.Context, binary string, a story.Answer) 
 	return refused(err, a.Refused)
 }
 
-// runIs: the run is over as done, or one of its steps waits for people.
+// runIs: the run has ended as it should, one of its steps has begun, or waits for people.
 func (r *running) runIs(ctx context.Context, c story.Condition) (bool, string) {
 	if r.run == "" {
 		return false, "no run was started"
@@ -156,7 +159,15 @@ func (r *running) runIs(ctx context.Context, c story.Condition) (bool, string) {
 	stands := fmt.Sprintf("%s is %s, %d of %d steps are settled", r.run, state.Run.Phase, state.Run.Settled, state.Run.Steps)
 	if state.Run.Phase == run.Over {
 		stands = fmt.Sprintf("%s ended as %s %s", r.run, state.Run.Outcome, state.Run.Reason)
-		return c.Kind == story.RunOver && state.Run.Outcome == run.Done, stands
+		return c.Kind == story.RunOver && string(state.Run.Outcome) == c.Phase, stands
+	}
+	if c.Kind == story.RunAt {
+		for _, s := range state.Steps {
+			if s.ID == c.Step {
+				return s.BeganAt > 0, stands + ", " + s.ID + " is " + string(s.Status)
+			}
+		}
+		return false, "the run has no step " + c.Step
 	}
 	for _, step := range state.Run.Asked {
 		stands += ", " + step + " asks"
@@ -165,6 +176,36 @@ func (r *running) runIs(ctx context.Context, c story.Condition) (bool, string) {
 		}
 	}
 	return false, stands
+}
+
+// sandboxesGone: no copy has files of a sandbox, and nothing runs on any.
+func (r *running) sandboxesGone() (bool, string) {
+	var dirs []string
+	for _, p := range r.layout.Of(site.Agent) {
+		dir, _ := r.layout.DataDir(p.Member())
+		dirs = append(dirs, dir+".sandbox")
+	}
+	for _, dir := range dirs {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+			return false, "there is " + dir
+		}
+	}
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return false, err.Error()
+	}
+	for _, name := range lines {
+		line, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has ended
+		}
+		for _, dir := range dirs {
+			if bytes.Contains(line, []byte(dir)) {
+				return false, "there is a process on " + dir
+			}
+		}
+	}
+	return true, ""
 }
 
 // evidence writes a pack of every run into the lab's folder and verifies each with the public keys alone, as an auditor would. The

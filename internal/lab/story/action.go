@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"perdure/internal/estate"
+	"perdure/internal/run"
 )
 
 // parseAction reads the rest of a statement that the World carries out.
@@ -47,6 +48,9 @@ func parseAction(word string, w *words) Action {
 		return parseRun(w)
 	case "approve", "decline", "complete":
 		return parseAnswer(w, word)
+	case "cancel":
+		w.one("run")
+		return parseCancel(w)
 	case "evidence":
 		e := Evidence{}
 		if w.take("at") {
@@ -233,6 +237,24 @@ func parseAnswer(w *words, verb string) Action {
 			a.Set = append(a.Set, assignment(w))
 		case "for":
 			a.For = w.name("a role")
+		case "as":
+			a.As = w.name("a person")
+		case "at":
+			a.At = estate.SiteID(w.name("the site of the node that is asked"))
+		case "because":
+			a.Reason = w.text("the reason")
+		case "refused":
+			a.Refused = refusal(w)
+		}
+	}
+	return a
+}
+
+// parseCancel reads how a person ends the run.
+func parseCancel(w *words) Action {
+	a := Answer{What: "cancel", Reason: "cancelled in the story"}
+	for w.more() {
+		switch w.one("as", "at", "because", "refused") {
 		case "as":
 			a.As = w.name("a person")
 		case "at":
@@ -548,9 +570,20 @@ func parseCondition(w *words, c *Condition) {
 		c.Phase = w.one("accepting", "closing", "drained", "promoting", "growing", "done", "failed")
 	case "run":
 		w.take("run")
-		if c.Kind = RunOver; w.one("over", "asks") == "asks" {
+		switch w.one("over", "cancelled", "asks", "at") {
+		case "over":
+			c.Kind, c.Phase = RunOver, string(run.Done)
+		case "cancelled":
+			c.Kind, c.Phase = RunOver, string(run.Broken)
+		case "asks":
 			c.Kind, c.Step = RunAsks, w.name("a step of the run")
+		case "at":
+			c.Kind, c.Step = RunAt, w.name("a step of the run")
 		}
+	case "sandboxes":
+		w.take("sandboxes")
+		w.one("gone")
+		c.Kind = SandboxesGone
 	case "quarantine":
 		w.take("quarantine")
 		c.Kind, c.Unit = QuarantineOver, estate.UnitID(w.name("a unit"))
@@ -561,7 +594,7 @@ func parseCondition(w *words, c *Condition) {
 			parseUnitCondition(w, c)
 			break
 		}
-		w.unexpected("unit", "member", "divergence", "gap", "load", "estate", "store", "switch", "run", "quarantine")
+		w.unexpected("unit", "member", "divergence", "gap", "load", "estate", "sandboxes", "store", "switch", "run", "quarantine")
 	}
 }
 

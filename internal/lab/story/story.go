@@ -168,10 +168,10 @@ type StartRun struct {
 	Refused    string // as in Switch
 }
 
-// Answer is what a person says to a step of the run that asks.
+// Answer is what a person says to a step of the run that asks, or to the run.
 type Answer struct {
-	What    string // approve, decline or complete-task
-	Step    string
+	What    string   // approve, decline, complete-task, or cancel
+	Step    string   // none of cancel
 	Set     []string // NAME=VALUE
 	For     string
 	As      string
@@ -318,10 +318,12 @@ const (
 	DivergenceListed ConditionKind = "divergence listed" // the transactions of the last owner that returned are listed
 	GapClosed        ConditionKind = "gap closed"        // writes are acknowledged again
 	LoadSteady       ConditionKind = "load steady"       // nine tenths of the asked rate are served
-	RunOver          ConditionKind = "run over"          // the run has ended as done
+	RunOver          ConditionKind = "run over"          // the run has ended as its phase says
+	RunAt            ConditionKind = "run at"            // the run's step has begun
 	RunAsks          ConditionKind = "run asks"          // the run's step waits for people
 	SwitchIs         ConditionKind = "switch"            // the unit's switch is in the phase
 	EstateReady      ConditionKind = "estate ready"      // everything runs, is open and in sync
+	SandboxesGone    ConditionKind = "sandboxes gone"    // no copy has files or processes of a sandbox
 	StoreLed         ConditionKind = "store led"         // the control plane has a leader
 	QuarantineOver   ConditionKind = "quarantine over"   // the unit serves every account again
 )
@@ -333,6 +335,6 @@ type Condition struct {
 	Site   estate.SiteID   // of UnitAt
 	InSync bool            // of UnitAt: and its in-sync set is not empty
 	Member estate.MemberID // of Member…
-	Phase  string          // of SwitchIs
-	Step   string          // of RunAsks
+	Phase  string          // of SwitchIs, and the outcome of RunOver
+	Step   string          // of RunAsks and RunAt
 }

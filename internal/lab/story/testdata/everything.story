@@ -63,6 +63,11 @@ step "lost city" emergency loss resent 3 two-owners no-survivor
   approve agree for commander as bob at c because "agreed"
   decline agree as ann refused "not who started"
   complete count set difference=0 as ann at c
+  wait run at switch 30s
+  cancel run as bob at c because "it is too late"
+  cancel run refused "it is over"
+  wait run cancelled 60s
+  wait sandboxes gone 30s
   wait run over 60s
   evidence
   evidence at c
