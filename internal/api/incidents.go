@@ -31,6 +31,8 @@ type IncidentStore interface {
 	Incidents(ctx context.Context, r wire.Read) ([]incident.Incident, error)
 	// SayIncident commits what a person says, judged on the newest state.
 	SayIncident(ctx context.Context, id string, c incident.Change) (incident.Incident, error)
+	// JoinIncident makes one part of another one, which it gives.
+	JoinIncident(ctx context.Context, id string, c incident.Change) (incident.Incident, error)
 	// Gaps gives the history of ownership of a group, the newest first.
 	Gaps(ctx context.Context, group estate.GroupID, r wire.Read) ([]incident.Gap, error)
 	// Measured gives what the history of ownership and linked runs say of an incident.
@@ -138,7 +140,7 @@ func (s *Server) listIncidents(ctx context.Context, in *incidentsInput) (*page[i
 		return nil, err
 	}
 	if in.Open {
-		list = slices.DeleteFunc(list, func(i incident.Incident) bool { return i.Phase == incident.Over })
+		list = slices.DeleteFunc(list, func(i incident.Incident) bool { return i.Phase == incident.Over || i.Phase == incident.Joined })
 	}
 	found, err := pageOf(ctx, in.Paging, list, func(i incident.Incident) place { return place{i.OpenedAt.UnixMilli(), i.ID} })
 	if err != nil {
@@ -174,7 +176,7 @@ func (s *Server) wholeIncident(ctx context.Context, id string, r wire.Read) (inc
 	if err != nil {
 		return v, err
 	}
-	v.Functions, err = s.functionsOf(ctx, v.Facts, r)
+	v.Functions, err = s.functionsOf(ctx, v.Affected, r)
 	return v, err
 }
 
@@ -239,7 +241,7 @@ func (s *Server) incidentReportOf(ctx context.Context, in *incidentReportInput) 
 		return nil, err
 	}
 	var linked []document.LinkedRun
-	for _, id := range v.Runs {
+	for _, id := range v.AllRuns() {
 		head, err := s.d.Store.Run(ctx, id, wire.Fresh)
 		if err != nil {
 			return nil, err
@@ -263,7 +265,8 @@ func (s *Server) sayToIncident(ctx context.Context, in *incidentWordInput) (*bod
 	if err := s.maySayToIncident(ctx, id, in.Incident, word); err != nil {
 		return nil, err
 	}
-	c := incident.Change{What: word.What, By: id.Person, Text: word.Text, Task: word.Task, Class: word.Class, When: utc(word.When), Run: word.Run, Switch: word.Switch}
+	c := incident.Change{What: word.What, By: id.Person, Text: word.Text, Task: word.Task, Class: word.Class, When: utc(word.When), Run: word.Run, Switch: word.Switch, Into: word.Into}
+	say := s.d.Store.SayIncident
 	switch word.What {
 	case incident.Declare:
 		rules, err := s.rules(ctx, wire.Fresh)
@@ -284,8 +287,10 @@ func (s *Server) sayToIncident(ctx context.Context, in *incidentWordInput) (*bod
 			return nil, err
 		}
 	case incident.Classify, incident.Done, incident.Waive, incident.Restore, incident.Review, incident.Close:
+	case incident.Join:
+		say = s.d.Store.JoinIncident
 	}
-	i, err := s.d.Store.SayIncident(ctx, in.Incident, c)
+	i, err := say(ctx, in.Incident, c)
 	if err != nil {
 		return nil, err
 	}
@@ -331,11 +336,24 @@ func (s *Server) availability(ctx context.Context, in *periodInput) (*body[[]inc
 	if err != nil {
 		return nil, err
 	}
+	wholes := map[string]*incident.View{}
+	for _, i := range list {
+		if len(i.Parts) > 0 {
+			v, err := s.look(ctx, i, in.Read)
+			if err != nil {
+				return nil, err
+			}
+			wholes[i.ID] = &v
+		}
+	}
 	var views []incident.View
 	for _, i := range list {
-		v, err := s.look(ctx, i, in.Read)
+		v, err := s.look(ctx, i.Alone(), in.Read) // each disrupted what it affects itself, for as long as that took
 		if err != nil {
 			return nil, err
+		}
+		if i.Into != nil {
+			v.PartOf(wholes[i.Into.Value])
 		}
 		views = append(views, v)
 	}
@@ -363,7 +381,7 @@ func (s *Server) linkable(ctx context.Context, word wire.IncidentWord) error {
 func (s *Server) maySayToIncident(ctx context.Context, id identity, name string, word wire.IncidentWord) error {
 	need := Operator
 	switch word.What {
-	case incident.Declare, incident.Correct, incident.Restore, incident.Link, incident.Close:
+	case incident.Declare, incident.Correct, incident.Restore, incident.Link, incident.Close, incident.Join:
 	case incident.Classify, incident.Waive:
 		need = Commander
 	case incident.Review:
@@ -406,7 +424,7 @@ func (s *Server) incidentsFor(ctx context.Context, id identity) ([]wire.InboxIte
 	}
 	var items []wire.InboxItem
 	for _, i := range list {
-		if i.Phase == incident.Over {
+		if i.Phase == incident.Over || i.Phase == incident.Joined {
 			continue
 		}
 		v, err := s.look(ctx, i, wire.Fresh)
@@ -434,6 +452,9 @@ func (s *Server) incidentOf(ctx context.Context, ask wire.StartRun) (incident.In
 	i, err := s.d.Store.Incident(ctx, ask.Incident, wire.Fresh)
 	if err == nil && i.Phase == incident.Over {
 		err = errs.Refuse("N4", "incident %s is closed: no run belongs to it any more", i.ID)
+	}
+	if err == nil && i.Phase == incident.Joined {
+		err = errs.Refuse("N6", "incident %s is part of %s: start the run for that one", i.ID, i.Into.Value)
 	}
 	return i, err
 }

@@ -279,3 +279,41 @@ systems: [reports]
 	viewer.want(404, "GET", "/api/v1/incidents/none/report", nil)
 	viewer.want(422, "GET", "/api/v1/incidents/i1/report?zone=Moon", nil)
 }
+
+// TestOneDisruptionIsDeclaredOnceWhateverItOpened: incidents that are joined are no more on anybody's list, and what they affect is that of the one.
+func TestOneDisruptionIsDeclaredOnceWhateverItOpened(t *testing.T) {
+	n := start(t)
+	n.ruled()
+	operator, commander := n.as("operator"), n.as("commander")
+	other := cards()
+	other.ID, other.Systems = "i2", []estate.SystemID{"clearing"}
+	n.view(operator.do("POST", "/api/v1/incidents", cards()))
+	n.view(operator.do("POST", "/api/v1/incidents", other))
+	join := wire.IncidentWord{What: incident.Join, Into: "i1", Text: "one power cut"}
+	n.as("viewer").want(403, "POST", "/api/v1/incidents/i2/words", join)
+	operator.want(404, "POST", "/api/v1/incidents/i3/words", join)
+	v := n.view(operator.do("POST", "/api/v1/incidents/i2/words", join))
+	if v.ID != "i1" || len(v.Affected.Systems) != 2 || len(v.Parts) != 1 {
+		t.Errorf("%+v", v)
+	}
+	operator.want(409, "POST", "/api/v1/incidents/i2/words", wire.IncidentWord{What: incident.Declare})
+	var open []incident.View
+	operator.do("GET", "/api/v1/incidents?open=true", nil).into(t, &open)
+	var inbox []wire.InboxItem
+	commander.do("GET", "/api/v1/inbox", nil).into(t, &inbox)
+	if len(open) != 1 || len(inbox) != 1 || inbox[0].Incident != "i1" {
+		t.Errorf("open %d, inbox %+v", len(open), inbox)
+	}
+	operator.want(409, "POST", "/api/v1/runs", wire.StartRun{Plan: "count", Mode: plan.Takeover, Params: map[string]any{"to": "b"}, Incident: "i2"})
+	operator.want(200, "POST", words, wire.IncidentWord{What: incident.Restore, When: time.Now().Add(-time.Minute)})
+	var list []incident.Availability
+	operator.do("GET", "/api/v1/availability", nil).into(t, &list)
+	for _, a := range list {
+		if (a.System == "cards" || a.System == "clearing") && (a.Unplanned < 58*time.Minute || a.Unplanned > 61*time.Minute) {
+			t.Errorf("%+v", a)
+		}
+	}
+	if len(list) < 2 {
+		t.Errorf("%+v", list)
+	}
+}

@@ -127,7 +127,8 @@ func (s *Server) prepare(ctx context.Context, id identity, ask wire.StartRun) (w
 		return wire.RunStart{}, err
 	}
 	if ask.DisruptedAt.IsZero() && ask.DetectedAt.IsZero() { // recovery time is measured from the disruption that the incident is about
-		ask.DisruptedAt, ask.DetectedAt = named.DisruptedAt, named.DetectedAt
+		known := named.All()
+		ask.DisruptedAt, ask.DetectedAt = known.DisruptedAt, known.DetectedAt
 	}
 	current, err := s.d.Store.Manifest(ctx, wire.Fresh)
 	if err != nil {

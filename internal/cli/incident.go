@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +30,7 @@ another person has reviewed it. Classes and deadlines stand in the manifest, kin
 		s.incidentClassCommand(),
 		s.incidentWordCommand("report", "TASK", "Say that a report, an announcement or another task is done", incident.Done, ""),
 		s.incidentWordCommand("waive", "TASK", "Leave a task undone, with a reason", incident.Waive, "reason"),
-		s.incidentRestoredCommand(), s.incidentLinkCommand(),
+		s.incidentRestoredCommand(), s.incidentLinkCommand(), s.incidentJoinCommand(),
 		s.incidentWordCommand("review", "", "Review what happened, why, and what follows; never by who declared it", incident.Review, "finding"),
 		s.incidentDocumentCommand(),
 		s.incidentWordCommand("close", "", "Close it; it never changes afterwards", incident.Close, ""),
@@ -64,9 +66,12 @@ func (s *session) incidentListCommand() *cobra.Command {
 			g.cells(cell{s.say(colIncident), faint}, cell{s.say(colState), faint}, cell{s.say(colClass), faint}, cell{s.say(colCause), faint}, cell{s.say(colAffected), faint}, cell{s.say(colOpened), faint}, cell{s.say(colDisrupted), faint}, cell{s.say(colLacks), faint})
 			for _, v := range list {
 				state, c := s.stateOfIncident(v)
-				g.cells(cell{text: v.ID}, cell{state, c}, cell{text: dash(v.NowClass)}, cell{text: s.word(string(v.Cause))}, cell{text: dash(affected(v.Facts))}, cell{text: at(v.OpenedAt.UnixMilli())}, cell{text: s.tookOf(v.Recover)}, cell{dash(s.lacks(v)), yellow})
+				g.cells(cell{text: v.ID}, cell{state, c}, cell{text: dash(v.NowClass)}, cell{text: s.word(string(v.Cause))}, cell{text: dash(affected(v.Affected))}, cell{text: at(v.OpenedAt.UnixMilli())}, cell{text: s.tookOf(v.Recover)}, cell{dash(s.lacks(v)), yellow})
 			}
 			g.write(s, s.Out, "")
+			for _, ids := range together(list) {
+				fmt.Fprintln(s.Out, s.paint(yellow, s.say(togetherLine, strings.Join(ids[1:], " "), ids[0])))
+			}
 			return nil
 		},
 	}
@@ -74,6 +79,29 @@ func (s *session) incidentListCommand() *cobra.Command {
 	c.Flags().IntVar(&limit, "limit", 50, "how many; 0 for all")
 	return c
 }
+
+// together gives incidents that nobody has declared yet and that were disrupted within a few minutes of each other: one disruption may be behind them.
+func together(list []incident.View) [][]string {
+	var open []incident.View
+	for _, v := range list {
+		if v.Phase == incident.Open && !v.Planned && !v.From.IsZero() {
+			open = append(open, v)
+		}
+	}
+	slices.SortFunc(open, func(a, b incident.View) int { return cmp.Or(a.From.Compare(b.From), cmp.Compare(a.ID, b.ID)) })
+	var out [][]string
+	for i, v := range open {
+		if i > 0 && v.From.Sub(open[i-1].From) <= near {
+			out[len(out)-1] = append(out[len(out)-1], v.ID)
+		} else {
+			out = append(out, []string{v.ID})
+		}
+	}
+	return slices.DeleteFunc(out, func(ids []string) bool { return len(ids) < 2 })
+}
+
+// near is how long after one another incidents may have begun to be shown as perhaps one.
+const near = 5 * time.Minute
 
 // affected names units, or else systems.
 func affected(f incident.Facts) string {
@@ -93,7 +121,7 @@ func affected(f incident.Facts) string {
 func (s *session) stateOfIncident(v incident.View) (string, colour) {
 	c := plain
 	switch v.Phase {
-	case incident.Over:
+	case incident.Over, incident.Joined:
 		c = green
 	case incident.Open:
 		c = yellow
@@ -107,7 +135,7 @@ func (s *session) stateOfIncident(v incident.View) (string, colour) {
 			c = red
 		}
 	}
-	return s.say(map[incident.Phase]phrase{incident.Open: phaseOpen, incident.Declared: phaseDeclared, incident.Reviewed: phaseReviewed, incident.Over: phaseOver}[v.Phase]), c
+	return s.say(map[incident.Phase]phrase{incident.Open: phaseOpen, incident.Declared: phaseDeclared, incident.Reviewed: phaseReviewed, incident.Over: phaseOver, incident.Joined: phaseJoined}[v.Phase]), c
 }
 
 func (s *session) lacks(v incident.View) string {
@@ -201,13 +229,16 @@ func (s *session) showIncident(v incident.View) error {
 		kind = s.say(plannedWord)
 	}
 	row(colCause, s.word(string(v.Cause))+", "+kind)
-	row(colAffected, affected(v.Facts))
+	row(colAffected, affected(v.Affected))
 	row(colFunctions, strings.Join(v.Functions, ", "))
 	row(colOpened, s.say(byAt, v.OpenedBy, at(v.OpenedAt.UnixMilli())))
 	said := func(p phrase, x *incident.Said) {
 		if x != nil {
 			row(p, strings.TrimSpace(s.say(byAt, x.By, at(x.At.UnixMilli()))+" "+x.Text))
 		}
+	}
+	if v.Into != nil {
+		row(joinedWord, v.Into.Value+" "+strings.TrimSpace(s.say(byAt, v.Into.By, at(v.Into.At.UnixMilli()))+" "+v.Into.Text))
 	}
 	said(declaredWord, v.Incident.Declared)
 	row(detectClock, s.tookOf(v.Detect))
@@ -222,8 +253,8 @@ func (s *session) showIncident(v incident.View) error {
 			row(p, fmt.Sprint(*n))
 		}
 	}
-	number(colAmount, v.Amount)
-	number(colCustomers, v.Customers)
+	number(colAmount, v.Affected.Amount)
+	number(colCustomers, v.Affected.Customers)
 	row(linkedWord, strings.Join(links(v), ", "))
 	said(reviewedWord, v.Incident.Review)
 	said(closedWord, v.Incident.Closed)
@@ -263,6 +294,9 @@ func taskColour(state incident.State) colour {
 
 func links(v incident.View) []string {
 	out := append([]string{}, v.Runs...)
+	for _, p := range v.Parts {
+		out = append(out, p.ID)
+	}
 	for _, x := range v.Switches {
 		out = append(out, incident.IDOf(x.Group, x.Left))
 	}
@@ -462,6 +496,36 @@ func (s *session) incidentRestoredCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&when, "at", "", "since when, such as 2026-11-22T08:00:00+08:00 (default: now)")
+	c.Flags().StringVar(&text, "text", "", "how you know")
+	return c
+}
+
+func (s *session) incidentJoinCommand() *cobra.Command {
+	var into, text string
+	c := &cobra.Command{
+		Use: "join INCIDENT … --into INCIDENT", Short: "Say that incidents are part of another one: one disruption is declared, reported and closed once",
+		Long: `Say that incidents which nobody has declared yet are part of another one, as where the loss of a site opened one for each database. What they
+affect counts for that one, and its clocks begin with the first of them. It cannot be taken back: where it was wrong, open an incident by hand.`,
+		Example: "  perdure incident join u2-1.3 u3-1.1 --into u1-1.7",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if into == "" {
+				return usagef("--into is missing: the incident that they are part of")
+			}
+			c, err := s.estate()
+			if err != nil {
+				return err
+			}
+			var whole incident.View
+			for _, id := range args {
+				if whole, err = c.SayToIncident(cmd.Context(), id, wire.IncidentWord{What: incident.Join, Into: into, Text: text}); err != nil {
+					return err
+				}
+			}
+			return s.showIncident(whole)
+		},
+	}
+	c.Flags().StringVar(&into, "into", "", "incident that they are part of")
 	c.Flags().StringVar(&text, "text", "", "how you know")
 	return c
 }

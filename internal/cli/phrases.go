@@ -364,6 +364,9 @@ const (
 	phaseDeclared
 	phaseReviewed
 	phaseOver
+	phaseJoined
+	joinedWord
+	togetherLine
 	taskPending
 	taskLate
 	taskDone
@@ -758,6 +761,9 @@ var phrases = [phraseCount]text{
 	phaseDeclared:    {"declared", "已宣告"},
 	phaseReviewed:    {"reviewed", "已复核"},
 	phaseOver:        {"closed", "已关闭"},
+	phaseJoined:      {"joined", "已并入"},
+	joinedWord:       {"joined into", "并入"},
+	togetherLine:     {"disrupted within minutes of each other; if it is one disruption: perdure incident join %s --into %s", "中断时刻相近；若为同一事件：perdure incident join %s --into %s"},
 	taskPending:      {"open", "待办"},
 	taskLate:         {"OVERDUE", "逾期"},
 	taskDone:         {"done", "完成"},

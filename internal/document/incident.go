@@ -52,6 +52,9 @@ func (w *incidentWriter) summary() Section {
 	fact("incident.id", v.ID)
 	fact("incident.title", v.Title)
 	fact("incident.phase", t.word("phase", string(v.Phase)))
+	if v.Into != nil {
+		fact("incident.into", v.Into.Value)
+	}
 	if v.Phase != incident.Over {
 		fact("asOf", w.at(v.At))
 	}
@@ -66,11 +69,11 @@ func (w *incidentWriter) summary() Section {
 	} else if v.Why != "" {
 		fact("incident.why", v.Why)
 	}
-	fact("systems", listOf(t, v.Systems))
-	fact("incident.units", listOf(t, v.Units))
+	fact("systems", listOf(t, v.Affected.Systems))
+	fact("incident.units", listOf(t, v.Affected.Units))
 	fact("functions", strings.Join(v.Functions, t.say("list.and")))
 	fact("disruptedAt", w.at(v.From))
-	fact("detectedAt", w.at(v.DetectedAt))
+	fact("detectedAt", w.at(v.Affected.DetectedAt))
 	until := w.at(v.Until)
 	switch {
 	case v.Until.IsZero():
@@ -81,8 +84,8 @@ func (w *incidentWriter) summary() Section {
 		until += " " + t.say("incident.saidBy", v.Restored.By)
 	}
 	fact("incident.until", until)
-	fact("incident.amount", w.figure(v.Amount))
-	fact("incident.customers", w.figure(v.Customers))
+	fact("incident.amount", w.figure(v.Affected.Amount))
+	fact("incident.customers", w.figure(v.Affected.Customers))
 	fact("zone", w.zone.String())
 	return s
 }
@@ -143,6 +146,12 @@ func (w *incidentWriter) course() Section {
 		s.Rows = append(s.Rows, []string{w.at(at), by, w.t.say(what), orDash(text)})
 	}
 	row(w.v.OpenedAt, w.v.OpenedBy, "incident.opened", w.v.Title)
+	for _, p := range w.v.Parts {
+		row(p.Said.At, p.Said.By, "incident.joined", strings.TrimSpace(p.ID+" "+p.Said.Text))
+	}
+	if x := w.v.Into; x != nil {
+		row(x.At, x.By, "incident.into", strings.TrimSpace(x.Value+" "+x.Text))
+	}
 	if x := w.v.Incident.Declared; x != nil {
 		row(x.At, x.By, "incident.declared", x.Text)
 	}
@@ -163,6 +172,11 @@ func (w *incidentWriter) runs(runs []LinkedRun) Section {
 			outcome = w.t.word("outcome", string(r.Outcome))
 		}
 		s.Rows = append(s.Rows, []string{r.ID, r.Plan, w.t.word("mode", string(r.Mode)), w.at(r.Started), w.at(r.Ended), outcome})
+	}
+	for _, p := range w.v.Parts {
+		for _, x := range p.Switches {
+			s.Rows = append(s.Rows, []string{"–", w.t.say("incident.switch", string(x.Group), x.Left.String()), "–", "–", "–", "–"})
+		}
 	}
 	for _, x := range w.v.Switches {
 		s.Rows = append(s.Rows, []string{"–", w.t.say("incident.switch", string(x.Group), x.Left.String()), "–", "–", "–", "–"})

@@ -3,6 +3,7 @@ package document_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -125,5 +126,36 @@ func TestReportOfAnIncidentIsAsItWas(t *testing.T) {
 		if diff := cmp.Diff(string(want), string(page)); diff != "" {
 			t.Error(diff)
 		}
+	}
+}
+
+func TestReportOfAnIncidentNamesWhatWasJoinedIntoIt(t *testing.T) {
+	v := disrupted(t, false)
+	whole, part := v.Incident, v.Incident
+	part.ID, part.Group, part.Declared, part.Rules, part.Settled, part.Phase = "u2-1.3", "u2", nil, nil, nil, incident.Open
+	part.Facts = incident.Facts{Systems: []estate.SystemID{"clearing"}, Units: []estate.UnitID{"u2"}, DisruptedAt: v.DisruptedAt.Add(-time.Minute)}
+	whole, part, err := whole.Take(part, incident.Change{What: incident.Join, By: "bob", At: v.At, Into: whole.ID, Text: "one power cut"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []document.Language{document.English, document.Chinese} {
+		sameInAllFormats(t, document.Incident(incident.Look(whole, incident.Rules{}, &incident.Seen{}, v.At), nil, l, shanghai))
+	}
+	d := document.Incident(incident.Look(whole, incident.Rules{}, &incident.Seen{}, v.At), nil, document.English, shanghai)
+	about := facts(t, d, "Summary")
+	if about["Systems"] != "corebank, clearing" || about["Units"] != "u1, u2" || about["Service disrupted"] != "2026-11-22 15:59:00.000" {
+		t.Errorf("%v", about)
+	}
+	said := false
+	for _, section := range d.Sections {
+		for _, row := range section.Rows {
+			said = said || slices.Equal(row[1:], []string{"bob", "incident joined into this one", "u2-1.3 one power cut"})
+		}
+	}
+	if !said {
+		t.Error("nobody is said to have joined it")
+	}
+	if about := facts(t, document.Incident(incident.Look(part, incident.Rules{}, &incident.Seen{}, v.At), nil, document.English, shanghai), "Summary"); about["joined into"] != "u1-1.7" || about["Stands"] != "part of another incident" {
+		t.Errorf("%v", about)
 	}
 }

@@ -22,11 +22,12 @@ const (
 	Link     What = "linked"     // a run or a switch belongs to it
 	Review   What = "reviewed"   // another person than declared it has looked at it
 	Close    What = "closed"
+	Join     What = "joined" // it is part of another incident, by a person's word to it (N6)
 )
 
 // Whats are the changes there are.
 func Whats() []What {
-	return []What{Declare, Correct, Classify, Done, Waive, Restore, Link, Review, Close}
+	return []What{Declare, Correct, Classify, Done, Waive, Restore, Link, Review, Close, Join}
 }
 
 // Change is what a person says to an incident, with what the node that took it knows.
@@ -43,6 +44,8 @@ type Change struct {
 	Facts  *Facts  `json:"facts,omitempty"`
 	Run    string  `json:"run,omitempty"`
 	Switch *Switch `json:"switch,omitempty"`
+	// Into is the incident that it is part of, of Join.
+	Into string `json:"into,omitempty"`
 	// Rules are those in force, of Declare.
 	Rules *Rules `json:"rules,omitempty"`
 	// Seen is what the node sees of linked switches and runs; for Done, Waive and Close.
@@ -97,8 +100,8 @@ func Apply(i Incident, c Change) (Incident, error) {
 	if i.said(c) {
 		return i, nil
 	}
-	if i.Phase == Over {
-		return i, errs.Refuse("N4", "incident %s was closed by %s: it does not change any more", i.ID, i.Closed.By)
+	if err := i.changes(); err != nil {
+		return i, err
 	}
 	next := i.clone()
 	if err := next.apply(c); err != nil {
@@ -106,6 +109,55 @@ func Apply(i Incident, c Change) (Incident, error) {
 	}
 	next.Seq++
 	return next, nil
+}
+
+// changes refuses what never changes again.
+func (i *Incident) changes() error {
+	switch i.Phase {
+	case Over:
+		return errs.Refuse("N4", "incident %s was closed by %s: it does not change any more", i.ID, i.Closed.By)
+	case Joined:
+		return errs.Refuse("N6", "incident %s is part of %s, by %s: say it of that one", i.ID, i.Into.Value, i.Into.By)
+	case Open, Declared, Reviewed:
+	}
+	return nil
+}
+
+// Take gives the incident with another one as its part, and that one as it is then. The same again changes nothing. Neither is changed where it is refused.
+func (i Incident) Take(part Incident, c Change) (whole, taken Incident, err error) {
+	switch {
+	case i.ID == part.ID:
+		return i, part, invalid("incident %s cannot be joined into itself", i.ID)
+	case i.Planned != part.Planned:
+		return i, part, errs.Refuse("N6", "cannot join incident %s into %s: one is planned, the other is not", part.ID, i.ID)
+	case len(i.Parts) >= MostParts:
+		return i, part, errs.New(errs.Refused, "incident %s has %d parts, and takes no more", i.ID, MostParts)
+	}
+	if taken, err = Apply(part, c); err != nil || taken.Seq == part.Seq {
+		return i, taken, err
+	}
+	if err := i.changes(); err != nil {
+		return i, part, err
+	}
+	whole = i.clone()
+	whole.Parts = append(whole.Parts, Part{ID: part.ID, Facts: part.Facts, Runs: part.Runs, Switches: part.switches(), Said: *taken.Into})
+	whole.touch()
+	whole.Seq++
+	return whole, taken, nil
+}
+
+func (i *Incident) join(c Change) error {
+	switch {
+	case c.Into == "":
+		return invalid("cannot join incident %s: say into which one", i.ID)
+	case i.Declared != nil:
+		return errs.Refuse("N6", "cannot join incident %s into %s: %s declared it, and its tasks are its own; join %s into it instead", i.ID, c.Into, i.Declared.By, c.Into)
+	case len(i.Parts) > 0:
+		return errs.Refuse("N6", "cannot join incident %s into %s: %s is part of it; join %s into it instead", i.ID, c.Into, i.Parts[0].ID, c.Into)
+	}
+	i.Into, i.Phase = c.said(), Joined
+	i.Into.Value = c.Into
+	return nil
 }
 
 // said reports whether this very word was said already.
@@ -129,6 +181,8 @@ func (i *Incident) said(c Change) bool {
 		return c.Run != "" && slices.Contains(i.Runs, c.Run) || c.Switch != nil && slices.Contains(i.Switches, *c.Switch)
 	case Correct:
 		return c.Facts != nil && i.Facts.same(c.Facts)
+	case Join:
+		return i.Into != nil && i.Into.Value == c.Into
 	}
 	return false
 }
@@ -157,6 +211,8 @@ func (i *Incident) apply(c Change) error {
 		return i.review(c)
 	case Close:
 		return i.end(c)
+	case Join:
+		return i.join(c)
 	}
 	return invalid("%q is not something that people say to an incident; allowed: %v", c.What, Whats())
 }

@@ -10,4 +10,6 @@
 //	    it, after the last change of what it says.
 //	N4  A closed incident never changes.
 //	N5  What nobody said and nothing measured is not known, and never counts as reached, met or zero.
+//	N6  One that nobody has declared may be joined into another one, of the same kind: from then on it is part of that one, whose clocks, class, tasks
+//	    and closing are its own too. It never changes again, and is declared, reported and closed nowhere else.
 package incident

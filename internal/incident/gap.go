@@ -116,11 +116,7 @@ func Detected(rec unit.Record, why, by string, since, at time.Time) Incident {
 // Measure gives what the history of ownership says of an incident. Records are the groups as they are now.
 func (i *Incident) Measure(gaps []Gap, records []unit.Record) Seen {
 	var s Seen
-	mine := slices.Clone(i.Switches)
-	if i.Group != "" {
-		mine = append(mine, Switch{Group: i.Group, Left: i.Left})
-	}
-	for _, m := range mine {
+	for _, m := range i.switches() {
 		at := slices.IndexFunc(gaps, func(g Gap) bool { return g.Group == m.Group && g.Left == m.Left })
 		if at < 0 {
 			s.Running = s.Running || unopened(records, m)

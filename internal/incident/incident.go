@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ const (
 	Declared Phase = "declared" // its tasks run
 	Reviewed Phase = "reviewed" // it may be closed as soon as no task is open
 	Over     Phase = "closed"
+	Joined   Phase = "joined" // it is part of another one (N6)
 )
 
 // Bounds of one incident: texts in bytes, lists in items.
@@ -36,6 +38,7 @@ const (
 	MostText  = 4000
 	MostNames = 4096
 	MostRuns  = 64
+	MostParts = 1024
 )
 
 // Incident is one disruption of service, or what may be one. The zero time is one that is not known.
@@ -63,6 +66,9 @@ type Incident struct {
 	// Runs are linked runs, Switches groups and ownerships that were left in switches that belong to it.
 	Runs     []string `json:"runs,omitempty"`
 	Switches []Switch `json:"switches,omitempty"`
+	// Parts are incidents that were joined into it; Into says into which one it was joined, in Value (N6).
+	Parts []Part `json:"parts,omitempty"`
+	Into  *Said  `json:"into,omitempty"`
 	// Restored is a person's word that service is back, where nothing measured it.
 	Restored *Said `json:"restored,omitempty"`
 	Review   *Said `json:"review,omitempty"`
@@ -111,6 +117,15 @@ type Switch struct {
 	Left  estate.Ownership `json:"left"`
 }
 
+// Part is an incident that was joined into another one, as it was then.
+type Part struct {
+	ID string `json:"id"`
+	Facts
+	Runs     []string `json:"runs,omitempty"`
+	Switches []Switch `json:"switches,omitempty"`
+	Said     Said     `json:"said"`
+}
+
 // Outcome is what an incident came to.
 type Outcome struct {
 	Class string `json:"class"`
@@ -138,8 +153,92 @@ func (i *Incident) of(task string) *Settled {
 // clone copies the incident so far as Apply changes it.
 func (i *Incident) clone() Incident {
 	c := *i
-	c.Settled, c.Runs, c.Switches = slices.Clone(i.Settled), slices.Clone(i.Runs), slices.Clone(i.Switches)
+	c.Settled, c.Runs, c.Switches, c.Parts = slices.Clone(i.Settled), slices.Clone(i.Runs), slices.Clone(i.Switches), slices.Clone(i.Parts)
 	return c
+}
+
+// switches are all that belong to it, its own and those of its parts.
+func (i *Incident) switches() []Switch {
+	list := slices.Clone(i.Switches)
+	if i.Group != "" {
+		list = append(list, Switch{Group: i.Group, Left: i.Left})
+	}
+	for _, p := range i.Parts {
+		list = append(list, p.Switches...)
+	}
+	return list
+}
+
+// Groups are those whose changes of hands belong to it.
+func (i *Incident) Groups() []estate.GroupID {
+	var out []estate.GroupID
+	for _, s := range i.switches() {
+		if !slices.Contains(out, s.Group) {
+			out = append(out, s.Group)
+		}
+	}
+	return out
+}
+
+// AllRuns are the runs that belong to it, its own and those of its parts.
+func (i *Incident) AllRuns() []string {
+	list := slices.Clone(i.Runs)
+	for _, p := range i.Parts {
+		for _, r := range p.Runs {
+			if !slices.Contains(list, r) {
+				list = append(list, r)
+			}
+		}
+	}
+	return list
+}
+
+// All is what is known of it and of its parts: what any of them affects, since the first of them. Amounts and customers that are known add up (N5).
+func (i *Incident) All() Facts {
+	f := i.Facts
+	f.Systems, f.Units = slices.Clone(f.Systems), slices.Clone(f.Units)
+	for _, p := range i.Parts {
+		for _, s := range p.Systems {
+			if !slices.Contains(f.Systems, s) {
+				f.Systems = append(f.Systems, s)
+			}
+		}
+		for _, u := range p.Units {
+			if !slices.Contains(f.Units, u) {
+				f.Units = append(f.Units, u)
+			}
+		}
+		f.DisruptedAt, f.DetectedAt = earlier(f.DisruptedAt, p.DisruptedAt), earlier(f.DetectedAt, p.DetectedAt)
+		f.Amount, f.Customers = sum(f.Amount, p.Amount), sum(f.Customers, p.Customers)
+	}
+	return f
+}
+
+// earlier is the earlier one of two instants that are known.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func sum(a, b *int64) *int64 {
+	if a == nil || b == nil {
+		return cmp.Or(a, b)
+	}
+	return new(*a + *b)
+}
+
+// Alone is the incident without what was joined into it, as if it were not closed yet: what it came to is that of all of them.
+func (i Incident) Alone() Incident {
+	if len(i.Parts) == 0 {
+		return i
+	}
+	i.Parts, i.Outcome = nil, nil
+	if i.Phase == Over {
+		i.Phase = Reviewed
+	}
+	return i
 }
 
 // short refuses texts that nobody can read or keep.

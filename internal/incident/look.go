@@ -21,7 +21,7 @@ func (i *Incident) span(s *Seen) (from, until time.Time, measured bool) {
 	if i.Outcome != nil {
 		return i.Outcome.From, i.Outcome.Until, i.Outcome.Measured
 	}
-	from = i.DisruptedAt
+	from = i.All().DisruptedAt
 	if s != nil {
 		if from.IsZero() {
 			from = s.From
@@ -51,13 +51,14 @@ func (i *Incident) back(s *Seen) (Outcome, error) {
 
 func (i *Incident) extent(s *Seen, now time.Time) Extent {
 	from, until, _ := i.span(s)
+	known := i.All()
 	if from.IsZero() {
-		from = i.DetectedAt // it was disrupted then at the latest
+		from = known.DetectedAt // it was disrupted then at the latest
 	}
 	if until.IsZero() {
 		until = now
 	}
-	return Extent{Facts: i.Facts, Lasted: max(0, until.Sub(from)), Known: !from.IsZero()}
+	return Extent{Facts: known, Lasted: max(0, until.Sub(from)), Known: !from.IsZero()}
 }
 
 // class gives the class by whoever decides it, the computed one, and the threshold that made that one.
@@ -132,6 +133,8 @@ type View struct {
 	Declare *Clock     `json:"declare"`
 	Recover *Clock     `json:"recover"`
 	Tasks   []TaskView `json:"tasks,omitempty"`
+	// Affected is what is known of it and of its parts.
+	Affected Facts `json:"affected"`
 	// Functions are those that the affected systems serve; whoever has the estate sets them.
 	Functions []string `json:"functions,omitempty"`
 	// Lacks is what keeps it from being closed, empty where nothing does.
@@ -157,18 +160,22 @@ func Look(i Incident, applied Rules, s *Seen, now time.Time) View {
 	if i.Rules != nil {
 		rules = i.Rules
 	}
-	v := View{Incident: i, At: now}
+	v := View{Incident: i, At: now, Affected: i.All()}
 	v.NowClass, v.Computed, v.Why = i.class(rules, s, now)
 	v.From, v.Until, v.Measured = i.span(s)
 	var declared time.Time
 	if i.Declared != nil {
 		declared = i.Declared.At
 	}
-	if !i.DetectedAt.IsZero() {
-		v.Detect = clock(v.From, i.DetectedAt, now, 0)
+	if !v.Affected.DetectedAt.IsZero() {
+		v.Detect = clock(v.From, v.Affected.DetectedAt, now, 0)
 	}
-	v.Declare = clock(i.DetectedAt, declared, now, time.Duration(rules.DeclareWithin))
+	v.Declare = clock(v.Affected.DetectedAt, declared, now, time.Duration(rules.DeclareWithin))
 	v.Recover = clock(v.From, v.Until, now, 0)
+	if i.Phase == Joined { // the clock of the other one counts
+		v.Declare = nil
+		return v
+	}
 	for _, t := range i.tasks(s, now) {
 		v.Tasks = append(v.Tasks, i.task(t, now))
 	}
@@ -176,6 +183,16 @@ func Look(i Incident, applied Rules, s *Seen, now time.Time) View {
 		v.Lacks = i.lacks(s, v.Tasks)
 	}
 	return v
+}
+
+// PartOf takes over from the incident that this one is part of when service was back: where nothing measured that here, or a person says that it took
+// longer.
+func (v *View) PartOf(whole *View) {
+	if v.Until.IsZero() {
+		v.Until = whole.Until
+	} else if r := whole.Restored; r != nil && r.When.After(v.Until) {
+		v.Until = r.When
+	}
 }
 
 func (i *Incident) task(t Task, now time.Time) TaskView {

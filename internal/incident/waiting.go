@@ -33,7 +33,7 @@ type Person struct {
 
 // WaitsFor gives what an incident waits for a person for.
 func (v *View) WaitsFor(p Person) []Ask {
-	if v.Phase == Over {
+	if v.Phase == Over || v.Phase == Joined {
 		return nil
 	}
 	if v.Incident.Declared == nil {
@@ -42,7 +42,7 @@ func (v *View) WaitsFor(p Person) []Ask {
 		}
 		a := Ask{Why: Declaration, Text: v.Title, Since: v.OpenedAt}
 		if v.Declare != nil && v.Declare.Within > 0 {
-			a.Due = v.DetectedAt.Add(v.Declare.Within)
+			a.Due = v.Affected.DetectedAt.Add(v.Declare.Within)
 		}
 		return []Ask{a}
 	}

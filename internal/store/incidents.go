@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -164,6 +163,49 @@ func (s *Store) Incidents(ctx context.Context, r wire.Read) ([]incident.Incident
 	return list, nil
 }
 
+// JoinIncident makes an incident part of another one, both or neither. The same again changes nothing.
+func (s *Store) JoinIncident(ctx context.Context, id string, c incident.Change) (incident.Incident, error) {
+	if err := s.o.MayAct(); err != nil {
+		return incident.Incident{}, err
+	}
+	for range sayTries {
+		part, err := s.Incident(ctx, id, wire.Fresh)
+		if err != nil {
+			return part, err
+		}
+		whole, err := s.Incident(ctx, c.Into, wire.Fresh)
+		if err != nil {
+			return whole, err
+		}
+		c.At = s.instant()
+		next, taken, err := whole.Take(part, c)
+		if err != nil || next.Seq == whole.Seq {
+			return next, err
+		}
+		next.Revision, taken.Revision = 0, 0
+		writes := make([]clientv3.Op, 3)
+		if writes[0], err = put(incidentsPrefix+whole.ID, next); err != nil {
+			return whole, err
+		}
+		if writes[1], err = put(incidentsPrefix+id, taken); err != nil {
+			return whole, err
+		}
+		if writes[2], err = s.event(part.Revision, wire.Event{Who: "person:" + c.By, What: "incident." + string(c.What), Subject: id}, c); err != nil {
+			return whole, err
+		}
+		conditions := []clientv3.Cmp{unchanged(incidentsPrefix+id, part.Revision), unchanged(incidentsPrefix+whole.ID, whole.Revision)}
+		revision, ok, err := s.commit(ctx, "join incident "+id+" into "+whole.ID, conditions, writes)
+		if err != nil {
+			return whole, err
+		}
+		if ok {
+			next.Revision = revision
+			return next, nil
+		}
+	}
+	return incident.Incident{}, errs.New(errs.Conflict, "incidents %s and %s keep changing; look at them and say it again", id, c.Into)
+}
+
 // SayIncident commits what a person says to an incident, judged on its newest state and on what was measured, on the condition that it has not
 // changed since. What changes nothing writes nothing.
 func (s *Store) SayIncident(ctx context.Context, id string, c incident.Change) (incident.Incident, error) {
@@ -209,16 +251,7 @@ func (s *Store) SayIncident(ctx context.Context, id string, c incident.Change) (
 func (s *Store) Measured(ctx context.Context, i incident.Incident, r wire.Read) (incident.Seen, error) {
 	var gaps []incident.Gap
 	var records []unit.Record
-	var groups []estate.GroupID
-	if i.Group != "" {
-		groups = append(groups, i.Group)
-	}
-	for _, m := range i.Switches {
-		if !slices.Contains(groups, m.Group) {
-			groups = append(groups, m.Group)
-		}
-	}
-	for _, g := range groups {
+	for _, g := range i.Groups() {
 		more, err := s.Gaps(ctx, g, r)
 		if err != nil {
 			return incident.Seen{}, err
@@ -236,7 +269,7 @@ func (s *Store) Measured(ctx context.Context, i incident.Incident, r wire.Read) 
 	if seen.Running || !seen.Until.IsZero() {
 		return seen, nil // what ownership says is when service was back; a run goes on with what has time
 	}
-	for _, id := range i.Runs {
+	for _, id := range i.AllRuns() {
 		head, err := s.Run(ctx, id, r)
 		if err != nil {
 			return seen, err

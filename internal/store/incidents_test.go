@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -285,7 +286,7 @@ func TestLinkedRunSaysWhenServiceIsBackWhereNoSwitchDoes(t *testing.T) {
 	linked := func(id string, mode plan.Mode) incident.Seen {
 		t.Helper()
 		startRun(t, s, id, runtest.Program(t, strings.ReplaceAll(runSteps, "takeover", string(mode)), mode))
-		i, err := s.SayIncident(t.Context(), "i1", incident.Change{What: incident.Link, By: "ann", Run: id})
+		i, err := s.SayIncident(t.Context(), "i1", incident.Change{What: incident.Correct, By: "ann", Facts: &incident.Facts{Systems: []estate.SystemID{estate.SystemID(id)}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -317,4 +318,55 @@ func TestLinkedRunSaysWhenServiceIsBackWhereNoSwitchDoes(t *testing.T) {
 	if seen, err := s.Measured(t.Context(), i, wire.Fresh); err != nil || seen.Running || seen.Until.IsZero() {
 		t.Errorf("%+v, %v", seen, err)
 	}
+}
+
+// TestJoinedIncidentsAreBothOrNeither whoever says what of them at the same time.
+func TestJoinedIncidentsAreBothOrNeither(t *testing.T) {
+	s, _ := one(t)
+	const parts = 6
+	for n := range parts + 1 {
+		if _, err := byHand(t, s, fmt.Sprintf("i%d", n), "ann"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all sync.WaitGroup
+	for n := 1; n <= parts; n++ {
+		all.Go(func() {
+			id, into := fmt.Sprintf("i%d", n), incident.Change{What: incident.Join, By: "ann", Into: "i0"}
+			if _, err := s.JoinIncident(t.Context(), id, into); err != nil && errs.KindOf(err) != errs.Conflict {
+				t.Error(err)
+			}
+			if _, err := s.SayIncident(t.Context(), "i0", incident.Change{What: incident.Correct, By: "ann", Facts: &incident.Facts{Systems: []estate.SystemID{estate.SystemID(id)}}}); err != nil && errs.KindOf(err) != errs.Conflict {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	whole, err := s.Incident(t.Context(), "i0", wire.Fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := 0
+	for n := 1; n <= parts; n++ {
+		part, err := s.Incident(t.Context(), fmt.Sprintf("i%d", n), wire.Fresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := slices.ContainsFunc(whole.Parts, func(p incident.Part) bool { return p.ID == part.ID })
+		if in != (part.Phase == incident.Joined) {
+			t.Errorf("%s is %s, and a part: %t", part.ID, part.Phase, in)
+		}
+		if in {
+			taken++
+		}
+	}
+	if taken == 0 {
+		t.Error("none was joined")
+	}
+	before := whole.Revision
+	if again, err := s.JoinIncident(t.Context(), whole.Parts[0].ID, incident.Change{What: incident.Join, By: "bob", Into: "i0"}); err != nil || again.Revision != before {
+		t.Errorf("the same word again: %d after %d, %v", again.Revision, before, err)
+	}
+	_, err = s.JoinIncident(t.Context(), "i0", incident.Change{What: incident.Join, By: "ann", Into: "none"})
+	kind(t, err, errs.NotFound)
 }

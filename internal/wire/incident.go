@@ -17,7 +17,7 @@ type OpenIncident struct {
 
 // IncidentWord is what a person says to an incident.
 type IncidentWord struct {
-	What incident.What `json:"what"` // declared, corrected, classified, done, waived, restored, linked, reviewed or closed
+	What incident.What `json:"what"` // declared, corrected, classified, done, waived, restored, linked, reviewed, closed or joined
 	Text string        `json:"text,omitempty"`
 	// Task is that of done and waived, Class that of classified, When since when service is back, of restored.
 	Task  string    `json:"task,omitempty"`
@@ -27,4 +27,6 @@ type IncidentWord struct {
 	Facts  *incident.Facts  `json:"facts,omitempty"`
 	Run    string           `json:"run,omitempty"`
 	Switch *incident.Switch `json:"switch,omitempty"`
+	// Into is the incident that it becomes part of, of joined; that one is answered.
+	Into string `json:"into,omitempty"`
 }
