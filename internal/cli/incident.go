@@ -242,7 +242,9 @@ func (s *session) showIncident(v incident.View) error {
 	}
 	said(declaredWord, v.Incident.Declared)
 	row(detectClock, s.tookOf(v.Detect))
-	row(declareClock, s.tookOf(v.Declare))
+	if v.Into == nil {
+		row(declareClock, s.tookOf(v.Declare))
+	}
 	recovered := s.tookOf(v.Recover)
 	if !v.Until.IsZero() && v.Measured {
 		recovered += " " + s.say(measuredWord)
