@@ -22,26 +22,38 @@ step "site a is left by its generated plan" takeover zh "按生成的预案撤�
   approve agree for commander as ann refused "started"
   approve agree for commander as bob because "agreed with the branches"
   wait run asks ready-head-office 30s
-  complete ready-head-office set held=3
+  orders hold 9 u1 as ann # what customers wanted meanwhile is kept by the head office, and two of them came on paper
+  complete ready-head-office set held=9
   wait run asks ready-clearing-house 30s
   complete ready-clearing-house
   wait u1 at b 60s
   wait run asks module-reports-statements 90s
   complete module-reports-statements
+  orders enter 6 # through the gateways, each with its key
+  orders prove
   wait run asks count-head-office 30s
-  complete count-head-office set difference=0 set entered=3
+  complete count-head-office set difference=0 set entered=6
   wait run over 30s
   wait u1 at b in-sync 40s
   wait gap closed 10s
 end
 
+# Nothing goes home while an order is open: neither a switch by hand nor the plan, until the last one is entered or dropped with a reason.
+switch u1 to a mode switch-back refused "3 orders of u1 are open"
 step "site a is taken up again by its generated plan" switch-back zh "按生成的预案回切站点 A" switches u1 1 switches u2 0
   generate switch-back site a
   run switch-back-site-a mode switch-back as bob because "power works are over"
+  wait run asks orders-u1 30s
+  orders enter 1
+  retry orders-u1 as ann because "one more was entered"
+  wait run asks orders-u1 30s
+  orders drop 1 as ann because "the customer took it back"
+  orders enter 1
+  retry orders-u1 as ann because "the last ones are entered or dropped"
   wait run asks agree 30s
   approve agree for commander as ann
   wait run asks reconciled 30s
-  complete reconciled set reconciled=3
+  complete reconciled
   wait run asks ready-head-office 30s
   complete ready-head-office
   wait run asks ready-clearing-house 30s

@@ -59,6 +59,29 @@ func (a *Agent) missing(ctx context.Context, body []byte) (any, error) {
 	return wire.MissingAnswer{Tally: a.status.Tally, Newest: newest}, nil
 }
 
+// records says what is recorded under keys, while this is the owner: before it is looked, and behind the barrier still (I3).
+func (a *Agent) records(ctx context.Context, body []byte) (any, error) {
+	var ask wire.RecordsRequest
+	if err := json.Unmarshal(body, &ask); err != nil {
+		return nil, errs.New(errs.Invalid, "request for records: %w", err)
+	}
+	rec, err := a.owning()
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.db.Records(ctx, ask.Keys)
+	if err != nil {
+		return nil, err
+	}
+	switch after, err := a.owning(); {
+	case err != nil:
+		return nil, err
+	case after.Ownership != rec.Ownership:
+		return nil, errs.New(errs.Conflict, "%s owned %s in %s, and owns it in %s now: ask again", a.opts.Member, a.opts.Group, rec.Ownership, after.Ownership)
+	}
+	return wire.RecordsAnswer{Ownership: rec.Ownership, Records: found}, nil
+}
+
 // judge writes the verdicts on the accounts of a quarantined unit (I7).
 func (a *Agent) judge(ctx context.Context, body []byte) (any, error) {
 	var ask driver.Judgement

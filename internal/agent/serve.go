@@ -31,6 +31,7 @@ func (a *Agent) handler() http.Handler {
 	mux.Handle("POST /v1/consent", machines(func(_ context.Context, body []byte) (any, error) { return a.consent(body) }))
 	mux.Handle("POST /v1/fork", machines(a.fork))
 	mux.Handle("POST /v1/missing", machines(a.missing))
+	mux.Handle("POST /v1/records", machines(a.records))
 	mux.Handle("POST /v1/judge", machines(a.judge))
 	mux.Handle("POST /v1/release", machines(a.release))
 	mux.Handle("POST /v1/sandbox", machines(a.sandbox))

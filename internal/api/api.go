@@ -51,6 +51,7 @@ type Store interface {
 	RunStore
 	IncidentStore
 	RectificationStore
+	OrderStore
 	PeopleStore
 	KeyedStore
 	// LogKeys lists the keys that nodes sign the evidence log with.
@@ -123,6 +124,8 @@ type Deps struct {
 	Evidence  Evidence
 	Switcher  Switcher
 	Silences  Silences
+	// Orders asks owners of units for orders that were held; nil: its route answers 503.
+	Orders Prover
 	// SignOn signs people on by a provider; nil: there is none.
 	SignOn SignOn
 	// Foresight looks ahead at runs.

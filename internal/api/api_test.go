@@ -25,6 +25,7 @@ import (
 	"perdure/internal/estate"
 	"perdure/internal/etcdnode"
 	"perdure/internal/etcdnode/etcdtest"
+	"perdure/internal/heldorder"
 	"perdure/internal/person"
 	"perdure/internal/pki"
 	"perdure/internal/plan"
@@ -181,7 +182,7 @@ func startWith(t *testing.T, provider api.SignOn, tune ...func(*api.Options)) *n
 		f(&o)
 	}
 	n.Server, err = api.New(api.Deps{
-		Store: n.store, Member: n.member, Standing: n, Manifests: n.manifest, Plans: planner{t: t}, Switcher: n.controls, Silences: n.controls, Foresight: preflight.New(n.store, n.controls), SignOn: provider,
+		Store: n.store, Member: n.member, Standing: n, Manifests: n.manifest, Plans: planner{t: t}, Switcher: n.controls, Silences: n.controls, Foresight: preflight.New(n.store, n.controls), Orders: owners{n, heldorder.Present}, SignOn: provider,
 		Gather: registry, Register: registry, Logger: etcdtest.Logger(t),
 	}, o)
 	if err != nil {
@@ -274,6 +275,9 @@ func (c *caller) do(method, path string, body any) reply {
 // octets are a body that is neither text nor JSON.
 type octets string
 
+// csv is a file of orders.
+type csv string
+
 func (c *caller) try(ctx context.Context, method, path string, body any) (reply, error) {
 	var reader io.Reader
 	switch b := body.(type) {
@@ -281,6 +285,8 @@ func (c *caller) try(ctx context.Context, method, path string, body any) (reply,
 	case string:
 		reader = strings.NewReader(b)
 	case octets:
+		reader = strings.NewReader(string(b))
+	case csv:
 		reader = strings.NewReader(string(b))
 	default:
 		data, err := json.Marshal(b)
@@ -299,6 +305,8 @@ func (c *caller) try(ctx context.Context, method, path string, body any) (reply,
 		req.Header.Set("Content-Type", "application/yaml")
 	case octets:
 		req.Header.Set("Content-Type", "application/octet-stream")
+	case csv:
+		req.Header.Set("Content-Type", "text/csv")
 	default:
 		req.Header.Set("Content-Type", "application/json")
 	}

@@ -7,6 +7,7 @@ import (
 
 	"perdure/internal/api"
 	"perdure/internal/ballot"
+	"perdure/internal/heldorder"
 	"perdure/internal/incident"
 	"perdure/internal/plan"
 	"perdure/internal/rectification"
@@ -54,6 +55,12 @@ func TestEveryChangeThatAPersonAsksForIsInTheAuditLog(t *testing.T) {
 		{"POST /api/v1/runs", "the-operator", ask(operator, "POST", "/api/v1/runs", wire.StartRun{Plan: "p", Mode: plan.Drill, ID: "r2"})},
 		{"POST /api/v1/runs/{run}/words", "the-operator", ask(operator, "POST", "/api/v1/runs/r1/words", word(run.Paused, ""))},
 		{"PUT /api/v1/runs/{run}/attachments", "the-operator", ask(operator, "PUT", "/api/v1/runs/r1/attachments?step=count&name=a.txt", octets("text"))},
+		{"PUT /api/v1/runs/{run}/orders", "the-operator", func() reply {
+			n.takenOver("away")
+			return operator.do("PUT", "/api/v1/runs/away/orders?holder=branch-north", csv(heldOrders))
+		}},
+		{"POST /api/v1/runs/{run}/orders/proofs", "the-operator", ask(operator, "POST", "/api/v1/runs/away/orders/proofs", nil)},
+		{"POST /api/v1/runs/{run}/orders/dropped", "the-operator", ask(operator, "POST", "/api/v1/runs/away/orders/dropped", wire.DropOrders{Orders: []heldorder.Ref{{Holder: "branch-north", Reference: "N-2"}}, Reason: "taken back"})},
 		{"POST /api/v1/runs/{run}/rectification", "the-operator", ask(operator, "POST", "/api/v1/runs/over/rectification", nil)},
 		{"POST /api/v1/runs/{run}/rectification/words", "the-operator", ask(operator, "POST", "/api/v1/runs/over/rectification/words", wire.RectificationWord{What: rectification.Add, Text: "nobody was there"})},
 		{"POST /api/v1/incidents", "the-operator", ask(operator, "POST", "/api/v1/incidents", cards())},

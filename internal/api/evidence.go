@@ -28,16 +28,36 @@ func (s *Server) evidencePack(ctx huma.Context, in *runInput) {
 		writeProblem(w, r, errs.New(errs.Unavailable, "this node makes no packs of evidence"))
 		return
 	}
-	files, err := s.filesOf(ctx.Context(), in.Run)
-	if err != nil {
-		writeProblem(w, r, err)
-		return
-	}
-	pack, err := s.d.Evidence.Pack(ctx.Context(), who(ctx.Context()).Name, in.Run, files)
+	pack, err := s.packOf(ctx.Context(), in.Run)
 	if err != nil {
 		writeProblem(w, r, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	_, _ = w.Write(pack) // whoever gets a cut pack sees that it has no end
+}
+
+// packTries is how often a pack is made anew because something was said to the orders of its run meanwhile.
+const packTries = 4
+
+// packOf makes the pack of a run. The log names all that was said to its orders, so what the pack has of that has to be as new.
+func (s *Server) packOf(ctx context.Context, run string) ([]byte, error) {
+	for range packTries {
+		before, err := s.d.Store.OrderHead(ctx, run, wire.Fresh)
+		if err != nil {
+			return nil, err
+		}
+		files, err := s.filesOf(ctx, run)
+		if err != nil {
+			return nil, err
+		}
+		pack, err := s.d.Evidence.Pack(ctx, who(ctx).Name, run, files)
+		if err != nil {
+			return nil, err
+		}
+		if after, err := s.d.Store.OrderHead(ctx, run, wire.Fresh); err != nil || after.Seq == before.Seq {
+			return pack, err
+		}
+	}
+	return nil, errs.New(errs.Conflict, "the orders of run %s keep changing while its evidence is packed: try again", run)
 }

@@ -12,6 +12,7 @@ import (
 
 	"perdure/internal/document"
 	"perdure/internal/errs"
+	"perdure/internal/evidence"
 	"perdure/internal/measure"
 	"perdure/internal/plan"
 	"perdure/internal/run"
@@ -132,6 +133,9 @@ func (s *Server) sourceOf(ctx context.Context, id string) (src document.Source, 
 		return src, false, err
 	}
 	src = document.Source{Run: id, Program: program, Journal: journal, ProgramSum: head.Program}
+	if src.Orders, err = s.d.Store.Orders(ctx, id); err != nil {
+		return src, false, err
+	}
 	if s.d.Evidence != nil && head.Phase == run.Over {
 		src.Origin, src.Leaves, err = s.d.Evidence.Journal(ctx, id)
 	}
@@ -146,6 +150,13 @@ func (s *Server) filesOf(ctx context.Context, id string) (map[string][]byte, err
 		return nil, err
 	}
 	files := map[string][]byte{}
+	words, err := s.d.Store.OrderWords(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(words) > 0 {
+		files[evidence.OrdersFile] = words
+	}
 	if err := s.attachedFiles(ctx, id, src.Journal, files); err != nil || !over {
 		return files, err
 	}

@@ -117,15 +117,16 @@ func (c NodeConfig) run(ctx context.Context, instead resource.Set) error {
 	if err != nil {
 		return err
 	}
-	switches := switcher{Controller: control, store: st}
-	drivers := resource.Set{"unit": resource.Units{Switcher: switches}, "sandbox": resource.Sandboxes{Sandboxer: switches}, "notify": resource.Notes{Log: p.log}}
+	orders := resource.Orders{Book: st, Owners: control, By: "node:" + c.Name}
+	switches := switcher{Controller: control, store: st, orders: orders}
+	drivers := resource.Set{"unit": resource.Units{Switcher: switches}, "sandbox": resource.Sandboxes{Sandboxer: switches}, "orders": orders, "notify": resource.Notes{Log: p.log}}
 	maps.Copy(drivers, instead)
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "perdure_journal_format", Help: "Format in which this node writes journals of runs."}, func() float64 { return float64(st.JournalFormat()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "perdure_journal_format_newest", Help: "Newest format of journals that this node's program reads."}, func() float64 { return float64(run.Newest) }))
 	deps := api.Deps{
-		Store: st, Member: member, Standing: may, Manifests: manifests{}, Plans: manifests{}, Evidence: notes, Switcher: switches, Silences: control, Foresight: preflight.New(st, drivers),
+		Store: st, Member: member, Standing: may, Manifests: manifests{}, Plans: manifests{}, Evidence: notes, Switcher: switches, Silences: control, Orders: orders, Foresight: preflight.New(st, drivers),
 		Gather: metrics, Register: metrics, Logger: p.log,
 	}
 	if people != nil {
@@ -475,7 +476,8 @@ func (p *peers) Silences(ctx context.Context, group estate.GroupID) []wire.Silen
 // switcher is the controller with what it needs of the manifest.
 type switcher struct {
 	*controller.Controller
-	store *store.Store
+	store  *store.Store
+	orders resource.Orders
 }
 
 // Forecast says what a switch would take, with what would serve the unit there.
@@ -485,6 +487,9 @@ func (s switcher) Forecast(ctx context.Context, person string, id estate.UnitID,
 	if err == nil {
 		check, _ := s.served(ctx, id, request.To)
 		answer.Checks = append(answer.Checks, check)
+		if request.Mode == unit.SwitchBack {
+			answer.Checks = append(answer.Checks, s.reconciled(ctx, id))
+		}
 	}
 	return answer, err
 }
@@ -512,7 +517,20 @@ func (s switcher) serves(ctx context.Context, id estate.UnitID, request wire.Swi
 	if known && !check.OK && request.Mode != unit.Emergency {
 		return errs.New(errs.Refused, "cannot switch %s to %s: %s", id, request.To, check.Detail)
 	}
+	if request.Mode == unit.SwitchBack { // a unit goes home when every order that was held is accounted for; an emergency waits for none
+		if err := s.orders.Settled(ctx, id); err != nil {
+			return errs.New(errs.KindOf(err), "cannot switch %s back to %s: %w", id, request.To, err)
+		}
+	}
 	return nil
+}
+
+// reconciled says in a forecast whether a unit may go home.
+func (s switcher) reconciled(ctx context.Context, id estate.UnitID) wire.Check {
+	if err := s.orders.Settled(ctx, id); err != nil {
+		return wire.Check{Name: "held orders", Detail: err.Error()}
+	}
+	return wire.Check{Name: "held orders", OK: true, Detail: "none is open"}
 }
 
 // served looks whether anybody would serve the unit at a site. known is false where that cannot be read now: it stands in nobody's way.

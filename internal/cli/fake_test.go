@@ -16,6 +16,7 @@ import (
 	"perdure/internal/driver"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
+	"perdure/internal/heldorder"
 	"perdure/internal/incident"
 	"perdure/internal/manifest"
 	"perdure/internal/measure"
@@ -53,6 +54,7 @@ type fakeNode struct {
 	held      []calendar.Run
 	incident  incident.View
 	sheet     rectification.View
+	orders    *heldorder.Ledger
 	history   []*measure.Measures
 	unsaid    []document.Finding // what a document needs
 }
@@ -117,6 +119,8 @@ func startFake(t *testing.T) *fakeNode {
 	})
 	f.answerIncidents(answer)
 	f.answerRectifications(answer)
+	f.orders = &heldorder.Ledger{}
+	f.answerOrders(answer)
 	answer("GET /api/v1/groups", func(*http.Request) any {
 		f.step()
 		return f.estate.Groups

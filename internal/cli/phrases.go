@@ -310,6 +310,29 @@ const (
 	armedUnknown
 	neverSince
 	armedStatus
+	noOrders
+	ordersImported
+	ordersLookedAt
+	ordersDropped
+	ordersProved
+	orderTotals
+	colReference
+	colHolder
+	colAccountKey
+	colOrderAmount
+	colTaken
+	colFinding
+	kindHeld
+	kindDR
+	orderOpen
+	orderEntered
+	orderDropped
+	foundRefused
+	foundDiffers
+	foundGone
+	foundIn
+	droppedBy
+	allUnits
 
 	noRectifications
 	nothingWrong
@@ -712,6 +735,29 @@ var phrases = [phraseCount]text{
 	noIncidents:      {"there is no incident", "没有运营中断事件"},
 	colIncident:      {"incident", "事件"},
 	colClass:         {"class", "级别"},
+	noOrders:         {"no such order", "没有符合条件的业务留单"},
+	ordersImported:   {"%d orders imported, %d were there already", "登记留单 %d 笔，已登记 %d 笔"},
+	ordersLookedAt:   {"looked at only, nothing is written: %d orders would be imported, %d are there already", "仅检查，未写入：将登记留单 %d 笔，已登记 %d 笔"},
+	ordersDropped:    {"%d orders dropped, %d were dropped already", "作废留单 %d 笔，此前已作废 %d 笔"},
+	ordersProved:     {"%d orders were found at the owners of their units", "在所属单元的主库中新核实 %d 笔"},
+	orderTotals:      {"%d held, %d taken at the DR side; open %d (%s), entered %d (%s), dropped %d (%s)", "留单 %d 笔，灾备侧业务 %d 笔；未处理 %d 笔（%s），已入账 %d 笔（%s），已作废 %d 笔（%s）"},
+	colReference:     {"reference", "编号"},
+	colHolder:        {"holder", "留单单位"},
+	colAccountKey:    {"account and key", "账户与幂等键"},
+	colOrderAmount:   {"amount", "金额"},
+	colTaken:         {"taken", "受理时间"},
+	colFinding:       {"finding", "核对结果"},
+	kindHeld:         {"held", "留单"},
+	kindDR:           {"DR side", "灾备侧"},
+	orderOpen:        {"open", "未处理"},
+	orderEntered:     {"entered", "已入账"},
+	orderDropped:     {"dropped", "已作废"},
+	foundRefused:     {"the request was refused with %d", "请求被拒绝（%d）"},
+	foundDiffers:     {"recorded with amount %s", "主库记录的金额为 %s"},
+	foundGone:        {"was there, and is not any more", "此前已入账，现已不在"},
+	foundIn:          {"found in ownership %s", "核实于所有权 %s"},
+	droppedBy:        {"%s: %s", "%s：%s"},
+	allUnits:         {"all units", "全部单元"},
 	noRectifications: {"nothing has to be put right", "没有整改事项"},
 	nothingWrong:     {"the evaluation of the run found nothing; perdure rectification add keeps what people found", "该执行的评估未发现问题；perdure rectification add 可补充人员发现的问题"},
 	itemsLine:        {"%d items, %d not over, %d overdue", "整改项 %d，未关闭 %d，逾期 %d"},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"perdure/internal/errs"
+	"perdure/internal/heldorder"
 	"perdure/internal/measure"
 	"perdure/internal/plan"
 	"perdure/internal/run"
@@ -40,6 +41,8 @@ type Source struct {
 	Journal []run.Entry
 	// ProgramSum is the SHA-256 of the program as the store keeps it, in hex; empty where it is not known.
 	ProgramSum string
+	// Orders are those that were held because of the run; nil, or without entries: there are none.
+	Orders *heldorder.Ledger
 	// Origin is the evidence log that the journal is in, and Leaves the numbers of its entries there; empty where that is not known.
 	Origin string
 	Leaves []int64
@@ -57,7 +60,12 @@ func Report(src Source, l Language, zone *time.Location) (*Document, error) {
 		return nil, err
 	}
 	d := w.document("title.")
-	w.fill(d, []Section{w.summary(), w.parameters(), w.clocks(), w.steps(), w.people(), w.deviations(), w.path(), w.undoing(), evidence})
+	sections := []Section{w.summary(), w.parameters(), w.clocks(), w.steps(), w.people(), w.reconciled()}
+	sections = append(sections, w.orders()...)
+	w.fill(d, append(sections, w.deviations(), w.path(), w.undoing(), evidence))
+	if l := src.Orders; l != nil && l.Last.After(d.Made) { // what becomes of orders goes on after the run
+		d.Made = l.Last.UTC()
+	}
 	return d, nil
 }
 
@@ -430,6 +438,9 @@ func (w *writer) evidence() (Section, error) {
 	s.Facts = [][2]string{{w.t.say("ev.entries"), fmt.Sprintf("1–%d", len(w.src.Journal))}, {w.t.say("ev.journal"), journal}}
 	if w.src.ProgramSum != "" {
 		s.Facts = append(s.Facts, [2]string{w.t.say("ev.program"), w.src.ProgramSum})
+	}
+	if l := w.src.Orders; l != nil && l.Seq > 0 {
+		s.Facts = append(s.Facts, [2]string{w.t.say("ev.orders"), fmt.Sprintf("1–%d (%s)", l.Seq, w.at(l.Last))})
 	}
 	if len(w.src.Leaves) > 0 {
 		s.Facts = append(s.Facts, [2]string{w.t.say("ev.origin"), w.src.Origin}, [2]string{w.t.say("ev.leaves"), ranges(w.src.Leaves)})

@@ -113,6 +113,13 @@ var english = catalogue{
 	"dev.skipped": "%s left the step out: %s", "dev.takenOver": "%s had done the step by hand: %s", "dev.retried": "%s had the step begun again: %s", "dev.undoSkipped": "%s left the undoing out: %s", "dev.undoTakenOver": "%s had undone the step by hand: %s", "dev.undoRetried": "%s had the undoing begun again: %s", "dev.cancelled": "%s cancelled the run: %s", "dev.cancelledUndo": "%s cancelled the run, with undoing: %s", "dev.paused": "%s paused the run: %s",
 	"dev.resumed": "%s had the run go on: %s", "dev.declined": "%s declined: %s", "dev.contract": "contract of the mode: %s", "dev.note": "told at the start: %s", "dev.brokeGlass": "%s decided alone (break-glass), to be reviewed: %s", "dev.rto": "recovery took %s, the objective is %s", "dev.expression": "it could not begin or end: %s",
 
+	"orders": "Held orders", "orders.openList": "Held orders that are open", "orders.droppedList": "Held orders that were dropped",
+	"orders.unit": "Unit", "orders.all": "all", "orders.held": "Held", "orders.dr": "Taken at the DR side", "orders.open": "Open", "orders.openAmount": "Amount open", "orders.entered": "Entered",
+	"orders.enteredAmount": "Amount entered", "orders.dropped": "Dropped", "orders.droppedAmount": "Amount dropped", "orders.holder": "Holder", "orders.reference": "Reference", "orders.kind": "Kind",
+	"orders.account": "Account and key", "orders.amount": "Amount", "orders.taken": "Taken", "orders.found": "What the owner has", "orders.why": "Dropped by, why", "orders.more": "and %d more",
+	"orders.kind.held": "held", "orders.kind.dr": "DR side", "orders.never": "nothing", "orders.refused": "a request that was refused with %d", "orders.differs": "a record with amount %s",
+	"orders.gone": "nothing any more; it was there", "orders.reconciled": "Reconciliation of held orders", "ev.orders": "Words to held orders",
+
 	"ev.entries": "Entries of the journal", "ev.program": "SHA-256 of the program", "ev.journal": "SHA-256 of the journal", "ev.origin": "Evidence log", "ev.leaves": "Entries in the log",
 	"more": "%s … (%d more characters stand in the journal)", "page": "Page %s",
 	"unit.h": "%d h", "unit.min": "%d min", "unit.s": "%.3f s", "yes": "yes", "false": "no",
@@ -645,6 +652,13 @@ var chinese = catalogue{
 	"dev.failed": "第 %d 次尝试失败：%s", "dev.undoFailed": "第 %d 次撤销失败：%s", "dev.unknown": "第 %d 次尝试的效果未知：%s", "dev.noEffect": "第 %d 次尝试没有效果：%s", "dev.took": "节点 %s 接续执行",
 	"dev.skipped": "%s 略过此步骤：%s", "dev.takenOver": "%s 已人工完成此步骤：%s", "dev.retried": "%s 重新开始此步骤：%s", "dev.undoSkipped": "%s 略过撤销：%s", "dev.undoTakenOver": "%s 已人工撤销此步骤：%s", "dev.undoRetried": "%s 重新开始撤销：%s", "dev.cancelled": "%s 取消执行：%s", "dev.cancelledUndo": "%s 取消执行并撤销：%s", "dev.paused": "%s 暂停执行：%s",
 	"dev.resumed": "%s 恢复执行：%s", "dev.declined": "%s 否决：%s", "dev.contract": "模式约束：%s", "dev.note": "发起时提示：%s", "dev.brokeGlass": "%s 单人放行（破窗），须复核：%s", "dev.rto": "恢复用时 %s，目标为 %s", "dev.expression": "未能开始或结束：%s",
+
+	"orders": "业务留单", "orders.openList": "未处理的业务留单", "orders.droppedList": "已作废的业务留单",
+	"orders.unit": "单元", "orders.all": "合计", "orders.held": "留单", "orders.dr": "灾备侧业务", "orders.open": "未处理", "orders.openAmount": "未处理金额", "orders.entered": "已入账",
+	"orders.enteredAmount": "已入账金额", "orders.dropped": "已作废", "orders.droppedAmount": "已作废金额", "orders.holder": "留单单位", "orders.reference": "编号", "orders.kind": "类别",
+	"orders.account": "账户与幂等键", "orders.amount": "金额", "orders.taken": "受理时间", "orders.found": "主库记录", "orders.why": "作废人与原因", "orders.more": "另有 %d 笔",
+	"orders.kind.held": "留单", "orders.kind.dr": "灾备侧", "orders.never": "无", "orders.refused": "请求被拒绝（%d）", "orders.differs": "记录金额为 %s",
+	"orders.gone": "此前已入账，现已不在", "orders.reconciled": "业务留单核对", "ev.orders": "业务留单登记序号",
 
 	"ev.entries": "日志条目", "ev.program": "程序 SHA-256", "ev.journal": "日志 SHA-256", "ev.origin": "证据日志", "ev.leaves": "证据日志中的条目",
 	"more": "%s …（其余 %d 个字符见日志）", "page": "第 %s 页",

@@ -154,6 +154,15 @@ type Key struct {
 	Key        string `json:"key"`
 }
 
+// Record is what is kept of the answer to a request (I5).
+type Record struct {
+	// Index is that of the key that was asked for.
+	Index  int `json:"index"`
+	Status int `json:"status"`
+	// Amount is a decimal; "": the application gave none.
+	Amount string `json:"amount,omitempty"`
+}
+
 // Judged is the outcome of a judgement.
 type Judged struct {
 	Verified     int64 `json:"verified"`
@@ -232,6 +241,9 @@ type Database interface {
 
 	// Missing gives the indexes of the keys that are not recorded here; copies answer too. It bounds nothing: callers ask for some thousands.
 	Missing(ctx context.Context, keys []Key) ([]int, error)
+	// Records gives what is recorded under the keys, in their order, behind a barrier (I3): its commit waits for the copies like an application's, so what it
+	// gives is on all of the in-sync set. Only an owner can say so. Like Missing it bounds nothing.
+	Records(ctx context.Context, keys []Key) ([]Record, error)
 	// Newest is when the newest record here was made, by the clock of the server that made it; zero where there is none. Whatever was
 	// committed before that time is here. With ownerships it is the newest record of those that was made in one of them.
 	Newest(ctx context.Context, made []estate.Ownership) (time.Time, error)

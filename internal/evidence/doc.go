@@ -12,4 +12,5 @@
 //	E3  A checkpoint that nobody known has signed proves nothing, and is said to.
 //	E4  What was handed in with a task of the journal is in the pack, byte for byte.
 //	E5  A decision that the journal says was signed by a person bears their signature, over this run, its program, its parameters and the question.
+//	E6  What was said to the held orders of the run is in the pack, word for word and in its order, as the log names it.
 package evidence

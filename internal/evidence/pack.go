@@ -20,11 +20,15 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"perdure/internal/ballot"
+	"perdure/internal/heldorder"
 	"perdure/internal/run"
 )
 
 // programFile is the file of a pack with the program that its run is pinned to.
 const programFile = "program.json"
+
+// OrdersFile is the file of a pack with what was said to the held orders of its run: one word a line.
+const OrdersFile = "orders.jsonl"
 
 // Format is the first line of a pack.
 const Format = "perdure evidence pack 1\n"
@@ -196,7 +200,9 @@ type verifier struct {
 	params     map[string]any // that it was started with
 	asked      map[int]string // what people were asked, by the number of the entry
 	signed     []signedEntry
-	contents   []byte // of the last leaf
+	words      []said   // to held orders, as leaves name them
+	lines      []string // digests of those that the pack has
+	contents   []byte   // of the last leaf
 	files      []placedFile
 	tree       []tlog.Hash
 	treeAt     place
@@ -207,6 +213,13 @@ type verifier struct {
 // attached is a file that the journal names, and the leaf where it does.
 type attached struct {
 	name, sum, leaf string
+	place
+}
+
+// said is a word to held orders that a leaf names.
+type said struct {
+	heldorder.Said
+	leaf string
 	place
 }
 
@@ -380,6 +393,9 @@ func (v *verifier) keep(name string, data []byte, at place) error {
 				v.signed = append(v.signed, signedEntry{e, shortName(name), at})
 			}
 		}
+		if w, ok := ordersOf(data); ok {
+			v.words = append(v.words, said{w, shortName(name), at})
+		}
 		v.leaves, v.contents = append(v.leaves, l), data
 		return nil
 	}
@@ -387,6 +403,13 @@ func (v *verifier) keep(name string, data []byte, at place) error {
 		whole := sha256.Sum256(data)
 		v.files = append(v.files, placedFile{m[1], hex.EncodeToString(whole[:]), at})
 		v.verdict.Files = append(v.verdict.Files, m[1])
+		if m[1] == OrdersFile {
+			v.lines = nil
+			for line := range bytes.Lines(data) {
+				sum := sha256.Sum256(bytes.TrimSuffix(line, []byte("\n")))
+				v.lines = append(v.lines, hex.EncodeToString(sum[:]))
+			}
+		}
 		if v.take != nil {
 			return v.take(File{Name: m[1], Data: data})
 		}
@@ -527,11 +550,30 @@ func (v *verifier) checkContents() {
 			v.fault(a.leaf, a.place, "file %q of SHA-256 %s was handed in, and is not there", a.name, a.sum)
 		}
 	}
+	v.checkOrders(last.place)
 	v.checkSigned()
 	for name := range c.Files {
 		if !slices.ContainsFunc(v.files, func(f placedFile) bool { return f.name == name }) {
 			v.fault("file "+name, last.place, "it belongs to the pack, and is not there")
 		}
+	}
+}
+
+// checkOrders holds what was said to held orders against the leaves that name it (E6).
+func (v *verifier) checkOrders(last place) {
+	for i, w := range v.words {
+		switch {
+		case w.Seq != i+1:
+			v.fault(w.leaf, w.place, "it names word %d to the held orders, and word %d is due", w.Seq, i+1)
+			return
+		case i >= len(v.lines):
+			v.fault(w.leaf, w.place, "word %d to the held orders was said, and is not in %s", w.Seq, OrdersFile)
+		case v.lines[i] != w.SHA256:
+			v.fault(w.leaf, w.place, "word %d to the held orders is not what %s has", w.Seq, OrdersFile)
+		}
+	}
+	if len(v.lines) > len(v.words) {
+		v.fault("file "+OrdersFile, last, "it has %d words to the held orders, and the log names %d", len(v.lines), len(v.words))
 	}
 }
 

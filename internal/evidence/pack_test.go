@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"perdure/internal/evidence"
+	"perdure/internal/heldorder"
 )
 
 // tester is a test, whoever runs it.
@@ -339,6 +340,48 @@ func TestFileThatTheJournalNamesIsInThePack(t *testing.T) {
 			t.Errorf("%s: %+v", name, v.Faults)
 		}
 		if !c.good && (v.Faults[0].Section != "leaf 0" || !strings.Contains(v.Faults[0].Reason, "totals.txt")) {
+			t.Errorf("%s: %+v", name, v.Faults)
+		}
+	}
+}
+
+func TestWordsToHeldOrdersAreInThePackAsTheLogNamesThem(t *testing.T) {
+	words := []string{`{"seq":1,"what":"imported"}`, `{"seq":2,"what":"dropped"}`}
+	leaf := func(seq int, word string) []byte {
+		event, err := json.Marshal(map[string]any{"what": heldorder.Event, "subject": "r1", "detail": heldorder.Said{Seq: seq, What: heldorder.Import, SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(word)))}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := json.Marshal(evidence.Record{Key: fmt.Sprintf("events/%d", seq), Revision: int64(seq), Value: event})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	for name, c := range map[string]struct {
+		said []int  // words that the log names
+		file string // "": none
+		want string // what is wrong
+	}{
+		"there":         {[]int{1, 2}, words[0] + "\n" + words[1] + "\n", ""},
+		"no file":       {[]int{1}, "", "word 1 to the held orders was said, and is not in"},
+		"one missing":   {[]int{1, 2}, words[0] + "\n", "word 2 to the held orders was said, and is not in"},
+		"another word":  {[]int{1, 2}, words[0] + "\n" + `{"seq":2,"what":"imported"}` + "\n", "word 2 to the held orders is not what"},
+		"another order": {[]int{1, 2}, words[1] + "\n" + words[0] + "\n", "word 1 to the held orders is not what"},
+		"one too many":  {[]int{1}, words[0] + "\n" + words[1] + "\n", "it has 2 words to the held orders, and the log names 1"},
+		"a gap":         {[]int{2}, words[1] + "\n", "it names word 2 to the held orders, and word 1 is due"},
+	} {
+		l := newLog(t)
+		var at []int64
+		for _, n := range c.said {
+			at = append(at, l.append(t, leaf(n, words[n-1])))
+		}
+		files := map[string]string{"program.json": "{}"}
+		if c.file != "" {
+			files[evidence.OrdersFile] = c.file
+		}
+		v := verdictOf(t, written(t, l.pack(t, files, at...)), l.known)
+		if v.Good() != (c.want == "") || c.want != "" && !strings.Contains(v.Faults[0].Reason, c.want) {
 			t.Errorf("%s: %+v", name, v.Faults)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"perdure/internal/heldorder"
 	"perdure/internal/run"
 )
 
@@ -38,6 +39,19 @@ func journalOf(leaf []byte) (id string, entries []run.Entry, err error) {
 	}
 	entries, _ = read[[]run.Entry](r.Value)
 	return id, entries, nil
+}
+
+// ordersOf gives what a leaf says of a word to the held orders of a run (E6).
+func ordersOf(leaf []byte) (heldorder.Said, bool) {
+	if !bytes.Contains(leaf, []byte(heldorder.Event)) {
+		return heldorder.Said{}, false
+	}
+	r, _ := read[Record](leaf)
+	e, ok := read[struct {
+		What   string         `json:"what"`
+		Detail heldorder.Said `json:"detail"`
+	}](r.Value)
+	return e.Detail, ok && strings.HasPrefix(r.Key, "events/") && e.What == heldorder.Event
 }
 
 // read gives what JSON says, and whether it is of the form.

@@ -401,6 +401,7 @@ func ordered(t *rapid.T, set *manifest.Set, o generate.Options, p *plan.Program)
 	ahead := make([]map[int]bool, len(p.Nodes))
 	switches := map[estate.SystemID][]int{}
 	seen := map[string]bool{}
+	reconciled := map[string][]int{} // by group
 	for i := range p.Nodes {
 		ahead[i] = map[int]bool{}
 		for _, d := range p.Nodes[i].After {
@@ -414,6 +415,10 @@ func ordered(t *rapid.T, set *manifest.Set, o generate.Options, p *plan.Program)
 			continue
 		}
 		s, u := set.Unit(estate.UnitID(call.Target))
+		if call.Driver == "orders" {
+			reconciled[string(u.Group)] = append(reconciled[string(u.Group)], i)
+			continue
+		}
 		if seen[string(u.Group)] {
 			t.Fatalf("group %s is switched twice", u.Group)
 		}
@@ -436,6 +441,15 @@ func ordered(t *rapid.T, set *manifest.Set, o generate.Options, p *plan.Program)
 				}
 			case plan.ActStep, plan.CheckStep, plan.WaitStep, plan.NotifyStep, plan.SubplanStep:
 			}
+		}
+		// A unit goes home when no held order is open: before anybody is asked, and once everybody has handed theirs in.
+		for _, j := range reconciled[string(u.Group)] {
+			if o.Mode != plan.SwitchBack || !ahead[i][j] {
+				t.Fatalf("mode %s, %s does not wait for %s", o.Mode, p.Nodes[i].ID, p.Nodes[j].ID)
+			}
+		}
+		if n := len(reconciled[string(u.Group)]); o.Mode == plan.SwitchBack && n != 2 || o.Mode != plan.SwitchBack && n > 0 {
+			t.Fatalf("mode %s, %s waits for %d looks at held orders", o.Mode, p.Nodes[i].ID, n)
 		}
 		if approved != (o.Mode != plan.Emergency) {
 			t.Fatalf("mode %s, %s approved: %v", o.Mode, p.Nodes[i].ID, approved)

@@ -84,6 +84,10 @@ func (w *writer) before() []string {
 			}
 			looked = append(looked, w.add("before-"+string(m.group.Name), s,
 				w.say("People are asked only about what can be done: %s accepts writes, has a copy in sync, and no account of it is in quarantine.", m.group.Name)))
+			if w.scope.row.Mode == plan.SwitchBack {
+				looked = append(looked, w.reconcile("orders-"+string(m.group.Name), m, []string{},
+					w.say("Nobody is asked while an order that was held is open: who holds it enters it, or drops it with a reason, and this step is begun again.")))
+			}
 		}
 	}
 	row := w.scope.row
@@ -94,14 +98,24 @@ func (w *writer) before() []string {
 		w.say("Declining ends the run here, and nobody waits for it in vain."))
 	ready := []string{agree}
 	if row.Mode == plan.SwitchBack {
-		ready = []string{w.add("reconciled", plan.Step{
-			Title: w.say("Held orders and orders of the DR side are reconciled"), After: &[]string{agree},
+		whole := []string{w.add("reconciled", plan.Step{
+			Title: w.say("All held orders and orders of the DR side are handed in"), After: &[]string{agree},
 			Manual: &plan.Manual{
 				Owner:       w.headquarters(operator),
-				Instruction: w.say("Reconcile the orders that were held, and those that were entered at the site that took over, with the business journals. Complete this only when none is open, and write down how many there were."),
-				Fields:      []plan.Parameter{{Name: "reconciled", Doc: w.say("Orders that were reconciled."), Type: plan.Number, Required: true}},
+				Instruction: w.say("See that every order that was held, or was taken on paper at the site that took over, is handed in with the run of the takeover: perdure run orders import RUN FILE. Complete this when none is missing; what is open then keeps everything from going home."),
 			},
-		}, w.say("The contract: what was entered since the takeover is written back, so it is reconciled before production goes home."))}
+		}, w.say("The contract: what was entered since the takeover is written back, so it is reconciled before production goes home. What nobody has handed in nobody can count."))}
+		ready = nil
+		for _, p := range w.parts {
+			for i := range p.moves {
+				m := &p.moves[i]
+				ready = append(ready, w.reconcile("reconciled-"+string(m.group.Name), m, whole,
+					w.say("The owner of %s has every order that was held, by its key and with its amount, or it was dropped with a reason. The switch itself refuses to go home before.", m.group.Name)))
+			}
+		}
+		if len(ready) == 0 {
+			ready = whole
+		}
 	}
 	if len(w.participants) == 0 {
 		return ready
@@ -117,6 +131,16 @@ func (w *writer) before() []string {
 	return out
 }
 
+// reconcile asks the owner of a group for every order that was held, and goes on when none is open.
+func (w *writer) reconcile(id string, m *move, after []string, why string) string {
+	return w.add(id, plan.Step{
+		Title: w.say("No held order of %s is open", m.group.Name), After: &after,
+		Act:      &plan.Call{Driver: "orders", Action: "reconcile", Target: m.unit()},
+		Precheck: &plan.Call{Driver: "orders", Action: "state", Target: m.unit(), Expect: "result.open == 0.0"},
+		Outputs:  map[string]string{"entered": "result.entered", "dropped": "result.dropped", "enteredAmount": "result.enteredAmount", "droppedAmount": "result.droppedAmount"},
+	}, why)
+}
+
 // orders reports whether a participant takes orders of customers.
 func orders(p *manifest.Participant) bool {
 	return p.Type == estate.Headquarters || p.Type == estate.Branch
@@ -128,6 +152,9 @@ func (w *writer) readiness(p *manifest.Participant) string {
 	switch p.Type {
 	case estate.Headquarters, estate.Branch:
 		what = w.say("Hold orders that cannot be repeated until you are told that it is over, and enter them afterwards.")
+		if w.scope.row.Mode == plan.Takeover {
+			what += w.say(" Hand in what you hold: perdure run orders import ${run.id} FILE.")
+		}
 	case estate.RelatedSystem:
 		what = w.say("Stop batches to and from the systems that are switched, and see that your connections follow them to the other site.")
 	case estate.ThirdParty:

@@ -203,7 +203,7 @@ func requestsOf(events iter.Seq2[history.Event, error], listed []driver.Diverged
 			s := scope{e.Call.Caller, e.Call.From, e.Call.Key}
 			if known, is := wanted[s]; is && known == nil {
 				wanted[s] = &history.Call{
-					First: cmp.Or(e.Call.First, e.Call.ID), Caller: s.caller, Key: s.key, Op: e.Call.Op, From: s.routingKey, To: e.Call.To, Amount: e.Call.Amount, Unit: e.Call.Unit,
+					Phase: history.Resend, First: cmp.Or(e.Call.First, e.Call.ID), Caller: s.caller, Key: s.key, Op: e.Call.Op, From: s.routingKey, To: e.Call.To, Amount: e.Call.Amount, Unit: e.Call.Unit,
 				}
 			}
 		}

@@ -55,7 +55,7 @@ func TestRequestOfADivergedTransactionIsTheOneThatTheLoadSent(t *testing.T) {
 	if len(got.requests) != 2 || got.foreign != 1 || got.highest != 9 || got.began.Wall != 99 {
 		t.Fatalf("found %+v", got)
 	}
-	want := history.Call{First: 3, Caller: "load-a", Key: "k1", Op: history.Transfer, From: "acc-1", To: "acc-2", Amount: history.Cents(7), Unit: "u1"}
+	want := history.Call{Phase: history.Resend, First: 3, Caller: "load-a", Key: "k1", Op: history.Transfer, From: "acc-1", To: "acc-2", Amount: history.Cents(7), Unit: "u1"}
 	if one := got.requests[1]; one.First != want.First || one.Key != want.Key || one.To != want.To || one.Amount != want.Amount || one.Outcome != "" || one.Attempts != nil {
 		t.Errorf("request %+v, want %+v", one, want)
 	}
@@ -71,9 +71,11 @@ func TestProcessThatSendsAgainTellsEveryCallOnTheClockOfTheHistory(t *testing.T)
 	}))
 	defer server.Close()
 	began := time.Now().Add(-time.Hour)
+	first, second := *called(11, 1, "k1").Call, *called(12, 2, "k2").Call
+	first.Phase, second.Phase = history.Resend, history.Resend
 	text, err := json.Marshal(resending{
 		Began: history.Instant{Wall: began.UnixNano()}, Site: load.Site{ID: "b", Gateways: []string{server.URL}},
-		Requests: []history.Call{*called(11, 1, "k1").Call, *called(12, 2, "k2").Call},
+		Requests: []history.Call{first, second},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -56,7 +56,8 @@ type running struct {
 	timers  sync.WaitGroup
 	ended   chan struct{}
 
-	run string // that was started last
+	run  string      // that was started last
+	held *heldOrders // of the story; nil: none yet
 
 	marked map[string]int64 // divergences that are in the history, by group and id, with their time
 	copied map[string]bool  // former owners whose directories are in the history, by member and ownership

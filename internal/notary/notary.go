@@ -29,6 +29,7 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/evidence"
+	"perdure/internal/heldorder"
 	"perdure/internal/wire"
 )
 
@@ -44,6 +45,7 @@ type Store interface {
 	Incarnation(ctx context.Context, r wire.Read) (wire.Incarnation, error)
 	Note(ctx context.Context, who, what, subject string, detail any) error
 	Run(ctx context.Context, id string, r wire.Read) (wire.Run, error)
+	OrderHead(ctx context.Context, run string, r wire.Read) (heldorder.Head, error)
 	ProgramText(ctx context.Context, id string) ([]byte, error)
 }
 
@@ -344,10 +346,15 @@ func (n *Notary) Pack(ctx context.Context, who, run string, files map[string][]b
 	if err != nil {
 		return nil, err
 	}
+	orders, err := n.store.OrderHead(ctx, run, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
 	program, err := n.store.ProgramText(ctx, run)
 	if err != nil {
 		return nil, err
 	}
+	head.Revision = max(head.Revision, orders.Revision) // what was said to its orders is named by a leaf too
 	all := map[string][]byte{"program.json": program}
 	maps.Copy(all, files)
 	leaves, err := n.leavesOf(ctx, head)

@@ -155,6 +155,27 @@ func BuiltIn() Catalogue {
 				{Name: "sandbox", Type: Text, Doc: "The run that has a sandbox there."},
 			},
 		},
+		ordersAction("reconcile", "Ask the unit's owner for every held order that is open, of all units of its replication group, and write down what is there. Refused while one is open.", false),
+		ordersAction("state", "How the held orders of a unit stand, with those of all units of its replication group, by what is written down. Nobody is asked.", true),
+	}
+}
+
+// ordersAction is an action on the held orders of a unit.
+func ordersAction(name, doc string, looks bool) Action {
+	return Action{
+		Driver: "orders", Name: name, Target: "a unit", Looks: looks, Timeout: time.Minute, Doc: doc,
+		With: []Parameter{{Name: "run", Type: Text, Doc: "Only the orders of this run; by default those of all runs."}},
+		Outputs: []Parameter{
+			{Name: "orders", Type: Number, Doc: "How many there are."},
+			{Name: "held", Type: Number, Doc: "Kept back, to be entered after the takeover."},
+			{Name: "dr", Type: Number, Doc: "Taken at the DR side past the gateway."},
+			{Name: "open", Type: Number},
+			{Name: "entered", Type: Number, Doc: "Found at the unit's owner by their keys."},
+			{Name: "dropped", Type: Number, Doc: "Not entered, for a reason."},
+			{Name: "openAmount", Type: Text},
+			{Name: "enteredAmount", Type: Text},
+			{Name: "droppedAmount", Type: Text},
+		},
 	}
 }
 

@@ -26,7 +26,7 @@ var rings = []struct {
 }{
 	{"words", 0, true, []string{"internal/estate", "internal/errs"}},
 	// wire is the JSON that travels: it names records and facts of the decisions and decides nothing.
-	{"decisions", 1, true, []string{"internal/shape", "internal/plan", "internal/run", "internal/calendar", "internal/duty", "internal/incident", "internal/measure", "internal/evaluation", "internal/rectification", "internal/document", "internal/evidence", "internal/person", "internal/ballot", "internal/unit", "internal/route", "internal/manifest", "internal/generate"}},
+	{"decisions", 1, true, []string{"internal/shape", "internal/plan", "internal/run", "internal/calendar", "internal/duty", "internal/incident", "internal/measure", "internal/evaluation", "internal/rectification", "internal/heldorder", "internal/document", "internal/evidence", "internal/person", "internal/ballot", "internal/unit", "internal/route", "internal/manifest", "internal/generate"}},
 	{"contract", 2, true, []string{"internal/driver", "internal/resource", "internal/wire", "internal/guard", "internal/pki", "internal/hosts"}},
 	{"workers", 3, false, []string{"internal/store", "internal/etcdnode", "internal/agent", "internal/controller", "internal/runner", "internal/scheduler", "internal/preflight", "internal/registrar", "internal/notary", "internal/gateway", "internal/api", "internal/signon", "internal/client"}},
 	{"assembly", 4, true, []string{"internal/app", "internal/lab"}},
@@ -35,7 +35,7 @@ var rings = []struct {
 }
 
 // pure packages neither wait nor reach outside: no context, clock, log, lock, network or file.
-var pure = []string{"internal/estate", "internal/errs", "internal/shape", "internal/plan", "internal/run", "internal/calendar", "internal/duty", "internal/incident", "internal/measure", "internal/evaluation", "internal/rectification", "internal/document", "internal/evidence", "internal/person", "internal/ballot", "internal/unit", "internal/route", "internal/manifest", "internal/generate"}
+var pure = []string{"internal/estate", "internal/errs", "internal/shape", "internal/plan", "internal/run", "internal/calendar", "internal/duty", "internal/incident", "internal/measure", "internal/evaluation", "internal/rectification", "internal/heldorder", "internal/document", "internal/evidence", "internal/person", "internal/ballot", "internal/unit", "internal/route", "internal/manifest", "internal/generate"}
 
 // impure are imports that a pure package does not have. "time" is not among them: durations are values; see TestDecisionsReadNoClock.
 var impure = []string{

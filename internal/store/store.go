@@ -61,6 +61,10 @@ const (
 	keyedPrefix          = "keyed/"
 	rectificationsPrefix = "rectifications/"
 	armedPrefix          = "armed/" // what was found of armed runs, by plan and name
+	// Orders of runs: at a glance; word for word, RUN/SEQ; and the text of long words, RUN/SHA256/NUMBER.
+	orderHeadsPrefix = "orders/heads/"
+	orderWordsPrefix = "orders/words/"
+	orderPartsPrefix = "orders/parts/"
 	// Files that were handed in with tasks: what is kept of each, RUN/SHA256/STEP; their bytes, RUN/SHA256/NUMBER; and how many bytes there are.
 	attachmentsPrefix = "attachments/"
 	attachedPrefix    = attachmentsPrefix + "of/"

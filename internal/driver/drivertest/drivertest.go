@@ -67,6 +67,7 @@ func Run(t *testing.T, make func(t *testing.T) Estate) {
 		{"CopyThatIsAheadIsRefused", ahead},
 		{"HangingServerIsSeen", hangs},
 		{"RecordsAreCounted", counted},
+		{"RecordsAreReadBehindABarrier", recorded},
 		{"AccountsAreJudged", judged},
 	} {
 		t.Run(fact.name, func(t *testing.T) {
@@ -716,6 +717,34 @@ func counted(s *scene) {
 	if later, err := m.Newest(s.ctx(), nil); err != nil || newest.IsZero() || !newest.Before(later) {
 		s.Errorf("the newest record is of %s, then of %s (%v)", newest, later, err)
 	}
+}
+
+func recorded(s *scene) {
+	p := s.owner("u1-a")
+	b := s.copyOf("u1-b", p, p)
+	s.grow(p, b)
+	s.commit(p, "one")
+	s.commit(p, "two")
+	key := func(k string) driver.Key { return driver.Key{Caller: "suite", RoutingKey: "suite", Key: k} }
+	keys := []driver.Key{key("gone"), key("two"), key("never"), key("one")}
+	found, err := p.Records(s.ctx(), keys)
+	s.must(err)
+	if want := []driver.Record{{Index: 1, Status: 200, Amount: "10"}, {Index: 3, Status: 200, Amount: "10"}}; !slices.Equal(found, want) {
+		s.Errorf("found %+v, want %+v", found, want)
+	}
+	if found, err := b.Records(s.ctx(), keys); err == nil {
+		s.Errorf("a copy says what is recorded: %+v", found)
+	}
+	// What a copy of the set may lack is not told.
+	b.Freeze()
+	short, cancel := context.WithTimeout(s.ctx(), time.Second)
+	defer cancel()
+	if found, err := p.Records(short, keys); err == nil {
+		s.Errorf("told without the copy: %+v", found)
+	}
+	b.Thaw()
+	_, err = p.Records(s.ctx(), keys)
+	s.must(err)
 }
 
 func judged(s *scene) {

@@ -518,6 +518,31 @@ func (db *Database) Missing(ctx context.Context, keys []driver.Key) ([]int, erro
 	return missing, nil
 }
 
+// Records gives what was recorded, once an entry behind it is acknowledged by all of the in-sync set.
+func (db *Database) Records(ctx context.Context, keys []driver.Key) ([]driver.Record, error) {
+	d, done := db.lock()
+	defer done()
+	if err := d.answers(ctx); err != nil {
+		return nil, err
+	}
+	if d.recovering {
+		return nil, errs.New(errs.Unavailable, "%s takes no barrier", d.member)
+	}
+	var found []driver.Record
+	for i, k := range keys {
+		if at := slices.IndexFunc(d.log, func(e entry) bool { return e.key == k.Key && e.key != "" }); at >= 0 {
+			found = append(found, driver.Record{Index: i, Status: 200, Amount: strconv.FormatInt(d.log[at].amount, 10)})
+		}
+	}
+	w := &waiter{at: d.append(entry{}).end, since: time.Now()}
+	d.waiters = append(d.waiters, w)
+	d.net.settle()
+	if err := d.net.wait(ctx, func() bool { return w.outcome != nil }); err != nil {
+		return nil, errs.New(errs.Unavailable, "the barrier of %s was not acknowledged in time", d.member)
+	}
+	return found, w.outcome()
+}
+
 // Newest is the time of the newest record.
 func (db *Database) Newest(ctx context.Context, made []estate.Ownership) (time.Time, error) {
 	d, done := db.lock()

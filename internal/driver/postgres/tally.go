@@ -110,6 +110,38 @@ func (d *Database) Missing(ctx context.Context, keys []driver.Key) ([]int, error
 	return missing, failed(err, "cannot compare receipts with the records of %s", d.o.Member)
 }
 
+// Records reads the records of keys. Its commit is the barrier, in the session whose commits wait.
+func (d *Database) Records(ctx context.Context, keys []driver.Key) ([]driver.Record, error) {
+	callers, routing, words := make([]string, len(keys)), make([]string, len(keys)), make([]string, len(keys))
+	for i, k := range keys {
+		callers[i], routing[i], words[i] = k.Caller, k.RoutingKey, k.Key
+	}
+	var found []driver.Record
+	err := d.session("purge").do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `set local synchronous_commit = on`); err != nil {
+				return err
+			}
+			rows, err := tx.Query(ctx, `select (k.n - 1)::int, r.status, coalesce(r.amount::text, '')
+				from unnest($1::text[], $2::text[], $3::text[]) with ordinality k (caller, routing_key, key, n)
+				join perdure.record r on r.key = k.key and r.caller = k.caller and r.routing_key = k.routing_key
+				order by k.n`, callers, routing, words)
+			if err != nil {
+				return err
+			}
+			if found, err = pgx.CollectRows(rows, pgx.RowToStructByPos[driver.Record]); err != nil {
+				return err
+			}
+			_, err = tx.Exec(ctx, `select perdure.barrier()`)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, failed(err, "cannot read the records of %s behind a barrier", d.o.Member)
+	}
+	return found, nil
+}
+
 // Newest reads the record of the newest transaction. It was made before it was committed, so all that was committed before its time
 // lies before it in the log.
 func (d *Database) Newest(ctx context.Context, made []estate.Ownership) (time.Time, error) {

@@ -413,7 +413,7 @@ func TestWhatIsSentAgainKeepsItsKeyAndItsCaller(t *testing.T) {
 	var requests []history.Call
 	for i := range 20 {
 		requests = append(requests, history.Call{
-			ID: uint64(100 + i), First: uint64(i), Caller: []string{"load-a", "load-b"}[i%2], Key: fmt.Sprintf("key-%d", i),
+			ID: uint64(100 + i), Phase: history.Resend, First: uint64(i), Caller: []string{"load-a", "load-b"}[i%2], Key: fmt.Sprintf("key-%d", i),
 			Op: history.Transfer, From: "x1", To: "x2", Amount: history.Cents(5), Unit: "u1",
 		})
 	}
@@ -439,7 +439,7 @@ func TestSendingAgainEndsWithTheFirstCallThatCannotBeKept(t *testing.T) {
 	defer server.Close()
 	requests := make([]history.Call, 200)
 	for i := range requests {
-		requests[i] = history.Call{ID: uint64(i), Caller: "load-a", Key: fmt.Sprintf("key-%d", i), Op: history.Credit, From: "x1", Amount: 1, Unit: "u1"}
+		requests[i] = history.Call{ID: uint64(i), Phase: history.Resend, Caller: "load-a", Key: fmt.Sprintf("key-%d", i), Op: history.Credit, From: "x1", Amount: 1, Unit: "u1"}
 	}
 	kept, full := 0, errs.New(errs.Unavailable, "full")
 	err := Resend(t.Context(), Site{ID: "a", Gateways: []string{server.URL}}, history.Follow(history.Instant{Wall: time.Now().UnixNano()}), requests, func(history.Call) error {

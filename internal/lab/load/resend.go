@@ -13,7 +13,7 @@ const resenders = 8
 
 // Resend brings requests in again, as people's systems do with what a list of divergence names: each by its caller, from the site, with the
 // key that it was first sent with, until it has a proper answer or a client's patience is over. done is given each call, one at a time; its
-// error ends everything. Of each of the requests what asks for it counts, and its ID, First and Key.
+// error ends everything. Of each of the requests what asks for it counts, and its ID, First, Phase and Key.
 func Resend(ctx context.Context, s Site, clock history.Clock, requests []history.Call, done func(history.Call) error) error {
 	opt := Options{Sites: []Site{s}}.withDefaults()
 	clients := map[string]*client{}
@@ -41,9 +41,11 @@ func Resend(ctx context.Context, s Site, clock history.Clock, requests []history
 		group.Go(func() {
 			for r := range work {
 				call := clients[r.Caller].do(clock, request{
-					id: r.ID, first: r.First, phase: history.Resend, op: r.Op, key: keyOf(r.Key), from: r.From, to: r.To, amount: r.Amount, unit: r.Unit,
+					id: r.ID, first: r.First, phase: r.Phase, op: r.Op, key: keyOf(r.Key), from: r.From, to: r.To, amount: r.Amount, unit: r.Unit,
 				})
-				call.Listed = r.Key
+				if r.Phase == history.Resend {
+					call.Listed = r.Key
+				}
 				mu.Lock()
 				if err := done(call); err != nil {
 					first = cmp.Or(first, err)

@@ -46,7 +46,9 @@ func parseAction(word string, w *words) Action {
 		return parseGenerate(w)
 	case "run":
 		return parseRun(w)
-	case "approve", "decline", "complete":
+	case "orders":
+		return parseOrders(w)
+	case "approve", "decline", "complete", "retry":
 		return parseAnswer(w, word)
 	case "cancel":
 		w.one("run")
@@ -266,6 +268,30 @@ func parseCancel(w *words) Action {
 		}
 	}
 	return a
+}
+
+// parseOrders reads what is done with held orders.
+func parseOrders(w *words) Action {
+	o := Orders{What: OrderWord(w.one(string(Hold), string(Enter), string(Prove), string(Drop))), Reason: "dropped in the story"}
+	if o.What != Prove {
+		o.Number = w.integer("a number of orders", 1, 1000)
+	}
+	if o.What == Hold {
+		o.Unit = estate.UnitID(w.name("a unit"))
+	}
+	for w.more() {
+		switch w.one("as", "at", "because", "refused") {
+		case "as":
+			o.As = w.name("a person")
+		case "at":
+			o.At = estate.SiteID(w.name("the site of the node that is asked"))
+		case "because":
+			o.Reason = w.text("the reason")
+		case "refused":
+			o.Refused = refusal(w)
+		}
+	}
+	return o
 }
 
 // assignment reads NAME=VALUE.

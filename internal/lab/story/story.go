@@ -170,13 +170,35 @@ type StartRun struct {
 
 // Answer is what a person says to a step of the run that asks, or to the run.
 type Answer struct {
-	What    string   // approve, decline, complete-task, or cancel
+	What    string   // approve, decline, complete-task, retry or cancel
 	Step    string   // none of cancel
 	Set     []string // NAME=VALUE
 	For     string
 	As      string
 	At      estate.SiteID
 	Reason  string
+	Refused string // as in Switch
+}
+
+// OrderWord is what is done with held orders.
+type OrderWord string
+
+// The closed list of what is done with held orders.
+const (
+	Hold  OrderWord = "hold"  // a participant hands them in, because of the run that was started last
+	Enter OrderWord = "enter" // they are sent through a gateway
+	Prove OrderWord = "prove" // the owners of the units are asked for them
+	Drop  OrderWord = "drop"  // they are not entered
+)
+
+// Orders is what people do with held orders: those that were held last, in their order.
+type Orders struct {
+	What    OrderWord
+	Number  int           // of all but Prove
+	Unit    estate.UnitID // of Hold: whose accounts they are of
+	As      string
+	At      estate.SiteID
+	Reason  string // of Drop
 	Refused string // as in Switch
 }
 
@@ -290,6 +312,7 @@ func (Recover) action()  {}
 func (Verify) action()   {}
 func (Release) action()  {}
 func (Resend) action()   {}
+func (Orders) action()   {}
 func (Generate) action() {}
 func (StartRun) action() {}
 func (Answer) action()   {}

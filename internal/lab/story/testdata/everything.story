@@ -55,6 +55,11 @@ step "lost city" emergency loss resent 3 two-owners no-survivor
   wait quarantine u1 over 60s
   wait divergence u1 listed 60s
   resend u1
+  orders hold 6 u1 as ann
+  orders enter 4
+  orders prove at b refused "no order"
+  orders drop 2 as bob because "taken back"
+  retry orders-u1 as ann because "they were entered"
   generate takeover site a to b as ann at c
   generate drill system corebank refused "a snapshot"
   run move-unit mode takeover set unit=u1 set to=b as ann at c because "window of today"

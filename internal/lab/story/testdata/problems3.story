@@ -10,3 +10,8 @@ decline agree because no
 complete count set =5
 wait run done 5s
 evidence c
+orders
+orders hold u1
+orders hold 0 u1
+orders enter 1 because
+orders lose 1
