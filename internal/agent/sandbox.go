@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"sync"
 	"time"
 
@@ -116,7 +117,14 @@ func (a *Agent) doSandbox(ctx context.Context, ask wire.SandboxRequest) (out wir
 	case wire.SandboxClone:
 		out.Sandbox, err = a.opts.Sandboxes.CloneSandbox(ctx, ask.Run, ask.Keep, nil)
 	case wire.SandboxOpen:
-		out.Sandbox, err = a.opts.Sandboxes.OpenSandbox(ctx, ask.Run)
+		out.Sandbox, err = a.opts.Sandboxes.OpenSandbox(ctx, ask.Run, strings.Fields(ask.Accounts))
+	case wire.SandboxTransact:
+		var v driver.SandboxTransacted
+		test := driver.SandboxTest{Unit: ask.Unit, Transaction: ask.Transaction, Accounts: strings.Fields(ask.Accounts), Query: ask.Query}
+		if v, err = a.opts.Sandboxes.TransactSandbox(ctx, ask.Run, test); err == nil {
+			out.Transacted = &v
+			out.Sandbox, err = a.opts.Sandboxes.Sandbox(ctx)
+		}
 	case wire.SandboxVerify:
 		var v driver.SandboxVerdict
 		if v, err = a.opts.Sandboxes.VerifySandbox(ctx, ask.Run, ask.Query); err == nil {

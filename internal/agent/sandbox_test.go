@@ -29,8 +29,13 @@ func (b *boxes) CloneSandbox(ctx context.Context, run string, keep time.Duration
 	return b.there, nil
 }
 
-func (b *boxes) OpenSandbox(context.Context, string) (driver.Sandbox, error) {
+func (b *boxes) OpenSandbox(context.Context, string, []string) (driver.Sandbox, error) {
 	return b.there, errs.New(errs.Refused, "not alone")
+}
+
+func (b *boxes) TransactSandbox(_ context.Context, _ string, test driver.SandboxTest) (driver.SandboxTransacted, error) {
+	n := int64(len(test.Accounts))
+	return driver.SandboxTransacted{Accounts: n, Accepted: n, Refused: true, Other: string(test.Unit)}, nil
 }
 
 func (b *boxes) VerifySandbox(context.Context, string, string) (driver.SandboxVerdict, error) {

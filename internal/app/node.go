@@ -545,17 +545,44 @@ func (s switcher) served(ctx context.Context, id estate.UnitID, to estate.SiteID
 	return check, true
 }
 
+// practised fills in what the manifest says of drills on a unit: the system's own query, its test accounts, and its transaction.
+func practised(set manifest.Set, id estate.UnitID, ask wire.SandboxRequest) (wire.SandboxRequest, error) {
+	system, u := set.Unit(id)
+	if system == nil {
+		return ask, nil
+	}
+	switch ask.Do {
+	case wire.SandboxOpen: // one database carries all units of a group
+		ask.Accounts = strings.Join(system.Drill.Accounts, "\n")
+	case wire.SandboxTransact:
+		if system.Drill.Transaction == "" {
+			return ask, errs.New(errs.Invalid, "cannot carry out test transactions of %s: the manifest of system %s names none (drill.transaction)", id, system.Name)
+		}
+		own, err := system.TestAccounts(u.Name)
+		if err != nil {
+			return ask, err
+		}
+		ask.Unit, ask.Transaction, ask.Accounts, ask.Query = id, system.Drill.Transaction, strings.Join(own, "\n"), system.Verify
+	case wire.SandboxVerify:
+		ask.Query = system.Verify
+	case wire.SandboxLook, wire.SandboxClone, wire.SandboxDiscard:
+	}
+	return ask, nil
+}
+
 // Sandbox asks about the sandbox of a unit's copy; its accounts are judged by the system's own query.
 func (s switcher) Sandbox(ctx context.Context, id estate.UnitID, site estate.SiteID, ask wire.SandboxRequest) (wire.SandboxAnswer, error) {
-	if ask.Do == wire.SandboxVerify {
+	switch ask.Do {
+	case wire.SandboxOpen, wire.SandboxTransact, wire.SandboxVerify:
 		m, err := s.store.Manifest(ctx, wire.Local)
 		if err != nil {
 			return wire.SandboxAnswer{}, err
 		}
 		set, _ := manifest.Known(manifest.File{Name: "applied manifest", Text: []byte(m.Text)})
-		if system, _ := set.Unit(id); system != nil {
-			ask.Query = system.Verify
+		if ask, err = practised(set, id, ask); err != nil {
+			return wire.SandboxAnswer{}, err
 		}
+	case wire.SandboxLook, wire.SandboxClone, wire.SandboxDiscard:
 	}
 	return s.Controller.Sandbox(ctx, id, site, ask)
 }

@@ -50,6 +50,28 @@ type SandboxVerdict struct {
 	Closed bool `json:"closed"`
 }
 
+// SandboxTest is what is tried in an open sandbox: transactions of the application, behind the guard.
+type SandboxTest struct {
+	Unit estate.UnitID
+	// Transaction is the SQL query that carries one out and gives its status: $1 is the perdure.request, $2 the account.
+	Transaction string
+	// Accounts are the test accounts of the unit; Query gives all accounts, as in Judge, to find one that is none of them; empty: one that there is not.
+	Accounts []string
+	Query    string
+}
+
+// SandboxTransacted is what came of it.
+type SandboxTransacted struct {
+	// Accepted are transactions of test accounts that were carried out, of so many Accounts.
+	Accounts int64 `json:"accounts"`
+	Accepted int64 `json:"accepted"`
+	// Refused: one of an account that is none of them was refused because of that; Other is that account.
+	Refused bool   `json:"refused"`
+	Other   string `json:"other"`
+	// Said is why a transaction of a test account was not carried out; empty: all were.
+	Said string `json:"said,omitempty"`
+}
+
 // Sandboxes makes a sandbox of a copy: one at a time, on the copy's own machine, reached by the agent alone. Nothing here waits for, or is
 // waited for by, what keeps the copy a copy.
 type Sandboxes interface {
@@ -58,8 +80,11 @@ type Sandboxes interface {
 	// CloneSandbox copies the files of the copy for a run. It refuses an owner's directory, a sandbox of another run, and a disk without room
 	// for it, before anything is copied. What is complete already is left as it is.
 	CloneSandbox(ctx context.Context, run string, keep time.Duration, progress Progress) (Sandbox, error)
-	// OpenSandbox starts a server on the clone that takes writes, and checks that it reaches nobody; one that might is ended.
-	OpenSandbox(ctx context.Context, run string) (Sandbox, error)
+	// OpenSandbox starts a server on the clone that takes writes, and checks that it reaches nobody; one that might is ended. From then on its guard
+	// accepts transactions of the test accounts and of no others.
+	OpenSandbox(ctx context.Context, run string, accounts []string) (Sandbox, error)
+	// TransactSandbox carries out a transaction of each test account in the open sandbox, and one of another account, which has to be refused.
+	TransactSandbox(ctx context.Context, run string, test SandboxTest) (SandboxTransacted, error)
 	// VerifySandbox looks through the open sandbox and writes into it. The query judges accounts, as in Judge; empty: none is judged.
 	VerifySandbox(ctx context.Context, run, query string) (SandboxVerdict, error)
 	// DiscardSandbox ends the server and removes all files; empty: of whatever run. That there is nothing is fine; another run's is left.

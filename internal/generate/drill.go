@@ -106,6 +106,17 @@ func (w *writer) drill(p *part, m *move) (last string, sweep func()) {
 	opened := w.add("open-"+group, plan.Step{
 		Title: w.say("Open the sandbox of %s", group), System: id, After: &[]string{clone}, Act: call("open", ""), Outputs: map[string]string{"position": "result.position"},
 	}, w.say("It takes writes, and its agent alone reaches it: it follows nobody, archives nothing, and no unit is open in it."))
+	for _, u := range m.units {
+		if own, err := p.system.TestAccounts(u); p.system.Drill.Transaction == "" || err != nil || len(own) == 0 {
+			continue
+		}
+		test := call("transact", "result.accepted == result.accounts && result.refused")
+		test.Target = string(u)
+		opened = w.add("transact-"+string(u), plan.Step{
+			Title: w.say("Carry out test transactions of %s", u), System: id, After: &[]string{opened}, Act: test,
+			Outputs: map[string]string{"accounts": "result.accounts", "accepted": "result.accepted", "other": "result.other"},
+		}, w.say("The contract of a drill: test data. A transaction of every declared test account is accepted, and one of another account is refused."))
+	}
 	verified := w.add("verify-"+group, plan.Step{
 		Title: w.say("Verify the sandbox of %s", group), System: id, After: &[]string{opened},
 		Act: call("verify", `result.corrupt == "" && result.inconsistent == 0.0 && result.written && result.closed`),

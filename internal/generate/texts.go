@@ -113,6 +113,8 @@ var chinese = map[string]string{
 	"The contract of a drill: a snapshot of the replica, never the replica itself. The files come from the server at %s; %s has no part in it.": "演练的模式约束：使用副本的快照，从不使用副本本身。文件来自 %s 的服务器，%s 不参与。",
 	"Open the sandbox of %s": "打开 %s 的沙箱",
 	"It takes writes, and its agent alone reaches it: it follows nobody, archives nothing, and no unit is open in it.": "可写入，仅其代理可访问：不跟随任何主库，不归档，其中没有开放的单元。",
+	"Carry out test transactions of %s": "执行 %s 的测试交易",
+	"The contract of a drill: test data. A transaction of every declared test account is accepted, and one of another account is refused.": "演练的模式约束：使用测试数据。每个已声明的测试账户的交易被受理，其他账户的交易被拒绝。",
 	"Verify the sandbox of %s": "验证 %s 的沙箱",
 	"Tables and indexes are whole, the books of all accounts agree by the system's own query, and a row can be written.": "表与索引完整，按系统自身的查询全部账户账目一致，且可写入。",
 	"Look how %s stands during the drill": "检查演练期间 %s 的状态",

@@ -65,3 +65,22 @@ func (s *System) route(module *Module) route.System {
 	}
 	return out
 }
+
+// TestAccounts are the declared test accounts that a unit has.
+func (s *System) TestAccounts(u estate.UnitID) ([]string, error) {
+	module := s.onlyModule(estate.Account)
+	if module == nil || len(s.Drill.Accounts) == 0 {
+		return nil, nil
+	}
+	table, err := route.Compile(route.Input{Systems: []route.System{s.route(module)}})
+	if err != nil {
+		return nil, err
+	}
+	var own []string
+	for _, account := range s.Drill.Accounts {
+		if _, at := table.Systems[0].Lookup([]byte(account)); table.Systems[0].Units[at].Unit == u {
+			own = append(own, account)
+		}
+	}
+	return own, nil
+}

@@ -147,7 +147,9 @@ type System struct {
 	Health      Health      `yaml:"health" json:"health"`
 	Policy      Policy      `yaml:"policy" json:"policy"`
 	// Verify is the SQL query (account text, consistent boolean) by which accounts are judged after a takeover with loss (I7).
-	Verify      string       `yaml:"verify,omitempty" json:"verify,omitempty"`
+	Verify string `yaml:"verify,omitempty" json:"verify,omitempty"`
+	// Drill is what drills on its data may do.
+	Drill       Drill        `yaml:"drill,omitempty" json:"drill,omitzero"`
 	Targets     Targets      `yaml:"targets" json:"targets"`
 	Deployments []Deployment `yaml:"deployments,omitempty" json:"deployments,omitempty"`
 	Groups      []Group      `yaml:"groups,omitempty" json:"groups,omitempty"`
@@ -160,6 +162,15 @@ type Module struct {
 	Archetype estate.Archetype `yaml:"archetype" json:"archetype"`
 	// Paths are the URL path prefixes of its requests. None: no traffic comes through gateways.
 	Paths []string `yaml:"paths,omitempty" json:"paths,omitempty"`
+}
+
+// Drill is what a drill on a clone of a system's data may do: transactions of declared test accounts, and of no others.
+type Drill struct {
+	// Accounts are the routing keys of test accounts.
+	Accounts []string `yaml:"accounts,omitempty" json:"accounts,omitempty"`
+	// Transaction is a SQL query that carries out one transaction of the application behind the guard and gives its status: $1 is the
+	// perdure.request, $2 the account.
+	Transaction string `yaml:"transaction,omitempty" json:"transaction,omitempty"`
 }
 
 // Idempotency is the contract of repeated requests (I5).

@@ -117,6 +117,10 @@ func systemShape() shape.Shape {
 			{Name: "damping", Doc: "Least time between two automatic switches of a group.", Shape: shape.DurationBetween(0, 30*24*time.Hour), Fallback: "8s"},
 		})},
 		shape.Field{Name: "verify", Doc: "SQL query (account text, consistent boolean) over every account of a unit's database, by which accounts are judged after a takeover with loss. It runs read-only as the application.", Shape: query()},
+		shape.Field{Name: "drill", Doc: "What drills on clones of the data may do.", Shape: shape.AnObject([]shape.Field{
+			{Name: "accounts", Doc: "Test accounts, by their routing keys: a drill accepts transactions of these and of no others.", Shape: shape.AList("routing keys", 0, 100, shape.Formed(`^\S+$`, "a routing key without blanks", 128), nil)},
+			{Name: "transaction", Doc: "SQL query that carries out one transaction of the application behind the guard and gives its status: $1 is the perdure.request, $2 the account. It runs as the application.", Shape: query()},
+		})},
 		shape.Field{Name: "targets", Doc: "Declared values 声明值.", Required: true, Shape: shape.AnObject([]shape.Field{
 			{Name: "rto", Doc: "Recovery time objective.", Shape: shape.DurationBetween(time.Second, 365*24*time.Hour), Required: true},
 			{Name: "rpo", Doc: "Recovery point objective.", Shape: shape.DurationBetween(0, 365*24*time.Hour), Required: true},

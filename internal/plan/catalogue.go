@@ -117,6 +117,19 @@ func BuiltIn() Catalogue {
 			Touches: Touches{Image: Snapshot, Leaves: true, Cleaner: "discard"},
 		},
 		{
+			Driver: "sandbox", Name: "transact", Target: "a unit", Timeout: 5 * time.Minute,
+			Doc:  "Carry out a transaction of every declared test account of the unit in the open sandbox, behind the guard, and try one of another account, which the sandbox refuses.",
+			With: []Parameter{sandboxSite()},
+			Outputs: []Parameter{
+				{Name: "accounts", Type: Number, Doc: "Declared test accounts of the unit."},
+				{Name: "accepted", Type: Number, Doc: "Transactions of theirs that were carried out."},
+				{Name: "refused", Type: Boolean, Doc: "One of another account was refused because of that."},
+				{Name: "other", Type: Text, Doc: "That account."},
+				{Name: "said", Type: Text, Doc: "Why a transaction of a test account was not carried out."},
+			},
+			Touches: Touches{Image: Snapshot, Leaves: true, Cleaner: "discard"},
+		},
+		{
 			Driver: "sandbox", Name: "verify", Target: "a unit", Timeout: 30 * time.Minute,
 			Doc:  "Look through tables and indexes of the open sandbox, count, have accounts judged by the system's own query, and write a row.",
 			With: []Parameter{sandboxSite()},

@@ -75,6 +75,9 @@ func (s Sandboxes) Ensure(ctx context.Context, c Call) (map[string]any, error) {
 
 func toldOf(a wire.SandboxAnswer) map[string]any {
 	out := map[string]any{"state": string(a.Sandbox.State), "bytes": float64(a.Sandbox.Bytes), "position": a.Sandbox.Position.String()}
+	if v := a.Transacted; v != nil {
+		out = map[string]any{"accounts": float64(v.Accounts), "accepted": float64(v.Accepted), "refused": v.Refused, "other": v.Other, "said": v.Said}
+	}
 	if v := a.Verdict; v != nil {
 		out = map[string]any{
 			"position": a.Sandbox.Position.String(), "relations": float64(v.Relations), "corrupt": v.Corrupt, "rows": float64(v.Rows), "transactions": float64(v.Transactions),
@@ -111,7 +114,7 @@ func (s Sandboxes) Observe(ctx context.Context, c Call) (map[string]any, bool, e
 		done = own && answer.Sandbox.State == driver.SandboxOpen
 	case wire.SandboxDiscard:
 		done = !own
-	case wire.SandboxLook, wire.SandboxVerify:
+	case wire.SandboxLook, wire.SandboxTransact, wire.SandboxVerify:
 	}
 	return toldOf(answer), done, nil
 }

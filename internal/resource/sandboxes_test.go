@@ -93,3 +93,14 @@ func TestSandboxOfAnotherRunIsNeitherThereNorLeft(t *testing.T) {
 		t.Errorf("%v, %v", result, err)
 	}
 }
+
+func TestTestTransactionsAreTold(t *testing.T) {
+	s := &sandboxer{looks: 2, answer: wire.SandboxAnswer{Done: true, Transacted: &driver.SandboxTransacted{Accounts: 2, Accepted: 1, Refused: true, Other: "acc-9", Said: "acc-2: no"}}}
+	result, err := resource.Sandboxes{Sandboxer: s}.Ensure(t.Context(), sandboxCall("transact"))
+	if err != nil || result["accounts"] != 2.0 || result["accepted"] != 1.0 || result["refused"] != true || result["other"] != "acc-9" || result["said"] != "acc-2: no" || s.asked[1].Do != wire.SandboxTransact {
+		t.Errorf("%v, %v", result, err)
+	}
+	if _, done, err := (resource.Sandboxes{Sandboxer: s}).Observe(t.Context(), sandboxCall("transact")); done || err != nil {
+		t.Errorf("nobody can see whether it was done: %v, %v", done, err)
+	}
+}

@@ -12,11 +12,12 @@ type SandboxDo string
 
 // What can be done with a sandbox. All but looking may take long: the same request is sent again until it is answered with Done.
 const (
-	SandboxLook    SandboxDo = "look"
-	SandboxClone   SandboxDo = "clone"
-	SandboxOpen    SandboxDo = "open"
-	SandboxVerify  SandboxDo = "verify"
-	SandboxDiscard SandboxDo = "discard"
+	SandboxLook     SandboxDo = "look"
+	SandboxClone    SandboxDo = "clone"
+	SandboxOpen     SandboxDo = "open"
+	SandboxTransact SandboxDo = "transact"
+	SandboxVerify   SandboxDo = "verify"
+	SandboxDiscard  SandboxDo = "discard"
 )
 
 // SandboxRequest asks the agent of a copy. Attempt names what is asked for: with another one it is done again.
@@ -25,15 +26,21 @@ type SandboxRequest struct {
 	Do      SandboxDo      `json:"do"`
 	Run     string         `json:"run"`
 	Attempt string         `json:"attempt,omitempty"`
-	// Keep is how long the sandbox may be there at most, of clone; Query judges accounts, of verify.
+	// Keep is how long the sandbox may be there at most, of clone; Query judges accounts, of verify and transact.
 	Keep  time.Duration `json:"keep,omitempty"`
 	Query string        `json:"query,omitempty"`
+	// Accounts are the test accounts, one a line, of open and transact; Unit and Transaction are of transact.
+	Accounts    string        `json:"accounts,omitempty"`
+	Unit        estate.UnitID `json:"unit,omitempty"`
+	Transaction string        `json:"transaction,omitempty"`
 }
 
 // SandboxAnswer says how the sandbox stands, and what became of what was asked for.
 type SandboxAnswer struct {
 	Sandbox driver.Sandbox         `json:"sandbox"`
 	Verdict *driver.SandboxVerdict `json:"verdict,omitempty"`
+	// Transacted is of transact.
+	Transacted *driver.SandboxTransacted `json:"transacted,omitempty"`
 	// Done: it is over. Error is why it came to nothing, with its Kind.
 	Done  bool   `json:"done"`
 	Error string `json:"error,omitempty"`

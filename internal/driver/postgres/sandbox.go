@@ -189,8 +189,8 @@ func (d *Database) sandboxArguments() []string {
 	return args
 }
 
-// OpenSandbox starts the server, or finds it, and lets it take writes.
-func (d *Database) OpenSandbox(ctx context.Context, run string) (driver.Sandbox, error) {
+// OpenSandbox starts the server, or finds it, and lets it take writes, of test accounts alone.
+func (d *Database) OpenSandbox(ctx context.Context, run string, accounts []string) (driver.Sandbox, error) {
 	done, err := d.sandboxing(ctx)
 	if err != nil {
 		return driver.Sandbox{}, err
@@ -204,8 +204,14 @@ func (d *Database) OpenSandbox(ctx context.Context, run string) (driver.Sandbox,
 		return driver.Sandbox{}, err
 	}
 	err = d.inSandbox(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		if err := closeSandbox(ctx, conn); err != nil {
+			return err
+		}
 		if err := d.checkAlone(ctx, conn, run); err != nil {
 			return err
+		}
+		if err := restrictSandbox(ctx, conn, accounts); err != nil {
+			return failed(err, "cannot restrict the sandbox of %s to test accounts", d.o.Member)
 		}
 		var at *string
 		err := conn.QueryRow(ctx, `select pg_last_wal_replay_lsn()::text, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int`).Scan(&at, &s.Timeline)

@@ -38,7 +38,7 @@ func TestSandboxOfACopyIsWrittenIntoAndProductionNeverKnows(t *testing.T) {
 		t.Errorf("cloned: %+v", s)
 	}
 	owner.paid("k4") // after the clone: the sandbox has it not
-	if s, err = replica.OpenSandbox(replica.ctx(), "r1"); err != nil {
+	if s, err = replica.OpenSandbox(replica.ctx(), "r1", []string{"acc-1", "acc-2"}); err != nil {
 		t.Fatal(err)
 	}
 	at := replica.observe()
@@ -100,16 +100,16 @@ func TestSandboxIsGoneOnAndDiscardedAfterTheAgentOrItsServerDied(t *testing.T) {
 	if s, _ := replica.Sandbox(t.Context()); s.State != driver.SandboxCopying {
 		t.Errorf("after the cut: %+v", s)
 	}
-	if _, err := replica.OpenSandbox(replica.ctx(), "r1"); errs.KindOf(err) != errs.Conflict {
+	if _, err := replica.OpenSandbox(replica.ctx(), "r1", []string{"acc-1", "acc-2"}); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("half a clone was opened: %v", err)
 	}
 	_, err = replica.CloneSandbox(replica.ctx(), "r1", time.Hour, nil)
 	replica.must(err)
-	first, err := replica.OpenSandbox(replica.ctx(), "r1")
+	first, err := replica.OpenSandbox(replica.ctx(), "r1", []string{"acc-1", "acc-2"})
 	replica.must(err)
 	replica.releaseDriver()
 	replica.attachDriver()
-	again, err := replica.OpenSandbox(replica.ctx(), "r1")
+	again, err := replica.OpenSandbox(replica.ctx(), "r1", []string{"acc-1", "acc-2"})
 	replica.must(err)
 	if again.Position != first.Position || again.Timeline != first.Timeline {
 		t.Errorf("opened again: %+v after %+v", again, first)
@@ -118,7 +118,7 @@ func TestSandboxIsGoneOnAndDiscardedAfterTheAgentOrItsServerDied(t *testing.T) {
 		t.Fatal("it does not run")
 	}
 	replica.must(poll(replica.ctx(), func() (bool, error) { return postmasterOf(replica.sandboxDir()) == 0, nil }))
-	again, err = replica.OpenSandbox(replica.ctx(), "r1")
+	again, err = replica.OpenSandbox(replica.ctx(), "r1", []string{"acc-1", "acc-2"})
 	replica.must(err)
 	if again.Position != first.Position || again.Timeline != first.Timeline {
 		t.Errorf("opened after a crash: %+v after %+v", again, first)
@@ -141,7 +141,7 @@ func TestSandboxIsRefusedOfAnOwnerAndEndedWhereItIsNotAlone(t *testing.T) {
 	text, err := os.ReadFile(steering)
 	replica.must(err)
 	replica.must(replica.writeFile(steering, strings.Replace(string(text), "'r1'", "'other'", 1), false))
-	_, err = replica.OpenSandbox(replica.ctx(), "r1")
+	_, err = replica.OpenSandbox(replica.ctx(), "r1", []string{"acc-1", "acc-2"})
 	if errs.KindOf(err) != errs.Refused || !strings.Contains(err.Error(), "not alone") || postmasterOf(replica.sandboxDir()) != 0 {
 		t.Errorf("%v, runs %v", err, postmasterOf(replica.sandboxDir()) != 0)
 	}
@@ -157,7 +157,7 @@ func TestDamageInASandboxIsFound(t *testing.T) {
 	owner.query(&file, `select pg_relation_filepath('public.account_pkey')`)
 	_, err := replica.CloneSandbox(replica.ctx(), "r1", time.Hour, nil)
 	replica.must(err)
-	_, err = replica.OpenSandbox(replica.ctx(), "r1")
+	_, err = replica.OpenSandbox(replica.ctx(), "r1", []string{"acc-1", "acc-2"})
 	replica.must(err)
 	conn, err := replica.connect(replica.ctx(), replica.sandboxSocket(), replica.o.Database, "test")
 	replica.must(err)
@@ -170,10 +170,50 @@ func TestDamageInASandboxIsFound(t *testing.T) {
 	_, err = f.WriteAt([]byte("damage that a checksum sees"), 4000)
 	replica.must(err)
 	replica.must(f.Close())
-	_, err = replica.OpenSandbox(replica.ctx(), "r1")
+	_, err = replica.OpenSandbox(replica.ctx(), "r1", []string{"acc-1", "acc-2"})
 	replica.must(err)
 	v, err := replica.VerifySandbox(replica.ctx(), "r1", "")
 	if err != nil || !strings.Contains(v.Corrupt, "account_pkey") {
 		t.Errorf("verdict %+v, %v", v, err)
 	}
+}
+
+// TestSandboxTakesTransactionsOfTestAccountsAlone: the application's own, behind the guard, by the copy's agent.
+func TestSandboxTakesTransactionsOfTestAccountsAlone(t *testing.T) {
+	_, replica := sandboxed(t)
+	_, err := replica.CloneSandbox(replica.ctx(), "r1", time.Hour, nil)
+	replica.must(err)
+	_, err = replica.OpenSandbox(replica.ctx(), "r1", []string{"test-1", "test-2"})
+	replica.must(err)
+	test := driver.SandboxTest{
+		Unit: "u1", Accounts: []string{"test-1", "test-2"}, Query: "select 'test-2', true union all select 'of-somebody', true",
+		Transaction: `select case when a.status is null then (perdure.settle($1, 201, 'text/plain', 'done', array[$2::text], 1)).status else a.status end from perdure.once($1) a`,
+	}
+	for range 2 { // the same again is answered from its record
+		out, err := replica.TransactSandbox(replica.ctx(), "r1", test)
+		replica.must(err)
+		if out != (driver.SandboxTransacted{Accounts: 2, Accepted: 2, Refused: true, Other: "of-somebody"}) {
+			t.Fatalf("%+v", out)
+		}
+	}
+	v, err := replica.VerifySandbox(replica.ctx(), "r1", "")
+	replica.must(err)
+	if v.Transactions != 5 || !v.Closed {
+		t.Errorf("three payments and two of test accounts: %+v", v)
+	}
+	// A transaction of a test account that touches another account beside is refused too.
+	test.Transaction = `select case when a.status is null then (perdure.settle($1, 201, 'text/plain', 'done', array[$2::text, 'of-somebody'], 1)).status end from perdure.once($1) a`
+	_, err = replica.OpenSandbox(replica.ctx(), "r1", []string{"test-1", "test-3"})
+	replica.must(err)
+	test.Accounts = []string{"test-3"}
+	out, err := replica.TransactSandbox(replica.ctx(), "r1", test)
+	replica.must(err)
+	if out.Accepted != 0 || !strings.Contains(out.Said, "account of-somebody is none of the test accounts") {
+		t.Errorf("%+v", out)
+	}
+	if _, err := replica.TransactSandbox(replica.ctx(), "r2", test); err == nil || !strings.Contains(err.Error(), "no sandbox of run r2") {
+		t.Errorf("of another run: %v", err)
+	}
+	replica.must(replica.DiscardSandbox(replica.ctx(), "r1"))
+	nothingLeft(t, replica)
 }
