@@ -14,6 +14,8 @@ import (
 type Evidence interface {
 	// Pack makes the pack of a run, with files beside its leaves.
 	Pack(ctx context.Context, who, run string, files map[string][]byte) ([]byte, error)
+	// Stretch makes a pack of the log from an entry on, as much as one takes.
+	Stretch(ctx context.Context, who string, from int64) ([]byte, error)
 	// Journal says in which log the journal of a run is, and as which entries.
 	Journal(ctx context.Context, run string) (origin string, leaves []int64, err error)
 }
@@ -60,4 +62,24 @@ func (s *Server) packOf(ctx context.Context, run string) ([]byte, error) {
 		}
 	}
 	return nil, errs.New(errs.Conflict, "the orders of run %s keep changing while its evidence is packed: try again", run)
+}
+
+type stretchInput struct {
+	From int64 `query:"from" minimum:"0" doc:"the first entry of the log; where the last pack ended"`
+}
+
+// evidenceStretch answers 404 where there is nothing from the entry on.
+func (s *Server) evidenceStretch(ctx huma.Context, in *stretchInput) {
+	r, w := humago.Unwrap(ctx)
+	if s.d.Evidence == nil {
+		writeProblem(w, r, errs.New(errs.Unavailable, "this node makes no packs of evidence"))
+		return
+	}
+	pack, err := s.d.Evidence.Stretch(ctx.Context(), who(ctx.Context()).Name, in.From)
+	if err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	_, _ = w.Write(pack) // whoever gets a cut pack sees that it has no end
 }

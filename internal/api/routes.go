@@ -123,6 +123,7 @@ func (s *Server) routes() []route {
 		{"POST", "/api/v1/runs/{run}/pack", onlyAuditors, "evidencePack", "The evidence of a run as one file, as perdure evidence verify takes it", "evidence", 0, stream("application/octet-stream", s.evidencePack)},
 		{"GET", "/api/v1/calendar", onlyViewers, "calendar", "Windows, freezes, cut-offs and schedules as they stand now", "runs", 0, to(s.calendar)},
 		{"GET", "/api/v1/duty", onlyViewers, "duty", "Who is on duty now and until when, gaps ahead, and people who are on duty and could not answer", "people", 0, to(s.dutyView)},
+		{"POST", "/api/v1/evidence/stretch", onlyAuditors, "evidenceStretch", "The evidence log itself from an entry on, at most 20,000 entries and about 64 MiB at a time, as one file that perdure evidence verify takes", "evidence", 0, stream("application/octet-stream", s.evidenceStretch)},
 		{"GET", "/api/v1/evidence/keys", onlyViewers, "evidenceKeys", "The public keys that nodes sign the evidence log with", "evidence", 0, to(s.evidenceKeys)},
 
 		{"POST", "/api/v1/incidents", operators, "openIncident", "Open an incident by hand", "incidents", 0, to(s.openIncident)},

@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,6 +97,128 @@ func TestEvidenceIsVerifiedWithoutAServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r = run(t.Context(), call{args: []string{"evidence", "verify", pack, "--keys", stranger}}); r.code != 3 || !strings.Contains(r.out, "nobody whose key is known") {
+		t.Errorf("%d %s %s", r.code, r.out, r.err)
+	}
+}
+
+// exported writes stretches of a log into a folder, each up to an entry, and gives the keys of who signed it.
+func exported(t *testing.T, dir string, ends ...int64) (keys string) {
+	t.Helper()
+	private, public, err := note.GenerateKey(rand.Reader, "node-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := note.NewSigner(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var leaves [][]byte
+	var hashes hashList
+	add := func(data []byte) {
+		more, err := tlog.StoredHashes(int64(len(leaves)), data, &hashes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaves, hashes = append(leaves, data), append(hashes, more...)
+	}
+	from := int64(0)
+	for _, to := range ends {
+		for int64(len(leaves)) < to {
+			add(fmt.Appendf(nil, `{"key":"events/%d","value":{}}`, len(leaves)))
+		}
+		event, err := json.Marshal(map[string]any{"what": evidence.ContentsOfPack, "detail": evidence.Contents{Leaves: []int64{}, Stretch: &evidence.Stretch{From: from, To: to}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf, err := json.Marshal(evidence.Record{Key: "events/x", Revision: 1, Value: event})
+		if err != nil {
+			t.Fatal(err)
+		}
+		add(leaf)
+		size := int64(len(leaves))
+		var p evidence.Pack
+		var indexes []int64
+		for i := from; i < to; i++ {
+			indexes = append(indexes, i)
+		}
+		indexes = append(indexes, size-1)
+		for _, i := range indexes {
+			p.Leaves = append(p.Leaves, evidence.Leaf{Index: i, Data: leaves[i]})
+		}
+		if p.Tree, err = evidence.Prove(size, indexes, &hashes); err != nil {
+			t.Fatal(err)
+		}
+		root, err := tlog.TreeHash(size, &hashes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Checkpoint, err = (evidence.Checkpoint{Origin: "perdure/1.x", Tree: tlog.Tree{N: size, Hash: root}}).Sign(signer); err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := p.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("log-1.x-%014d-%014d.pack", from, to)), b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		from = to
+	}
+	keys = filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(keys, []byte(public+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+type hashList []tlog.Hash
+
+func (h *hashList) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, x := range indexes {
+		out[i] = (*h)[x]
+	}
+	return out, nil
+}
+
+// TestExportedLogIsVerifiedAsAWhole: what is missing or exchanged between files is found too.
+func TestExportedLogIsVerifiedAsAWhole(t *testing.T) {
+	name := func(from, to int) string { return fmt.Sprintf("log-1.x-%014d-%014d.pack", from, to) }
+	for what, c := range map[string]struct {
+		wrong func(dir string) error
+		says  string
+	}{
+		"all is there":       {func(string) error { return nil }, ""},
+		"other files beside": {func(dir string) error { return os.WriteFile(filepath.Join(dir, "README"), []byte("x"), 0o600) }, ""},
+		"a file is missing":  {func(dir string) error { return os.Remove(filepath.Join(dir, name(5, 9))) }, "entries 5 to 8 of log perdure/1.x are missing"},
+		"the first one is":   {func(dir string) error { return os.Remove(filepath.Join(dir, name(0, 5))) }, "entries 0 to 4 of log perdure/1.x are missing"},
+		"a file has another name": {func(dir string) error {
+			return os.Rename(filepath.Join(dir, name(9, 30)), filepath.Join(dir, name(9, 31)))
+		}, "it is not what its name says"},
+		"a file was changed": {func(dir string) error {
+			text, err := os.ReadFile(filepath.Join(dir, name(5, 9)))
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(dir, name(5, 9)), bytes.Replace(text, []byte("events/7"), []byte("events/8"), 1), 0o600)
+		}, "leaf 7"},
+		"there is none": {func(dir string) error {
+			return errors.Join(os.Remove(filepath.Join(dir, name(0, 5))), os.Remove(filepath.Join(dir, name(5, 9))), os.Remove(filepath.Join(dir, name(9, 30))))
+		}, "has no file of the evidence log"},
+	} {
+		dir := t.TempDir()
+		keys := exported(t, dir, 5, 9, 30)
+		if err := c.wrong(dir); err != nil {
+			t.Fatal(err)
+		}
+		r := run(t.Context(), call{args: []string{"evidence", "verify", dir, "--keys", keys}})
+		if c.says == "" && (r.code != 0 || !strings.Contains(r.out, "files: 3, without a gap; entries: 30")) || c.says != "" && (r.code == 0 || !strings.Contains(r.out+r.err, c.says)) {
+			t.Errorf("%s: %d %s %s", what, r.code, r.out, r.err)
+		}
+	}
+	dir := t.TempDir()
+	keys := exported(t, dir, 5)
+	if r := run(t.Context(), call{args: []string{"evidence", "verify", filepath.Join(dir, name(0, 5)), "--keys", keys}}); r.code != 0 || !strings.Contains(r.out, "entries 0 to 4 of the log are all there") {
 		t.Errorf("%d %s %s", r.code, r.out, r.err)
 	}
 }

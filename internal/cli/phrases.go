@@ -242,6 +242,9 @@ const (
 	packWritten
 	packGood
 	packFacts
+	stretchGood
+	stretchWritten
+	folderGood
 	reportWritten
 	clockNames
 	rtoFromDisruption
@@ -642,6 +645,9 @@ var phrases = [phraseCount]text{
 	colText:           {"text", "内容"},
 	packWritten:       {"%s: %s bytes; verify it with perdure evidence verify", "%s：%s 字节；核验：perdure evidence verify"},
 	packGood:          {"good: every byte of the evidence of run %s is what was signed", "核验通过：执行 %s 的证据与签名时逐字节一致"},
+	stretchGood:       {"good: entries %d to %d of the log are all there, every byte is what was signed", "核验通过：日志条目 %d 至 %d 完整，与签名时逐字节一致"},
+	stretchWritten:    {"%s: entries: %d; the log had %d", "%s：条目 %d；日志共 %d 条"},
+	folderGood:        {"good: files: %d, without a gap; entries: %d, every byte is what was signed", "核验通过：文件 %d 个，连续无缺；条目 %d，与签名时逐字节一致"},
 	packFacts:         {"entries: %d; files: %s; log %s of %d entries, signed by %s", "条目 %d；文件 %s；日志 %s 共 %d 条，签名 %s"},
 	userBelongs:       {"user %s belongs to %s", "用户 %s 属于 %s"},
 	taskAnswered:      {"run %s, %s: %s", "执行 %s，%s：%s"},

@@ -132,6 +132,12 @@ func (c *Client) EvidencePack(ctx context.Context, id string, w io.Writer) (int6
 	return c.download(ctx, call{method: http.MethodPost, path: "/api/v1/runs/" + esc(id) + "/pack"}, "pack", w)
 }
 
+// EvidenceStretch writes the evidence log from an entry on, as much as one pack takes.
+func (c *Client) EvidenceStretch(ctx context.Context, from int64, w io.Writer) (int64, error) {
+	query := url.Values{"from": {strconv.FormatInt(from, 10)}}
+	return c.download(ctx, call{method: http.MethodPost, path: "/api/v1/evidence/stretch", query: query}, "evidence log", w)
+}
+
 // EvidenceKeys are the public keys that nodes sign the evidence log with.
 func (c *Client) EvidenceKeys(ctx context.Context) ([]wire.LogKey, error) {
 	return get[[]wire.LogKey](ctx, c, "/api/v1/evidence/keys", nil)

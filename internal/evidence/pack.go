@@ -59,6 +59,14 @@ type Contents struct {
 	Leaves []int64 `json:"leaves"`
 	// Files are the SHA-256 of the files by name, in hex.
 	Files map[string]string `json:"files,omitempty"`
+	// Stretch says that the pack is about no run, but has all leaves of the log from one on; Leaves names none of them then.
+	Stretch *Stretch `json:"stretch,omitempty"`
+}
+
+// Stretch is a part of the log without a gap: the leaves from From to To, To not included.
+type Stretch struct {
+	From int64 `json:"from"`
+	To   int64 `json:"to"`
 }
 
 // ContentsOfPack is what the event says that the last leaf is about.
@@ -144,7 +152,9 @@ func (f Fault) String() string {
 
 // Verdict is what was found about a pack.
 type Verdict struct {
-	Run     string   `json:"run,omitempty"`
+	Run string `json:"run,omitempty"`
+	// Stretch is set where the pack is one of the log, and not of a run.
+	Stretch *Stretch `json:"stretch,omitempty"`
 	Leaves  int      `json:"leaves"`
 	Files   []string `json:"files,omitempty"`
 	Origin  string   `json:"origin"`  // of the log, as the checkpoint says
@@ -518,8 +528,12 @@ func (v *verifier) checkContents() {
 		v.fault(v.last(), place{v.at, 0}, "the pack does not say what belongs to it")
 		return
 	}
-	v.verdict.Run = c.Run
+	v.verdict.Run, v.verdict.Stretch = c.Run, c.Stretch
 	last := v.leaves[len(v.leaves)-1]
+	if c.Stretch != nil {
+		v.checkStretch(*c.Stretch, c)
+		return
+	}
 	there, belongs := map[int64]bool{}, map[int64]bool{last.index: true}
 	for _, l := range v.leaves {
 		there[l.index] = true
@@ -574,6 +588,26 @@ func (v *verifier) checkOrders(last place) {
 	}
 	if len(v.lines) > len(v.words) {
 		v.fault("file "+OrdersFile, last, "it has %d words to the held orders, and the log names %d", len(v.lines), len(v.words))
+	}
+}
+
+// checkStretch holds a stretch of the log against what its last leaf says: nothing but its leaves, and none of them missing (E2). What journals say of files
+// and of signatures is looked at in the packs of their runs, which have the files.
+func (v *verifier) checkStretch(s Stretch, c Contents) {
+	last := v.leaves[len(v.leaves)-1]
+	next := s.From
+	for _, l := range v.leaves[:len(v.leaves)-1] {
+		if l.index != next {
+			v.fault(fmt.Sprintf("leaf %d", l.index), l.place, "leaf %d should stand here: the stretch has a gap, or what does not belong to it", next)
+			return
+		}
+		next++
+	}
+	if s.From < 0 || s.To <= s.From || next != s.To || last.index < s.To || c.Run != "" || len(c.Leaves)+len(c.Files) > 0 {
+		v.fault(fmt.Sprintf("leaf %d", last.index), last.place, "the pack should have the leaves from %d to %d, and ends before %d", s.From, s.To-1, next)
+	}
+	for _, f := range v.files {
+		v.fault("file "+f.name, f.place, "it does not belong to the pack")
 	}
 }
 

@@ -72,7 +72,15 @@ func (l *log) append(t tester, data []byte) int64 {
 // pack takes leaves and files of the log.
 func (l *log) pack(t tester, files map[string]string, indexes ...int64) evidence.Pack {
 	t.Helper()
-	c := evidence.Contents{Run: "r1", Leaves: indexes, Files: map[string]string{}}
+	return l.packed(t, evidence.Contents{Run: "r1", Leaves: indexes, Files: map[string]string{}}, files, indexes)
+}
+
+// packed is a pack with what its last leaf says of it.
+func (l *log) packed(t tester, c evidence.Contents, files map[string]string, indexes []int64) evidence.Pack {
+	t.Helper()
+	if c.Files == nil {
+		c.Files = map[string]string{}
+	}
 	var p evidence.Pack
 	for _, name := range slices.Sorted(func(yield func(string) bool) {
 		for name := range files {
@@ -138,6 +146,45 @@ func small(t tester) (*log, evidence.Pack) {
 		l.append(t, fmt.Appendf(nil, `{"entry":%d}`, i))
 	}
 	return l, l.pack(t, map[string]string{"report.html": "<p>passed</p>\n", "program.json": "{}"}, 3, 4, 7, 15)
+}
+
+// TestStretchOfTheLogHasAllOfItsLeavesAndNoOthers, of whatever runs they are.
+func TestStretchOfTheLogHasAllOfItsLeavesAndNoOthers(t *testing.T) {
+	l := newLog(t)
+	for i := range 21 {
+		l.append(t, fmt.Appendf(nil, `{"key":"journals/r%d/1","value":[{"attachments":[{"name":"f","sha256":"x"}]}]}`, i))
+	}
+	c := evidence.Contents{Leaves: []int64{}, Stretch: &evidence.Stretch{From: 5, To: 9}}
+	p := l.packed(t, c, nil, []int64{5, 6, 7, 8})
+	v := verdictOf(t, written(t, p), l.known)
+	if !v.Good() || v.Run != "" || v.Stretch == nil || *v.Stretch != (evidence.Stretch{From: 5, To: 9}) {
+		t.Fatalf("%+v", v)
+	}
+	for name, wrong := range map[string]evidence.Pack{
+		"a leaf less":          l.packed(t, c, nil, []int64{5, 6, 8}),
+		"the first one less":   l.packed(t, c, nil, []int64{6, 7, 8}),
+		"the last one less":    l.packed(t, c, nil, []int64{5, 6, 7}),
+		"a leaf more":          l.packed(t, c, nil, []int64{5, 6, 7, 8, 9}),
+		"a leaf of before":     l.packed(t, c, nil, []int64{4, 5, 6, 7, 8}),
+		"none":                 l.packed(t, evidence.Contents{Stretch: &evidence.Stretch{From: 5, To: 5}}, nil, nil),
+		"backwards":            l.packed(t, evidence.Contents{Stretch: &evidence.Stretch{From: 5, To: 4}}, nil, nil),
+		"beyond itself":        l.packed(t, evidence.Contents{Stretch: &evidence.Stretch{From: 5, To: 9000}}, nil, []int64{5}),
+		"of a run too":         l.packed(t, evidence.Contents{Run: "r1", Stretch: c.Stretch}, nil, []int64{5, 6, 7, 8}),
+		"with leaves of a run": l.packed(t, evidence.Contents{Leaves: []int64{5}, Stretch: c.Stretch}, nil, []int64{5, 6, 7, 8}),
+		"with a file":          l.packed(t, c, map[string]string{"x": "y"}, []int64{5, 6, 7, 8}),
+	} {
+		if v := verdictOf(t, written(t, wrong), l.known); v.Good() {
+			t.Errorf("%s: it is good", name)
+		}
+	}
+	pack := written(t, p)
+	for i := range pack {
+		flipped := bytes.Clone(pack)
+		flipped[i] ^= 1
+		if v, err := evidence.Verify(bytes.NewReader(flipped), l.known, nil); err == nil && v.Good() {
+			t.Fatalf("byte %d is another one, and nothing was found", i)
+		}
+	}
 }
 
 func TestSoundPackIsGood(t *testing.T) {

@@ -261,6 +261,24 @@ func (r *running) evidence(ctx context.Context, binary string, out *story.Progre
 		}
 	}
 	out.Say("   reports of %d runs in %s", len(runs), reports)
+	return r.exportLog(ctx, binary, out, a.At, filepath.Join(dir, r.name+".log"), keyFile)
+}
+
+// exportLog writes what is new in the evidence log itself, and verifies all that was written of it.
+func (r *running) exportLog(ctx context.Context, binary string, out *story.Progress, at estate.SiteID, dir, keyFile string) error {
+	bound, cancel := context.WithTimeout(ctx, notaryWait)
+	defer cancel()
+	if err := until(bound, "the evidence log", func() error {
+		_, err := r.command(bound, binary, "audrey", at, "evidence", "export", dir, "--keys", keyFile)
+		return err
+	}); err != nil {
+		return err
+	}
+	said, err := product(ctx, binary, "evidence", "verify", dir, "--keys", keyFile, "--lang", "en")
+	if err != nil {
+		return err
+	}
+	out.Say("   %s: %s", filepath.Base(dir), strings.TrimSpace(string(said)))
 	return nil
 }
 

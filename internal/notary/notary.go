@@ -62,9 +62,11 @@ type Options struct {
 
 // Times of a notary.
 const (
-	growEvery   = 500 * time.Millisecond
-	packWithin  = 15 * time.Second
-	lookForSize = 100 * time.Millisecond
+	growEvery  = 500 * time.Millisecond
+	packWithin = 15 * time.Second
+	// stretchWithin is longer than any request: what is left of that bounds it.
+	stretchWithin = time.Minute
+	lookForSize   = 100 * time.Millisecond
 )
 
 // keyFile is the name of the file with the node's signing key.
@@ -372,7 +374,49 @@ func (n *Notary) Pack(ctx context.Context, who, run string, files map[string][]b
 	if err := n.store.Note(ctx, who, evidence.ContentsOfPack, run, contents); err != nil {
 		return nil, err
 	}
-	return n.assemble(ctx, p, contents, mark)
+	return n.assemble(ctx, p, leaves, mark)
+}
+
+// Bounds of one stretch of the log.
+const (
+	mostStretch      = 20000
+	mostStretchBytes = 64 << 20
+)
+
+// Stretch makes a pack of the log itself, of the leaves from one on, as many as one pack takes. That it was made is itself a leaf, which ends it.
+func (n *Notary) Stretch(ctx context.Context, who string, from int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, stretchWithin, errs.New(errs.Unavailable, "the evidence log could not be read in time: try again"))
+	defer cancel()
+	n.mu.Lock()
+	err := n.read(ctx)
+	size, refs := n.tree.size, n.tree.refs
+	n.mu.Unlock()
+	switch {
+	case err != nil:
+		return nil, err
+	case from < 0 || from > size:
+		return nil, errs.New(errs.Invalid, "the evidence log has %d entries: it cannot be read from entry %d on", size, from)
+	case from == size:
+		return nil, errs.New(errs.NotFound, "the evidence log has %d entries: there is none from entry %d on yet", size, from)
+	}
+	to, bytes := from, 0
+	for to < min(size, from+mostStretch) && bytes < mostStretchBytes {
+		data, err := n.store.LogLeaf(ctx, refs[to])
+		if err != nil {
+			return nil, err
+		}
+		to, bytes = to+1, bytes+len(data)
+	}
+	contents := evidence.Contents{Leaves: []int64{}, Stretch: &evidence.Stretch{From: from, To: to}}
+	mark := hexOf(contents)
+	if err := n.store.Note(ctx, who, evidence.ContentsOfPack, "log", contents); err != nil {
+		return nil, err
+	}
+	leaves := make([]int64, 0, to-from)
+	for i := from; i < to; i++ {
+		leaves = append(leaves, i)
+	}
+	return n.assemble(ctx, evidence.Pack{}, leaves, mark)
 }
 
 func hexOf(c evidence.Contents) string {
@@ -406,7 +450,7 @@ func (n *Notary) leavesOf(ctx context.Context, head wire.Run) ([]int64, error) {
 }
 
 // assemble waits until the contents are in the log and signed.
-func (n *Notary) assemble(ctx context.Context, p evidence.Pack, contents evidence.Contents, mark string) ([]byte, error) {
+func (n *Notary) assemble(ctx context.Context, p evidence.Pack, leaves []int64, mark string) ([]byte, error) {
 	last := int64(-1)
 	for {
 		c, err := n.store.LogCheckpoint(ctx)
@@ -418,7 +462,7 @@ func (n *Notary) assemble(ctx context.Context, p evidence.Pack, contents evidenc
 			last, err = n.find(ctx, mark)
 		}
 		if err == nil && last >= 0 && c.Size > last {
-			p, err = n.take(ctx, p, append(slices.Clone(contents.Leaves), last), c)
+			p, err = n.take(ctx, p, append(slices.Clone(leaves), last), c)
 			n.mu.Unlock()
 			if err != nil {
 				return nil, err

@@ -123,6 +123,42 @@ func TestPackOfARunHasItsWholeJournalAndIsGood(t *testing.T) {
 	}
 }
 
+// TestStretchesOfTheLogFollowEachOther from its first entry to its last, each good by itself.
+func TestStretchesOfTheLogFollowEachOther(t *testing.T) {
+	s, _ := open(t)
+	n := begin(t, s, "a", t.TempDir())
+	var next int64
+	for i := range 3 {
+		conducted(t, s, fmt.Sprint("r", i), 4)
+		ctx, cancel := context.WithTimeout(t.Context(), patient)
+		if _, _, err := n.Journal(ctx, fmt.Sprint("r", i)); err != nil { // it is in the log
+			t.Fatal(err)
+		}
+		pack, err := n.Stretch(ctx, "person:ann", next)
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := evidence.Verify(bytes.NewReader(pack), knownOf(t, s), nil)
+		if err != nil || !v.Good() || v.Stretch == nil || v.Stretch.From != next || v.Size <= v.Stretch.To {
+			t.Fatalf("from %d: %+v, %v", next, v, err)
+		}
+		if !bytes.Contains(pack, fmt.Appendf(nil, "journals/r%d/", i)) {
+			t.Errorf("the log from %d on has nothing of run r%d", next, i)
+		}
+		if i > 0 && (bytes.Contains(pack, []byte("journals/r0/")) || !bytes.Contains(pack, []byte(evidence.ContentsOfPack))) {
+			t.Errorf("from %d on it begins before, or leaves out that the log was read", next)
+		}
+		next = v.Stretch.To
+	}
+	if _, err := n.Stretch(t.Context(), "person:ann", next+1000); errs.KindOf(err) != errs.Invalid {
+		t.Errorf("from an entry on that is not there: %v", err)
+	}
+	if _, err := n.Stretch(t.Context(), "person:ann", -1); errs.KindOf(err) != errs.Invalid {
+		t.Errorf("from before the first entry on: %v", err)
+	}
+}
+
 // TestEverythingIsInTheLogOnceWhoeverLetsItGrow has three notaries grow it at the same time, while it is written to.
 func TestEverythingIsInTheLogOnceWhoeverLetsItGrow(t *testing.T) {
 	s, _ := open(t)
