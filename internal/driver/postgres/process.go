@@ -192,10 +192,24 @@ func forgetUnreaped(lock string) error {
 	if len(lines) == 0 {
 		return nil
 	}
-	if stat := linesOf(filepath.Join("/proc", strings.TrimSpace(lines[0]), "stat")); len(stat) > 0 && strings.Contains(stat[0], "(postgres) Z ") {
+	if stat := linesOf(filepath.Join("/proc", strings.TrimSpace(lines[0]), "stat")); len(stat) > 0 && ending(stat[0]) {
 		return removeFile(lock)
 	}
 	return nil
+}
+
+// exiting is the flag of a process that is on its way out and has nothing open any more, although it is not a zombie yet (PF_EXITING of Linux).
+const exiting = 0x4
+
+// ending reports whether the stat of a process is that of a server that has ended, or is just ending for good.
+func ending(stat string) bool {
+	_, rest, ok := strings.Cut(stat, "(postgres) ")
+	fields := strings.Fields(rest)
+	if !ok || len(fields) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(fields[6], 10, 64)
+	return fields[0] == "Z" || err == nil && flags&exiting != 0
 }
 
 // file identifies a directory by device and inode, so that a renamed one is still known.
