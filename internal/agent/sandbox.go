@@ -61,6 +61,7 @@ func (a *Agent) sandbox(ctx context.Context, body []byte) (any, error) {
 		}
 	case ask.Do == wire.SandboxDiscard && ask.Run == w.ask.Run: // what is under way is not wanted any more
 		w.cancel()
+	case ask.Run == w.ask.Run && ask.Do == w.ask.Do: // another attempt, of a node that took the run over, begins when this one is over
 	default:
 		return nil, errs.New(errs.Conflict, "the sandbox of %s is busy: %s for run %s", a.opts.Member, w.ask.Do, w.ask.Run)
 	}

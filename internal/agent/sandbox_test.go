@@ -69,8 +69,18 @@ func TestSandboxIsWorkedOnWhileItIsAskedForAndGoesInTheEnd(t *testing.T) {
 		if _, err := ask(wire.SandboxClone, "r2", "1"); errs.KindOf(err) != errs.Conflict {
 			t.Errorf("two at a time: %v", err)
 		}
+		// A node that takes the run over asks under an attempt of its own: what is under way goes on, and is looked at once it is over.
+		if answer, err := ask(wire.SandboxClone, "r1", "1 of another node"); answer.Done || err != nil {
+			t.Errorf("a second attempt of the same run: %+v, %v", answer, err)
+		}
 		time.Sleep(61 * time.Minute)
 		if answer, err := ask(wire.SandboxClone, "r1", "1"); !answer.Done || answer.Sandbox.State != driver.SandboxCloned || err != nil {
+			t.Errorf("%+v, %v", answer, err)
+		}
+		if answer, err := ask(wire.SandboxTransact, "r1", "1"); answer.Done || err != nil {
+			t.Errorf("%+v, %v", answer, err)
+		}
+		if answer, err := ask(wire.SandboxTransact, "r1", "1"); !answer.Done || answer.Transacted == nil || !answer.Transacted.Refused || err != nil {
 			t.Errorf("%+v, %v", answer, err)
 		}
 		ask(wire.SandboxOpen, "r1", "2")
