@@ -286,7 +286,7 @@ func TestLinkedRunSaysWhenServiceIsBackWhereNoSwitchDoes(t *testing.T) {
 	linked := func(id string, mode plan.Mode) incident.Seen {
 		t.Helper()
 		startRun(t, s, id, runtest.Program(t, strings.ReplaceAll(runSteps, "takeover", string(mode)), mode))
-		i, err := s.SayIncident(t.Context(), "i1", incident.Change{What: incident.Correct, By: "ann", Facts: &incident.Facts{Systems: []estate.SystemID{estate.SystemID(id)}}})
+		i, err := s.SayIncident(t.Context(), "i1", incident.Change{What: incident.Link, By: "ann", Run: id})
 		if err != nil {
 			t.Fatal(err)
 		}
