@@ -116,8 +116,18 @@ func (s *Server) silence(_ context.Context, in *struct {
 	return answer(s.d.Silences.Silence(in.Group))
 }
 
-func (s *Server) listDivergences(ctx context.Context, in *groupInput) (*body[[]wire.Divergence], error) {
-	return answer(s.d.Store.Divergences(ctx, in.Group, in.Read))
+type divergencesInput struct {
+	groupInput
+	Paging
+}
+
+// listDivergences gives the newest report first.
+func (s *Server) listDivergences(ctx context.Context, in *divergencesInput) (*page[wire.Divergence], error) {
+	all, err := s.d.Store.Divergences(ctx, in.Group, in.Read)
+	if err != nil {
+		return nil, err
+	}
+	return pageOf(ctx, in.Paging, all, func(d wire.Divergence) place { return place{d.At, d.ID} })
 }
 
 type divergenceInput struct {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"perdure/internal/plan"
 	"perdure/internal/store"
@@ -220,6 +221,33 @@ func TestListsArePagedAndLoseNothingThatComesInBetween(t *testing.T) {
 	r.into(t, &tokens)
 	if len(tokens) != 2 || r.head.Get("Link") == "" {
 		t.Errorf("%v %v", tokens, r.head)
+	}
+}
+
+func TestInboxIsPagedFromTheOldest(t *testing.T) {
+	n := start(t)
+	operator := n.as("operator")
+	for i := range 5 {
+		open := cards()
+		open.ID = fmt.Sprintf("i%d", i)
+		operator.want(200, "POST", "/api/v1/incidents", open)
+	}
+	var got []string
+	last := time.Time{}
+	for path := "/api/v1/inbox?limit=2"; path != ""; {
+		r := operator.want(200, "GET", path, nil)
+		var items []wire.InboxItem
+		r.into(t, &items)
+		for _, item := range items {
+			if got = append(got, item.Incident); item.Since.Before(last) {
+				t.Errorf("%s is older than what came before", item.Incident)
+			}
+			last = item.Since
+		}
+		path, _, _ = strings.Cut(strings.TrimPrefix(r.head.Get("Link"), "<"), ">")
+	}
+	if fmt.Sprint(got) != "[i0 i1 i2 i3 i4]" {
+		t.Error(got)
 	}
 }
 

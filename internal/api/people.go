@@ -279,11 +279,7 @@ func (s *Server) setPolicy(ctx context.Context, in *struct {
 	return answer(s.d.Store.SetPolicy(ctx, who(ctx).Name, p))
 }
 
-type inboxInput struct {
-	Limit int `query:"limit" minimum:"1" maximum:"1000" default:"200" doc:"at most so many items"`
-}
-
-func (s *Server) inbox(ctx context.Context, in *inboxInput) (*body[[]wire.InboxItem], error) {
+func (s *Server) inbox(ctx context.Context, in *struct{ Paging }) (*page[wire.InboxItem], error) {
 	id := who(ctx)
 	runs, err := s.d.Store.Runs(ctx, wire.Fresh)
 	if err != nil {
@@ -317,11 +313,7 @@ func (s *Server) inbox(ctx context.Context, in *inboxInput) (*body[[]wire.InboxI
 			items = append(items, item)
 		}
 	}
-	slices.SortStableFunc(items, func(a, b wire.InboxItem) int {
-		if c := a.Since.Compare(b.Since); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Run+a.Incident, b.Run+b.Incident)
+	return pageOf(ctx, in.Paging, items, func(i wire.InboxItem) place { // the oldest first
+		return place{-i.Since.UnixMilli(), strings.Join([]string{i.Run, i.Incident, i.Step, string(i.Why), i.For}, "/")}
 	})
-	return &body[[]wire.InboxItem]{append([]wire.InboxItem{}, items...)[:min(len(items), in.Limit)]}, nil
 }

@@ -175,7 +175,7 @@ func (c *Client) Silence(ctx context.Context, group estate.GroupID) (wire.Silenc
 
 // Divergences lists what returning members of the group had and the owner had not.
 func (c *Client) Divergences(ctx context.Context, group estate.GroupID, r wire.Read) ([]wire.Divergence, error) {
-	return get[[]wire.Divergence](ctx, c, "/api/v1/divergences/"+esc(group), read(r))
+	return list[wire.Divergence](ctx, c, "/api/v1/divergences/"+esc(group), read(r), 0)
 }
 
 // PutDivergence reports diverged transactions; the same id replaces the report.

@@ -159,5 +159,5 @@ func (c *Client) RevokeKey(ctx context.Context, user, id string) (wire.SigningKe
 
 // Inbox is what waits for whom the client acts for, the oldest first.
 func (c *Client) Inbox(ctx context.Context) ([]wire.InboxItem, error) {
-	return get[[]wire.InboxItem](ctx, c, "/api/v1/inbox", nil)
+	return list[wire.InboxItem](ctx, c, "/api/v1/inbox", nil, 0)
 }
