@@ -117,8 +117,9 @@ func (s *Server) silence(_ context.Context, in *struct {
 }
 
 type divergencesInput struct {
-	groupInput
+	Group estate.GroupID `path:"group"`
 	Paging
+	Freshness
 }
 
 // listDivergences gives the newest report first.
