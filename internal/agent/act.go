@@ -77,6 +77,8 @@ func (a *Agent) do(ctx context.Context, action unit.Action, group wire.Group) er
 		return a.rewind(ctx, action, rec)
 	case unit.Reinitialise:
 		return a.reinitialise(ctx, action, rec)
+	case unit.Restore:
+		return a.restore(ctx, rec)
 	case unit.ShrinkTo:
 		return a.db.Shrink(ctx, lifeNames(action.Lives))
 	case unit.GrowBy:

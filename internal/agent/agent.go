@@ -54,7 +54,9 @@ type Options struct {
 	Client *http.Client
 	// Sandboxes makes sandboxes of the copy; nil: none can be made.
 	Sandboxes driver.Sandboxes
-	Logger    *slog.Logger
+	// Archives keeps an archive where the member is cold; nil: none can be kept.
+	Archives driver.Archives
+	Logger   *slog.Logger
 }
 
 // Agent is the agent of one member.
@@ -97,6 +99,7 @@ type Agent struct {
 	admitting sync.Mutex // followers are admitted or forgotten
 
 	sandboxes sandboxWork
+	archive   archiveWork
 }
 
 // New makes an agent; Run takes the lock of the directory.
@@ -146,6 +149,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.keepPurging(ctx) })
 	group.Go(func() error { return a.keepForgetting(ctx) })
 	group.Go(func() error { return a.keepSandbox(ctx) })
+	group.Go(func() error { return a.keepArchive(ctx) })
 	group.Go(func() error { return a.keepActing(ctx) })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -284,6 +288,7 @@ func (a *Agent) next() (unit.Action, wire.Group, bool) {
 	}
 	view := a.track.View(group.Record, &a.promise, a.now())
 	view.Beyond = a.beyond != estate.Ownership{} && a.beyond == group.Record.Ownership
+	view.Restore = a.archive.wanted
 	view.Unserved = a.served != servedKey(group.Record)
 	action := unit.Next(group.Record, a.self, view, a.opts.Timing, time.Now().UnixMilli())
 	// Without a record there is one thing to do: whoever has met a higher incarnation closes (I10).
@@ -352,12 +357,12 @@ func (b *backoff) succeeded(action unit.Action) {
 }
 
 // interruptible actions are given up when the record changes what is wanted.
-var interruptible = map[unit.Do]bool{unit.Replay: true, unit.GrowBy: true, unit.Rewind: true, unit.Reinitialise: true, unit.Compare: true, unit.Drain: true}
+var interruptible = map[unit.Do]bool{unit.Replay: true, unit.GrowBy: true, unit.Rewind: true, unit.Reinitialise: true, unit.Restore: true, unit.Compare: true, unit.Drain: true}
 
 // bound is the longest an action may take.
 func bound(do unit.Do) time.Duration {
 	switch do {
-	case unit.Reinitialise, unit.Rewind, unit.Compare:
+	case unit.Reinitialise, unit.Restore, unit.Rewind, unit.Compare:
 		return 24 * time.Hour // bounded by its own progress, shown, and interrupted by the record
 	case unit.Create, unit.Start, unit.Stop, unit.Follow:
 		return 2 * time.Minute
@@ -372,7 +377,7 @@ func bound(do unit.Do) time.Duration {
 // for its report only where the control plane can be asked: without it the report would not arrive, and nobody would take over (I8).
 func (a *Agent) checked(action unit.Action) bool {
 	switch action.Do {
-	case unit.Create, unit.Start, unit.Stop, unit.Follow, unit.Compare, unit.Rewind, unit.Reinitialise:
+	case unit.Create, unit.Start, unit.Stop, unit.Follow, unit.Compare, unit.Rewind, unit.Reinitialise, unit.Restore:
 		return true
 	case unit.Post:
 		a.mu.Lock()

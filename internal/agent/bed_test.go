@@ -42,6 +42,9 @@ type bed struct {
 	dirs    map[estate.MemberID]string
 	drivers map[estate.MemberID]func(driver.Database) driver.Database // a wrapper around the fake, for the next start
 
+	// archives is what member c keeps where it is cold.
+	archives driver.Archives
+
 	mu     sync.Mutex
 	agents map[estate.MemberID]*running
 	cut    map[[2]estate.MemberID]bool // calls from the first agent to the second fail
@@ -102,8 +105,13 @@ func (b *bed) make(id estate.MemberID) (*Agent, func(context.Context) error) {
 	if wrap := b.drivers[id]; wrap != nil {
 		db = wrap(db)
 	}
+	var archives driver.Archives
+	if id == c {
+		archives = b.archives
+	}
 	ag := New(b.plane.link(id), db, Options{
-		Group: group, Member: id, Site: estate.SiteID(id), StateDir: b.dirs[id], Timing: unit.DefaultTiming(),
+		Archives: archives,
+		Group:    group, Member: id, Site: estate.SiteID(id), StateDir: b.dirs[id], Timing: unit.DefaultTiming(),
 		Listener: newDeaf(), Client: &http.Client{Transport: caller{b, id}}, Logger: slog.New(slog.DiscardHandler),
 	})
 	return ag, ag.Run

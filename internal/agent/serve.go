@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ func (a *Agent) handler() http.Handler {
 	mux.Handle("POST /v1/judge", machines(a.judge))
 	mux.Handle("POST /v1/release", machines(a.release))
 	mux.Handle("POST /v1/sandbox", machines(a.sandbox))
+	mux.Handle("POST /v1/archive", machines(a.askArchive))
 	return mux
 }
 
@@ -138,6 +140,7 @@ func (a *Agent) state() wire.AgentState {
 	s.Upstream, s.Streaming, s.Flushed, s.Replayed = o.Upstream.Member, o.Streaming, o.Flushed, o.Replayed
 	s.WaitingCommits, s.LongestMillis, s.FreeBytes = o.WaitingCommits, o.LongestTxn.Milliseconds(), o.FreeBytes
 	s.Connections = o.ConnectionsInUse
+	s.Findings = slices.Concat(s.Findings, a.archive.findings)
 	for _, g := range o.Gates {
 		s.Open = s.Open || g.Open
 	}

@@ -47,7 +47,7 @@ func RunAgent(ctx context.Context, c AgentConfig) error {
 	}
 	return agent.New(nodes, db, agent.Options{
 		Group: estate.GroupID(c.Group), Member: estate.MemberID(c.Name), Site: estate.SiteID(c.Site),
-		StateDir: c.DataDir, Timing: unit.DefaultTiming(), Listener: tls.NewListener(listener, serverTLS), Client: client, Sandboxes: db, Logger: p.log,
+		StateDir: c.DataDir, Timing: unit.DefaultTiming(), Listener: tls.NewListener(listener, serverTLS), Client: client, Sandboxes: db, Archives: db, Logger: p.log,
 	}).Run(ctx)
 }
 

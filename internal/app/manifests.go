@@ -176,7 +176,7 @@ func amends(have, want unit.Record) bool {
 	}
 	for _, w := range want.Members {
 		h, ok := have.Member(w.ID)
-		if !ok || h.Site != w.Site || h.Role != w.Role || h.Agent != w.Agent || h.Database != w.Database {
+		if !ok || h.Site != w.Site || h.Role != w.Role || h.Agent != w.Agent || h.Database != w.Database || h.Backup != w.Backup {
 			return true
 		}
 	}

@@ -119,7 +119,7 @@ func (c NodeConfig) run(ctx context.Context, instead resource.Set) error {
 	}
 	orders := resource.Orders{Book: st, Owners: control, By: "node:" + c.Name}
 	switches := switcher{Controller: control, store: st, orders: orders}
-	drivers := resource.Set{"unit": resource.Units{Switcher: switches}, "sandbox": resource.Sandboxes{Sandboxer: switches}, "orders": orders, "notify": resource.Notes{Log: p.log}}
+	drivers := resource.Set{"unit": resource.Units{Switcher: switches}, "sandbox": resource.Sandboxes{Sandboxer: switches}, "archive": resource.Archives{Archiver: control}, "orders": orders, "notify": resource.Notes{Log: p.log}}
 	maps.Copy(drivers, instead)
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -87,10 +87,11 @@ func TestTableThatRoutesLikeTheOneOnDiskIsNotWrittenAgain(t *testing.T) {
 	for v := int64(1); v <= 20; v++ {
 		w.feed.put(t, input(v, "a", own(1, 5), a)) // registrations are renewed, nothing else happens
 	}
+	w.until("a table is on disk", func() bool { return w.g.saved.Load() > 0 }) // the writer takes the newest there is when its turn comes
 	w.feed.put(t, input(21, "a", own(1, 6), a))
 	w.until("the change is on disk", func() bool { return w.g.saved.Load() == 21 })
 	if _, text := get(t, "http://"+w.g.AdminAddr()+"/metrics", nil); !strings.Contains(text, "perdure_gateway_table_saves_total 2\n") {
-		t.Error("the table was written more than twice")
+		t.Error("the table was not written twice")
 	}
 }
 

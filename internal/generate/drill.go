@@ -56,7 +56,7 @@ func (s *scope) sandboxAt(g *manifest.Group) estate.SiteID {
 	from, best := s.current(g), estate.SiteID("")
 	for _, m := range g.Members {
 		switch {
-		case m.Site == from || s.o.To != "" && m.Site != s.o.To:
+		case cold(m), m.Site == from || s.o.To != "" && m.Site != s.o.To:
 		case best == "", s.far(from, m.Site) < s.far(from, best):
 			best = m.Site
 		}

@@ -30,6 +30,8 @@ type move struct {
 	from, to estate.SiteID
 	// lossy: the copy there is not in the in-sync set, so something that was acknowledged may be missing.
 	lossy bool
+	// cold: what is there is an archive, which is made a copy first.
+	cold bool
 }
 
 // unit is the one that drivers are told; the others of the group go with it.
@@ -133,8 +135,8 @@ func (s *scope) moves(p *part) error {
 		return errs.New(errs.Invalid, "groups of %s are current at %s: say with --scope site SITE which site they leave, or with --to SITE where all of them go",
 			p.system.Name, listed(document.English, slices.Sorted(maps.Keys(at)), 20))
 	}
-	if p.system.Stage == estate.ColdRestore {
-		s.wanting = append(s.wanting, s.say("system %s is declared %s, and no driver restores a database from a backup: give its groups a copy at another site and declare the stage that this makes, or restore it by hand", p.system.Name, p.system.Stage))
+	if p.system.Stage == estate.ColdRestore && !slices.ContainsFunc(leaving, func(g *manifest.Group) bool { return slices.ContainsFunc(g.Members, cold) }) {
+		s.wanting = append(s.wanting, s.say("system %s is declared %s, and no member of its groups keeps backups: declare an async member with backup at another site, or restore it by hand", p.system.Name, p.system.Stage))
 		return nil
 	}
 	together := s.together(p, leaving)
@@ -152,11 +154,15 @@ func (s *scope) moves(p *part) error {
 				continue
 			}
 		}
+		m.cold = slices.ContainsFunc(g.Members, func(c manifest.Member) bool { return c.Site == m.to && cold(c) })
 		m.lossy = slices.ContainsFunc(g.Members, func(c manifest.Member) bool { return c.Site == m.to && c.Role == unit.AsyncRole })
 		p.moves = append(p.moves, m)
 	}
 	return nil
 }
+
+// cold reports whether a member keeps backups in place of a copy.
+func cold(m manifest.Member) bool { return m.Backup != nil }
 
 // together gives the nearest site to which all groups can go, so that an application and its data stay at one place; "": there is none.
 func (s *scope) together(p *part, groups []*manifest.Group) estate.SiteID {
@@ -199,6 +205,9 @@ func (s *scope) nearest(p *part, g *manifest.Group) (estate.SiteID, string) {
 	return "", strings.Join(why, ", ")
 }
 
+// coldest is how much farther an archive is than any copy.
+const coldest = 10
+
 // unreachable is a distance to where a group cannot go.
 const unreachable = 1000
 
@@ -220,6 +229,9 @@ func (s *scope) distance(p *part, g *manifest.Group, site estate.SiteID) (far in
 		far = 2
 		if s.row.RPO == 0 {
 			return unreachable, s.say("the copy at %s is async, and mode %s may lose nothing: declare it pinned, or use --mode emergency", site, s.o.Mode)
+		}
+		if cold(g.Members[i]) {
+			far += coldest
 		}
 	}
 	for _, u := range p.system.Units {

@@ -302,6 +302,9 @@ func (w *writer) onFailure() plan.OnFailure {
 // move writes the switch of a group and what belongs to it.
 func (w *writer) move(e *ends, p *part, m *move, wave int, after []string) {
 	id, group := p.system.Name, string(m.group.Name)
+	if m.cold {
+		after = w.restore(m, after)
+	}
 	s := plan.Step{
 		Title: w.say("Switch %s to %s", group, m.to), After: &after, OnFailure: w.onFailure(),
 		Act:      &plan.Call{Driver: w.action.Driver, Action: w.action.Name, Target: m.unit(), With: map[string]any{"to": string(m.to)}},
@@ -344,12 +347,31 @@ func (w *writer) move(e *ends, p *part, m *move, wave int, after []string) {
 	e.done[id] = append(e.done[id], switched)
 }
 
+// restore writes what makes an archive a copy, and gives what the switch waits for.
+func (w *writer) restore(m *move, after []string) []string {
+	group, with := string(m.group.Name), map[string]any{"site": string(m.to)}
+	looked := w.add("archive-"+group, plan.Step{
+		Title: w.say("Look at the archive of %s at %s", group, m.to), After: &after, OnFailure: plan.Continue,
+		Check:   &plan.Call{Driver: "archive", Action: "state", Target: m.unit(), With: with, Expect: "result.ready || result.restored"},
+		Outputs: map[string]string{"backupSeconds": "result.backupSeconds", "logSeconds": "result.logSeconds", "until": "result.until"},
+	}, w.say("How old the newest backup and the newest log are is about what will be lost. The restore begins whatever this says."))
+	restored := w.add("restore-"+group, plan.Step{
+		Title: w.say("Restore %s at %s", group, m.to), After: &[]string{looked}, OnFailure: w.onFailure(),
+		Act:      &plan.Call{Driver: "archive", Action: "restore", Target: m.unit(), With: with},
+		Precheck: &plan.Call{Driver: "archive", Action: "state", Target: m.unit(), With: with, Expect: "result.ready || result.restored"},
+		Outputs:  map[string]string{"until": "result.until"},
+	}, w.say("Nothing stands by at %s: the newest good backup and all log behind it are made a copy. It owns nothing until two people have accepted the loss and it is switched.", m.to))
+	return []string{restored}
+}
+
 func (w *writer) copyOf(m *move) string {
 	for _, c := range m.group.Members {
 		switch {
 		case c.Site != m.to:
 		case c.ID == m.group.Owner:
 			return w.say("first owner")
+		case cold(c):
+			return w.say("archive")
 		case c.Role == unit.AsyncRole:
 			return w.say("async copy")
 		default:

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -184,6 +185,12 @@ func (r *running) ready(ctx context.Context, groups []wire.Group) (bool, string)
 			if m.ID == rec.Owner.Member {
 				continue
 			}
+			if m.Cold() && m.Following.IsZero() {
+				if ok, why := r.archived(m); !ok {
+					return false, why
+				}
+				continue
+			}
 			kind := story.MemberInSync
 			if m.Role == unit.AsyncRole {
 				kind = story.MemberFollowing
@@ -194,6 +201,13 @@ func (r *running) ready(ctx context.Context, groups []wire.Group) (bool, string)
 		}
 	}
 	return r.gatewaysKnow(ctx, newest)
+}
+
+// archived: a cold copy keeps a base backup.
+func (r *running) archived(m unit.Member) (bool, string) {
+	dir, _ := r.layout.DataDir(m.ID)
+	lists, err := filepath.Glob(filepath.Join(dir+".archive", "base-*.json"))
+	return err == nil && len(lists) > 0, string(m.ID) + " has no base backup yet"
 }
 
 func (r *running) gatewaysKnow(ctx context.Context, revision int64) (bool, string) {

@@ -125,7 +125,15 @@ func (p *plan) amend(a story.Policy) error {
 				s.Policy.Damping = shape.Duration(a.Damping)
 			}
 			if a.Pin != "" {
-				if err := pin(s.Group(u.Group), a.Pin); err != nil {
+				if err := change(s.Group(u.Group), a.Pin, func(m *manifest.Member) { m.Role = unit.PinnedRole }); err != nil {
+					return err
+				}
+			}
+			if a.Cold != "" {
+				err := change(s.Group(u.Group), a.Cold, func(m *manifest.Member) {
+					m.Backup = &manifest.Backup{Every: shape.Duration(coldEvery), Keep: 2}
+				})
+				if err != nil {
 					return err
 				}
 			}
@@ -135,10 +143,13 @@ func (p *plan) amend(a story.Policy) error {
 	return errs.New(errs.NotFound, "no unit %q in the estate; there are: %s", a.Unit, strings.Join(p.unitNames(), ", "))
 }
 
-func pin(g *manifest.Group, at estate.SiteID) error {
+// coldEvery is between two base backups of a cold copy in the lab.
+const coldEvery = time.Minute
+
+func change(g *manifest.Group, at estate.SiteID, how func(*manifest.Member)) error {
 	for i := range g.Members {
 		if g.Members[i].Site == at {
-			g.Members[i].Role = unit.PinnedRole
+			how(&g.Members[i])
 			return nil
 		}
 	}

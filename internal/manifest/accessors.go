@@ -161,10 +161,14 @@ func (s *Set) Records() []unit.Record {
 				Policy: unit.Policy{Failover: sys.Policy.Failover, MinInSync: sys.Policy.MinInSync, Damping: time.Duration(sys.Policy.Damping), Retention: time.Duration(sys.Idempotency.Retention)},
 			}
 			for _, m := range g.Members {
-				r.Members = append(r.Members, unit.Member{
+				one := unit.Member{
 					ID: m.ID, Site: m.Site, Role: m.Role,
 					Agent: address(m.Agent.Host, m.Agent.Port), Database: address(m.Database.Host, m.Database.Port),
-				})
+				}
+				if b := m.Backup; b != nil {
+					one.Backup = unit.Backup{Every: time.Duration(b.Every), Keep: b.Keep}
+				}
+				r.Members = append(r.Members, one)
 			}
 			records = append(records, r)
 		}

@@ -241,6 +241,9 @@ func (s *Set) layout(system *System) estate.Stage {
 		homes[home] = true
 		sameCity, remote := false, false
 		for _, m := range g.Members {
+			if m.Backup != nil {
+				continue // cold: nothing stands by there
+			}
 			switch s.Relation(home, m.Site) {
 			case estate.SameCity:
 				sameCity = true

@@ -161,6 +161,9 @@ func (c *systemChecker) checkGroup(g *Group, at string) {
 	if owner.Role == unit.AsyncRole {
 		c.wrong(at+".owner", "a member with role sync or pinned", "member %s is async, it cannot be the first owner", owner.ID)
 	}
+	if owner.Backup != nil {
+		c.wrong(fmt.Sprintf("%s.members[%d].backup", at, i), "another owner, or no backup", "member %s keeps backups in place of a database, it cannot be the first owner", owner.ID)
+	}
 	c.checkRoles(g, owner, at)
 	if !slices.ContainsFunc(c.system.Units, func(u Unit) bool { return u.Group == g.Name }) && !c.doc.brokenAt("units") {
 		c.wrong(at, "a unit that names it", "group %s carries no unit", g.Name)
@@ -176,6 +179,9 @@ func (c *systemChecker) checkRoles(g *Group, owner Member, at string) {
 		}
 		if m.Role != unit.AsyncRole {
 			acknowledging++
+		}
+		if m.Backup != nil && m.Role != unit.AsyncRole {
+			c.wrong(fmt.Sprintf("%s.members[%d].backup", at, i), "role async, or no backup", "member %s is %s and cold at once: what keeps backups in place of a copy acknowledges nothing", m.ID, m.Role)
 		}
 		site := c.sites[m.Site]
 		if m.Role == unit.SyncRole && site != nil && home != nil && site.City != home.City {

@@ -246,6 +246,14 @@ type Member struct {
 	Role     unit.Role       `yaml:"role" json:"role"`
 	Database Database        `yaml:"database" json:"database"`
 	Agent    Endpoint        `yaml:"agent" json:"agent"`
+	// Backup makes the member cold: in place of a copy it keeps base backups and log.
+	Backup *Backup `yaml:"backup,omitempty" json:"backup,omitempty"`
+}
+
+// Backup is what a cold member keeps.
+type Backup struct {
+	Every shape.Duration `yaml:"every" json:"every"`
+	Keep  int            `yaml:"keep" json:"keep"`
 }
 
 // Database is where a member's server listens.

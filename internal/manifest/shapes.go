@@ -146,6 +146,10 @@ func systemShape() shape.Shape {
 					{Name: "host", Doc: "Host name.", Shape: host(), Required: true},
 					{Name: "port", Doc: "Port.", Shape: port(), Required: true},
 				})},
+				{Name: "backup", Doc: "Makes an async member cold 冷备: in place of a copy its agent keeps base backups and log, until people have it restored.", Shape: shape.AnObject([]shape.Field{
+					{Name: "every", Doc: "Time between two base backups.", Shape: shape.DurationBetween(time.Minute, 30*24*time.Hour), Fallback: "24h"},
+					{Name: "keep", Doc: "How many good ones stay, with the log that they need.", Shape: shape.Number(1, 100), Fallback: "2"},
+				})},
 			}), shape.By("id"))},
 		}), shape.By("name"))},
 		shape.Field{Name: "units", Doc: "Units 单元: who owns which slots of an account module.", Shape: shape.AList("units", 0, 4096, shape.AnObject([]shape.Field{

@@ -168,8 +168,31 @@ func BuiltIn() Catalogue {
 				{Name: "sandbox", Type: Text, Doc: "The run that has a sandbox there."},
 			},
 		},
+		archiveAction("restore", "Make the archive that the unit's cold copy keeps at a site a copy: the newest backup whose files are as they were, with all log behind it. It follows nobody until the record says so, and it owns nothing; nothing is done where it is a copy already.", false),
+		archiveAction("state", "What the unit's cold copy keeps at a site.", true),
 		ordersAction("reconcile", "Ask the unit's owner for every held order that is open, of all units of its replication group, and write down what is there. Refused while one is open.", false),
 		ordersAction("state", "How the held orders of a unit stand, with those of all units of its replication group, by what is written down. Nobody is asked.", true),
+	}
+}
+
+// archiveAction is an action on the archive of a unit's cold copy. A restored copy brings no data into use: the switch does.
+func archiveAction(name, doc string, looks bool) Action {
+	timeout := 12 * time.Hour
+	if looks {
+		timeout = time.Minute
+	}
+	return Action{
+		Driver: "archive", Name: name, Target: "a unit", Looks: looks, Timeout: timeout, Doc: doc,
+		With: []Parameter{{Name: "site", Type: Text, Required: true, Doc: "Site of the cold copy."}},
+		Outputs: []Parameter{
+			{Name: "backup", Type: Text, Doc: "The newest backup that nothing is known to be wrong with; empty: there is none."},
+			{Name: "backupSeconds", Type: Number, Doc: "How long ago it was made; -1: there is none."},
+			{Name: "logSeconds", Type: Number, Doc: "How long ago log was last written; -1: there is none."},
+			{Name: "until", Type: Text, Doc: "Up to where backup and log reach without a gap."},
+			{Name: "gap", Type: Text, Doc: "The first file of log that is missing; empty: none."},
+			{Name: "ready", Type: Boolean, Doc: "There is a good backup, and no log is missing behind it."},
+			{Name: "restored", Type: Boolean, Doc: "It is a copy, and the record knows it."},
+		},
 	}
 }
 

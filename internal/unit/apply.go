@@ -712,11 +712,11 @@ func (r *Record) declare(t Transition) error {
 	kept := make([]Member, 0, len(t.Members))
 	for _, want := range t.Members {
 		if have, ok := r.Member(want.ID); ok {
-			have.Site, have.Role, have.Agent, have.Database = want.Site, want.Role, want.Agent, want.Database
+			have.Site, have.Role, have.Agent, have.Database, have.Backup = want.Site, want.Role, want.Agent, want.Database, want.Backup
 			kept = append(kept, have)
 			continue
 		}
-		kept = append(kept, Member{ID: want.ID, Site: want.Site, Role: want.Role, Agent: want.Agent, Database: want.Database})
+		kept = append(kept, Member{ID: want.ID, Site: want.Site, Role: want.Role, Agent: want.Agent, Database: want.Database, Backup: want.Backup})
 	}
 	for _, have := range r.Members {
 		gone := !slices.ContainsFunc(kept, func(m Member) bool { return m.ID == have.ID })

@@ -26,6 +26,7 @@ const (
 	Compare      Do = "compare"      // list the divergence from Action.Upstream, keep Self.Compared
 	Rewind       Do = "rewind"       // rewind onto Action.Upstream, forget Self.Owned
 	Admit        Do = "admit"        // make slots and access for the followers
+	Restore      Do = "restore"      // make the empty directory a severed copy from the archive; nobody is followed by that
 	Reinitialise Do = "reinitialise" // replace the directory by a copy of Action.Upstream, forget Self.Owned
 	ShrinkTo     Do = "shrink-to"    // put the names of Action.Lives in force: never more than the record has
 	GrowBy       Do = "grow-by"      // put Action.Lives in force, prove the wait, then post Grow for Action.Candidate with Self.Session
@@ -134,6 +135,8 @@ func (n agentView) recovered() Action {
 	}
 	m, _ := n.rec.Member(n.self.Member)
 	switch {
+	case n.view.Directory == EmptyDir && m.Cold():
+		return n.cold()
 	case n.view.Directory == EmptyDir:
 		return Action{Do: Wait, Why: "the directory is empty; people decide who goes on [I10]"}
 	case !n.view.Running:
@@ -352,12 +355,24 @@ func (n agentView) copy() Action {
 	}
 	switch n.view.Directory {
 	case EmptyDir:
+		if m, _ := n.rec.Member(n.self.Member); m.Cold() {
+			return n.cold()
+		}
 		return n.makeCopy("the directory is empty")
 	case PrimaryDir:
 		return n.returning()
 	default:
 		return n.follower()
 	}
+}
+
+// cold: an archive is kept in place of a copy. What is restored from it is a copy like any other: in no in-sync set, of a new life, and
+// made the owner by nothing but a decision of people (I2, I4, I11).
+func (n agentView) cold() Action {
+	if n.view.Restore {
+		return Action{Do: Restore, Why: "people want a copy from the archive"}
+	}
+	return Action{Do: Wait, Why: "cold: base backups and log are kept here"}
 }
 
 // takeOver: this member is the one that decides, because the owner drained for it or reported itself down.

@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -107,5 +108,45 @@ func TestPhasesBeforeTheDecisionShareOneBudget(t *testing.T) {
 	rec.Switch.Phase = Failed
 	if still == closing || closing != drained || drained == decided || rec.Stage() != still {
 		t.Errorf("%v, %v, %v, %v, %v", still, closing, drained, decided, rec.Stage())
+	}
+}
+
+// A cold member is given nothing to do until people want it restored, and what it is then is a copy in a new life, which nothing but a decision makes
+// the owner.
+func TestColdMemberIsRestoredOnlyWherePeopleWantIt(t *testing.T) {
+	rec := testGroup()
+	i := slices.IndexFunc(rec.Members, func(m Member) bool { return m.Role == AsyncRole })
+	if i < 0 {
+		t.Fatal("the group has no asynchronous member")
+	}
+	rec.Ownership.Epoch, rec.Owner, rec.State = 1, estate.Life{Member: "a", N: 1}, Open
+	self := Self{Member: rec.Members[i].ID, Seen: rec.Ownership}
+	empty := View{Directory: EmptyDir}
+	do := func(v View) Do { return Next(rec, self, v, DefaultTiming(), 1_000_000).Do }
+	if got := do(empty); got != Reinitialise {
+		t.Errorf("an ordinary copy: %s", got)
+	}
+	rec.Members[i].Backup = Backup{Every: time.Hour, Keep: 2}
+	wanted := View{Directory: EmptyDir, Restore: true}
+	for name, change := range map[string]func(){
+		"open":      func() {},
+		"promoting": func() { rec.State = Promoting },
+		"recovered": func() { rec.State, rec.Lost = Closed, &LostSet{} },
+	} {
+		change()
+		if got := do(empty); got != Wait {
+			t.Errorf("%s, nobody wants it: %s", name, got)
+		}
+		if got := do(wanted); got != Restore {
+			t.Errorf("%s, people want it: %s", name, got)
+		}
+		rec.State, rec.Lost = Open, nil
+	}
+	if got := do(View{Directory: PrimaryDir, Restore: true}); got == Restore {
+		t.Error("a directory that was an owner is restored over")
+	}
+	rec.Members[i].Role = SyncRole
+	if got := do(wanted); got != Reinitialise {
+		t.Errorf("a synchronous member is never cold: %s", got)
 	}
 }

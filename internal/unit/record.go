@@ -84,6 +84,16 @@ const (
 	AsyncRole  Role = "async"  // follows a member of the in-sync set (I12)
 )
 
+// Backup says what the agent of a cold member keeps. Only asynchronous members are cold.
+type Backup struct {
+	// Every is the time between two base backups; zero: the member is an ordinary copy. Keep is how many good ones stay.
+	Every time.Duration `json:"every"`
+	Keep  int           `json:"keep"`
+}
+
+// Cold reports whether the member is kept as backups and log until it is restored.
+func (m Member) Cold() bool { return m.Role == AsyncRole && m.Backup.Every > 0 }
+
 // Member is one database directory of the group as the store knows it.
 type Member struct {
 	ID   estate.MemberID `json:"id"`
@@ -92,6 +102,8 @@ type Member struct {
 	// Agent and Database are host:port of its agent and of its database server, as the manifest names them.
 	Agent    string `json:"agent"`
 	Database string `json:"database"`
+	// Backup is set for a cold member: its directory stays empty, and its agent keeps base backups and log, until people have it restored.
+	Backup Backup `json:"backup,omitzero"`
 	// Life is the newest start its agent reported.
 	Life uint64 `json:"life"`
 	// First is the first life on the same directory, 0 where it is not known.

@@ -101,6 +101,8 @@ type View struct {
 	OwnerDownFor time.Duration
 	// PhaseFor: since when this agent knows the record in its present state at its present ownership.
 	PhaseFor time.Duration
+	// Restore: people want the archive of this cold member to be made a copy.
+	Restore bool
 	// Promised: the promise that this member gave to an owner is over or released (Promise.Over), so nobody answers plain reads
 	// on the strength of it (I8).
 	Promised bool

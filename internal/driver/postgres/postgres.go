@@ -84,6 +84,7 @@ type Database struct {
 
 	act         chan struct{} // held by whoever changes configuration, process or directory
 	sandboxTurn chan struct{} // held by whoever works on the sandbox
+	passing     sync.Mutex    // the password file of the archive is written
 
 	mu   sync.Mutex
 	proc *process // nil: not running

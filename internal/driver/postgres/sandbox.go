@@ -505,7 +505,10 @@ func (d *Database) endSandbox() error {
 }
 
 // killBackups ends what a killed agent's base backup into a directory left: it dies with the agent, its child that receives log does not.
-func killBackups(dir string) {
+func killBackups(dir string) { killRunning("pg_basebackup", "--pgdata="+dir) }
+
+// killRunning ends programs of the name that were started with the argument.
+func killRunning(name, argument string) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return
@@ -516,7 +519,7 @@ func killBackups(dir string) {
 			continue
 		}
 		line, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-		if args := strings.Split(string(line), "\x00"); err == nil && filepath.Base(args[0]) == "pg_basebackup" && slices.Contains(args, "--pgdata="+dir) {
+		if args := strings.Split(string(line), "\x00"); err == nil && filepath.Base(args[0]) == name && slices.Contains(args, argument) {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended just now
 		}
 	}

@@ -24,9 +24,13 @@ const upstreamWait = 3 * time.Second
 
 // conninfo is how PostgreSQL's own programs reach an upstream. The password lies in RunDir, where no copy of the directory finds it.
 func (d *Database) conninfo(up driver.Upstream, address, application string) string {
+	return d.conninfoBy(d.passFile(), up, address, application)
+}
+
+func (d *Database) conninfoBy(passFile string, up driver.Upstream, address, application string) string {
 	values := map[string]string{
 		"host": up.Host, "hostaddr": address, "port": strconv.Itoa(up.Port), "user": RoleOf(d.o.Member),
-		"passfile": d.passFile(), "application_name": application, "connect_timeout": "3", "dbname": d.o.Database,
+		"passfile": passFile, "application_name": application, "connect_timeout": "3", "dbname": d.o.Database,
 		"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3", "tcp_user_timeout": "5000",
 		"sslmode": "prefer", "gssencmode": "disable", "channel_binding": "prefer",
 	}
@@ -43,13 +47,15 @@ func (d *Database) conninfo(up driver.Upstream, address, application string) str
 func (d *Database) passFile() string { return filepath.Join(d.o.RunDir, "upstream.pass") }
 
 // writePass writes the password towards upstreams. Without the file no WAL receiver can connect: see Sever.
-func (d *Database) writePass() error {
+func (d *Database) writePass() error { return d.writePassTo(d.passFile()) }
+
+func (d *Database) writePassTo(file string) error {
 	password, err := d.o.Password(RoleOf(d.o.Member))
 	if err != nil {
 		return errs.New(errs.Invalid, "no replication password for %s: %w", d.o.Member, err)
 	}
 	escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`)
-	return d.writeFile(d.passFile(), fmt.Sprintf("*:*:*:%s:%s\n", RoleOf(d.o.Member), escape.Replace(password)), true)
+	return d.writeFile(file, fmt.Sprintf("*:*:*:%s:%s\n", RoleOf(d.o.Member), escape.Replace(password)), true)
 }
 
 // resolve gives the address of an upstream.

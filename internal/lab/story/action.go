@@ -86,9 +86,11 @@ func parseAction(word string, w *words) Action {
 func parsePolicy(w *words) Action {
 	p := Policy{Unit: estate.UnitID(w.name("a unit")), MinInSync: -1}
 	for first := true; first || w.more(); first = false {
-		switch w.one("pin", "failover", "min-in-sync", "damping", "health") {
+		switch w.one("pin", "cold", "failover", "min-in-sync", "damping", "health") {
 		case "pin":
 			p.Pin = estate.SiteID(w.name("a site"))
+		case "cold":
+			p.Cold = estate.SiteID(w.name("a site"))
 		case "failover":
 			p.Failover = w.one("auto", "confirm")
 		case "min-in-sync":

@@ -66,6 +66,8 @@ type Policy struct {
 	Unit estate.UnitID
 	// Pin names a site whose copy becomes a pinned member of the in-sync set.
 	Pin estate.SiteID
+	// Cold names a site whose copy becomes cold: it keeps backups and log.
+	Cold estate.SiteID
 	// Failover is auto or confirm, MinInSync 0 or 1 (-1: unchanged), Damping at least 1 s.
 	Failover  string
 	MinInSync int
