@@ -68,8 +68,10 @@ type identity struct {
 	Roles  []wire.Role
 	// Participant is the participant that the person belongs to, "" for none.
 	Participant string
-	Machine     string
-	ID          string
+	// Tenant is the institution whose person they are; empty: the platform's own, and every machine.
+	Tenant  estate.TenantID
+	Machine string
+	ID      string
 	// Session is that of a person who logged in, "" for a token; Factor is when they showed the second factor.
 	Session string
 	Factor  time.Time
@@ -84,6 +86,9 @@ func (i identity) may(access []Access) bool {
 
 // has reports whether one of the person's roles includes the access.
 func (i identity) has(a Access) bool {
+	if a == Admin && i.Tenant != "" {
+		return false // T4
+	}
 	return i.Machine == "" && slices.ContainsFunc(i.Roles, func(r wire.Role) bool { return slices.Contains(grants(r), a) })
 }
 
@@ -146,6 +151,9 @@ func (s *Server) admit(ctx huma.Context, next func(huma.Context)) {
 	if err == nil && !id.may(access) {
 		err = errs.New(errs.Forbidden, "%s may not %s %s: it needs the role %s", id.Name, r.Method, r.URL.Path, strings.ReplaceAll(join(access), ", ", " or "))
 	}
+	if err == nil {
+		err = s.within(ctx, id)
+	}
 	if note, ok := w.(*recorder); ok {
 		note.who = id.Name
 	}
@@ -185,7 +193,7 @@ func (s *Server) identify(r *http.Request) (identity, error) {
 		if err != nil {
 			return identity{}, err
 		}
-		id := identity{Name: "person:" + c.Name, Person: c.Name, Roles: c.Roles, Participant: c.Participant, Session: c.Session}
+		id := identity{Name: "person:" + c.Name, Person: c.Name, Roles: c.Roles, Participant: c.Participant, Tenant: c.Tenant, Session: c.Session}
 		if c.Factor != 0 {
 			id.Factor = time.UnixMilli(c.Factor).UTC()
 		}

@@ -45,7 +45,7 @@ type Store interface {
 	Note(ctx context.Context, who, what, subject string, detail any) error
 	Authenticate(ctx context.Context, secret string, reading bool) (wire.Caller, error)
 	Tokens(ctx context.Context, r wire.Read) ([]wire.Token, error)
-	CreateToken(ctx context.Context, who, name string, role wire.Role, participant string, expires int64) (wire.NewToken, error)
+	CreateToken(ctx context.Context, who string, ask wire.AskToken) (wire.NewToken, error)
 	RevokeToken(ctx context.Context, who, id string) error
 
 	RunStore

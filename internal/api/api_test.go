@@ -161,7 +161,7 @@ func startWith(t *testing.T, provider api.SignOn, tune ...func(*api.Options)) *n
 		if role == wire.Participant {
 			participant = "branch-north"
 		}
-		token, err := n.store.CreateToken(t.Context(), "test", "the-"+string(role), role, participant, 0)
+		token, err := n.store.CreateToken(t.Context(), "test", wire.AskToken{Name: "the-" + string(role), Role: role, Participant: participant})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,23 +39,14 @@ func (s *Server) listTokens(ctx context.Context, in *struct {
 	return pageOf(ctx, in.Paging, tokens, func(t wire.Token) place { return place{t.Created, t.ID} })
 }
 
-type tokenInput struct {
-	Body struct {
-		Name        string    `json:"name" minLength:"1" maxLength:"128" doc:"the person's name, as it stands in the audit log"`
-		Role        wire.Role `json:"role" enum:"participant,viewer,driller,operator,commander,auditor,admin"`
-		Participant string    `json:"participant,omitempty" doc:"participant of the manifest that they belong to"`
-		Expires     int64     `json:"expires,omitempty" doc:"Unix milliseconds; 0 for never"`
-	}
-}
-
-func (s *Server) createToken(ctx context.Context, in *tokenInput) (*body[wire.NewToken], error) {
+func (s *Server) createToken(ctx context.Context, in *struct{ Body wire.AskToken }) (*body[wire.NewToken], error) {
 	if in.Body.Name == wire.ByCalendar {
 		return nil, errs.New(errs.Invalid, "no person may be called %q: the platform starts the runs of schedules in that name", in.Body.Name)
 	}
-	if err := s.mayBelong(ctx, in.Body.Name, in.Body.Participant); err != nil {
+	if err := s.mayBelong(ctx, in.Body.Name, in.Body.Participant, in.Body.Tenant); err != nil {
 		return nil, err
 	}
-	return answer(s.d.Store.CreateToken(ctx, who(ctx).Name, in.Body.Name, in.Body.Role, in.Body.Participant, in.Body.Expires))
+	return answer(s.d.Store.CreateToken(ctx, who(ctx).Name, in.Body))
 }
 
 func (s *Server) revokeToken(ctx context.Context, in *struct {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"perdure/internal/calendar"
@@ -11,26 +10,12 @@ import (
 	"perdure/internal/wire"
 )
 
-// books keeps the calendars of the newest manifest that was asked for: reading a large one takes a while.
-type books struct {
-	mu       sync.Mutex
-	revision int64
-	book     *calendar.Book
-	err      error
-}
-
 // book gives the calendars of a manifest.
 func (s *Server) book(m wire.Manifest) (*calendar.Book, error) {
 	if s.d.Plans == nil {
 		return nil, errs.New(errs.Unavailable, "this node carries out no plans")
 	}
-	s.books.mu.Lock()
-	defer s.books.mu.Unlock()
-	if s.books.book == nil && s.books.err == nil || s.books.revision != m.Revision {
-		s.books.revision = m.Revision
-		s.books.book, s.books.err = s.d.Plans.Calendars(m.Text)
-	}
-	return s.books.book, s.books.err
+	return s.books.get(m, s.d.Plans.Calendars)
 }
 
 func (s *Server) calendar(ctx context.Context, in *struct{ Freshness }) (*body[calendar.View], error) {

@@ -49,6 +49,11 @@ func (plans) Participants(text string) ([]manifest.Participant, error) {
 	return manifest.Participants(manifest.File{Name: "applied manifest", Text: []byte(text)})
 }
 
+func (plans) Known(text string) manifest.Set {
+	set, _ := manifest.Known(manifest.File{Name: "applied manifest", Text: []byte(text)})
+	return set
+}
+
 const aPlan = `apiVersion: perdure/v1
 kind: Plan
 name: p

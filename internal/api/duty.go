@@ -20,7 +20,7 @@ func (s *Server) dutiesOf(ctx context.Context) (*duty.Book, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.duties.of(m, s.d.Plans.Duties)
+	return s.duties.get(m, s.d.Plans.Duties)
 }
 
 // desk is who is on duty at the instant of a request.

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -39,15 +38,6 @@ type IncidentStore interface {
 	Measured(ctx context.Context, i incident.Incident, r wire.Read) (incident.Seen, error)
 }
 
-// ruled keeps the rules on incidents of the newest manifest that was asked for: reading a large one takes a while.
-type ruled struct {
-	mu       sync.Mutex
-	known    bool
-	revision int64
-	rules    incident.Rules
-	err      error
-}
-
 // rules gives those on incidents of the applied manifest.
 func (s *Server) rules(ctx context.Context, r wire.Read) (incident.Rules, error) {
 	if s.d.Plans == nil {
@@ -57,13 +47,7 @@ func (s *Server) rules(ctx context.Context, r wire.Read) (incident.Rules, error)
 	if err != nil {
 		return incident.Rules{}, err
 	}
-	s.ruled.mu.Lock()
-	defer s.ruled.mu.Unlock()
-	if !s.ruled.known || s.ruled.revision != m.Revision {
-		s.ruled.known, s.ruled.revision = true, m.Revision
-		s.ruled.rules, s.ruled.err = s.d.Plans.IncidentRules(m.Text)
-	}
-	return s.ruled.rules, s.ruled.err
+	return s.ruled.get(m, s.d.Plans.IncidentRules)
 }
 
 // look says how an incident stands now. Rules that cannot be read keep nobody from looking.
@@ -477,6 +461,7 @@ func (s *Server) incidentOfStart(ctx context.Context, ask wire.StartRun, named i
 		if err != nil {
 			return nil, errs.New(errs.KindOf(err), "cannot declare what plan %s is about: %w (perdure incident open, and start with --incident)", start.Program.Plan, err)
 		}
+		i.Tenant = start.Head.Tenant
 		out.Open = &i
 	}
 	if ask.Declare != "" && named.Declared == nil {

@@ -12,6 +12,7 @@ import (
 
 	"perdure/internal/document"
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/evidence"
 	"perdure/internal/measure"
 	"perdure/internal/plan"
@@ -60,6 +61,11 @@ func (s *Server) preflight(ctx context.Context, in *preflightInput) (*body[*meas
 	program, err := s.d.Plans.Program(current.Text, in.Plan, in.Body.Mode)
 	if err != nil {
 		return nil, err
+	}
+	if id, named := in.Body.Params["unit"].(string); named && plan.IsBuiltIn(in.Plan) {
+		if err := s.about(ctx, program, estate.UnitID(id)); err != nil {
+			return nil, err
+		}
 	}
 	return answer(s.d.Foresight.Preflight(ctx, program, in.Body.Params))
 }

@@ -7,29 +7,37 @@ import (
 	"sync"
 
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/manifest"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 	"perdure/internal/wire"
 )
 
-// read keeps what was read of the newest manifest that was asked for: reading a large one takes a while.
+// read keeps what was read of the newest manifest that was asked for, and of what of it is a tenant's: reading a large one takes a while.
 type read[T any] struct {
 	mu       sync.Mutex
-	known    bool
 	revision int64
-	value    T
-	err      error
+	of       map[estate.TenantID]outcome[T]
 }
 
-func (r *read[T]) of(m wire.Manifest, with func(text string) (T, error)) (T, error) {
+type outcome[T any] struct {
+	value T
+	err   error
+}
+
+func (r *read[T]) get(m wire.Manifest, with func(text string) (T, error)) (T, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.known || r.revision != m.Revision {
-		r.known, r.revision = true, m.Revision
-		r.value, r.err = with(m.Text)
+	if r.of == nil || r.revision != m.Revision {
+		r.revision, r.of = m.Revision, map[estate.TenantID]outcome[T]{}
 	}
-	return r.value, r.err
+	got, ok := r.of[m.Tenant]
+	if !ok {
+		got.value, got.err = with(m.Text)
+		r.of[m.Tenant] = got
+	}
+	return got.value, got.err
 }
 
 // participantsOf gives the participants of the applied manifest.
@@ -41,12 +49,17 @@ func (s *Server) participantsOf(ctx context.Context) ([]manifest.Participant, er
 	if err != nil {
 		return nil, err
 	}
-	return s.participants.of(m, s.d.Plans.Participants)
+	return s.participants.get(m, s.d.Plans.Participants)
 }
 
 // mayBelong refuses a participant that the manifest has not, of whom nothing would ever be asked, and a person of one who is called like another one:
 // by their name they would be asked in its place.
-func (s *Server) mayBelong(ctx context.Context, person, name string) error {
+func (s *Server) mayBelong(ctx context.Context, person, name string, tenant estate.TenantID) error {
+	if tenant != "" {
+		if err := s.isTenant(ctx, tenant); err != nil {
+			return err
+		}
+	}
 	if name == "" {
 		return nil
 	}
@@ -62,11 +75,30 @@ func (s *Server) mayBelong(ctx context.Context, person, name string) error {
 	case person != name && slices.Contains(names, person):
 		return errs.New(errs.Invalid, "%s is a participant: nobody of %s is called so", person, name)
 	case slices.Contains(names, name):
+		if of := list[slices.Index(names, name)].Tenant; of != tenant {
+			return errs.New(errs.Invalid, "participant %s is %s and %s is %s: who belongs to a participant is of its tenant", name, whose(of), person, whose(tenant))
+		}
 		return nil
 	case len(names) == 0:
 		return errs.New(errs.NotFound, "the applied manifest has no participant %q, and no other one", name)
 	}
 	return errs.New(errs.NotFound, "the applied manifest has no participant %q; allowed: %s", name, strings.Join(names, ", "))
+}
+
+func whose(t estate.TenantID) string {
+	if t == "" {
+		return "of no tenant"
+	}
+	return "of tenant " + string(t)
+}
+
+// isTenant refuses a tenant that the applied manifest has not: its people would see nothing.
+func (s *Server) isTenant(ctx context.Context, tenant estate.TenantID) error {
+	e, err := s.estateOf(ctx)
+	if err == nil && !slices.ContainsFunc(e.Set.Tenants, func(t manifest.Tenant) bool { return t.Name == tenant }) {
+		err = errs.New(errs.NotFound, "the applied manifest has no tenant %q: a document of kind Tenant declares one", tenant)
+	}
+	return err
 }
 
 // progress is how far participants are with the tasks of a run, with how they are reached, and so for duties, with who is on duty. A manifest that

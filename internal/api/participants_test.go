@@ -94,7 +94,7 @@ func TestEverybodyOfAParticipantAnswersItsTasksAndNobodyOfAnother(t *testing.T) 
 	li, wu, qi := n.takesPart("li", "branch-north"), n.takesPart("wu", "branch-north"), n.takesPart("qi", "branch-south")
 	// A name is no participant, and nobody of another one has it. Who has it since before is asked nothing by it.
 	n.as("admin").want(422, "POST", "/api/v1/tokens", map[string]string{"name": "branch-north", "role": "participant", "participant": "branch-south"})
-	old, err := n.store.CreateToken(t.Context(), "test", "branch-north", wire.Participant, "branch-south", 0)
+	old, err := n.store.CreateToken(t.Context(), "test", wire.AskToken{Name: "branch-north", Role: wire.Participant, Participant: "branch-south"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"perdure/internal/ballot"
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/person"
 	"perdure/internal/run"
 	"perdure/internal/wire"
@@ -40,8 +41,8 @@ type PeopleStore interface {
 	LockUser(ctx context.Context, who, name string) (wire.User, error)
 	UnlockUser(ctx context.Context, who, name string) (wire.User, error)
 	RemoveUser(ctx context.Context, who, name string) (wire.User, error)
-	// Person reports whether somebody of that name may act.
-	Person(ctx context.Context, name string) (bool, error)
+	// Person reports whether somebody of that name may act on what is a tenant's; "": on what is the platform's own.
+	Person(ctx context.Context, name string, tenant estate.TenantID) (bool, error)
 	Policy(ctx context.Context, r wire.Read) (wire.Policy, error)
 	SetPolicy(ctx context.Context, who string, p wire.Policy) (wire.Policy, error)
 }
@@ -203,7 +204,7 @@ func (s *Server) listUsers(ctx context.Context, in *struct {
 }
 
 func (s *Server) addUser(ctx context.Context, in *struct{ Body wire.NewUser }) (*body[wire.User], error) {
-	if err := s.mayBelong(ctx, in.Body.Name, in.Body.Participant); err != nil {
+	if err := s.mayBelong(ctx, in.Body.Name, in.Body.Participant, in.Body.Tenant); err != nil {
 		return nil, err
 	}
 	return answer(s.d.Store.AddUser(ctx, who(ctx).Name, in.Body))
@@ -240,7 +241,15 @@ func (s *Server) setUserParticipant(ctx context.Context, in *struct {
 	}
 },
 ) (*body[wire.User], error) {
-	if err := s.mayBelong(ctx, in.User, in.Body.Participant); err != nil {
+	users, err := s.d.Store.Users(ctx, wire.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	var tenant estate.TenantID // of who is nobody the store says so
+	if i := slices.IndexFunc(users, func(u wire.User) bool { return u.Name == in.User }); i >= 0 {
+		tenant = users[i].Tenant
+	}
+	if err := s.mayBelong(ctx, in.User, in.Body.Participant, tenant); err != nil {
 		return nil, err
 	}
 	return answer(s.d.Store.SetUserParticipant(ctx, who(ctx).Name, in.User, in.Body.Participant))

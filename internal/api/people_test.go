@@ -58,7 +58,7 @@ func (n *node) journal(id string, e run.Entry) {
 // person is a caller with a token of a name.
 func (n *node) person(name string, role wire.Role) *caller {
 	n.t.Helper()
-	token, err := n.store.CreateToken(n.t.Context(), "test", name, role, "", 0)
+	token, err := n.store.CreateToken(n.t.Context(), "test", wire.AskToken{Name: name, Role: role})
 	if err != nil {
 		n.t.Fatal(err)
 	}

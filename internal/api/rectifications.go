@@ -13,6 +13,7 @@ import (
 
 	"perdure/internal/document"
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/evaluation"
 	"perdure/internal/rectification"
 	"perdure/internal/run"
@@ -130,7 +131,11 @@ func (s *Server) sayToRectification(ctx context.Context, in *rectificationWordIn
 	c := rectification.Change{What: word.What, By: id.Person, Number: word.Item, Text: word.Text, Step: word.Step, Owner: word.Owner, Due: utc(word.Due), Passed: word.Passed}
 	switch word.What {
 	case rectification.Assign:
-		if err := s.answerable(ctx, word.Owner); err != nil {
+		head, err := s.d.Store.Run(ctx, in.Run, wire.Fresh)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.answerable(ctx, word.Owner, head.Tenant); err != nil {
 			return nil, err
 		}
 	case rectification.Verify:
@@ -171,14 +176,14 @@ func (s *Server) maySayToRectification(ctx context.Context, id identity, sheet r
 }
 
 // answerable refuses an owner of whom nobody has heard: an item would be nobody's.
-func (s *Server) answerable(ctx context.Context, owner string) error {
+func (s *Server) answerable(ctx context.Context, owner string, tenant estate.TenantID) error {
 	if owner == "" || slices.Contains(wire.Roles(), wire.Role(owner)) {
 		return nil
 	}
 	if _, ok := s.desk(ctx).book.Of(owner); ok {
 		return nil
 	}
-	return s.known(ctx, owner)
+	return s.known(ctx, owner, tenant)
 }
 
 // shows notes what a run shows of an item.

@@ -50,6 +50,8 @@ type Plans interface {
 	Estate(manifest string) (manifest.Set, error)
 	Participants(manifest string) ([]manifest.Participant, error)
 	Duties(manifest string) (*duty.Book, error)
+	// Known reads what of the manifest can be read.
+	Known(manifest string) manifest.Set
 }
 
 type startInput struct{ Body wire.StartRun }
@@ -147,11 +149,12 @@ func (s *Server) prepare(ctx context.Context, id identity, ask wire.StartRun) (w
 	}
 	if plan.IsBuiltIn(ask.Plan) { // it is about the system of what it acts on
 		name, _ := params["unit"].(string)
-		g, err := s.groupOf(ctx, estate.UnitID(name))
-		if err != nil {
+		if err := s.about(ctx, program, estate.UnitID(name)); err != nil {
 			return wire.RunStart{}, err
 		}
-		program.System = g.Record.System
+	}
+	if err := s.ofTenant(ctx, program, params); err != nil {
+		return wire.RunStart{}, err
 	}
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	if ask.ID == "" {
@@ -172,6 +175,35 @@ func (s *Server) prepare(ctx context.Context, id identity, ask wire.StartRun) (w
 	start := wire.RunStart{Head: head, Program: program, Journal: []run.Entry{first}}
 	start.Incident, err = s.incidentOfStart(ctx, ask, named, start, id.Person)
 	return start, err
+}
+
+// about has one of the product's own plans be about the system of a unit, and of its tenant.
+func (s *Server) about(ctx context.Context, program *plan.Program, id estate.UnitID) error {
+	g, err := s.groupOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	program.System = g.Record.System
+	program.Tenant, _, err = s.scoped.tenantOf(ctx, id)
+	return err
+}
+
+// ofTenant refuses a run of a tenant's plan that would act on what is not the tenant's, as far as that is known when it begins (T2).
+func (s *Server) ofTenant(ctx context.Context, program *plan.Program, params map[string]any) error {
+	if program.Tenant == "" {
+		return nil
+	}
+	targets, _ := program.Targets("", params)
+	for _, target := range targets {
+		of, ok, err := s.scoped.tenantOf(ctx, estate.UnitID(target))
+		switch {
+		case err != nil:
+			return err
+		case !ok || of != program.Tenant:
+			return errs.New(errs.Refused, "plan %s is of tenant %s, which has no unit %s (T2)", program.Plan, program.Tenant, target)
+		}
+	}
+	return nil
 }
 
 // judgeStart gives what the calendars say of a start, and the schedules that it counts for; an error refuses it.
@@ -307,7 +339,7 @@ func (s *Server) maySay(ctx context.Context, id identity, head wire.Run, e *run.
 		if slices.Contains(wire.Roles(), wire.Role(e.For)) || e.For == "" {
 			return nil
 		}
-		return s.known(ctx, e.For)
+		return s.known(ctx, e.For, head.Tenant)
 	case run.Approved, run.Declined, run.Delegated:
 		if e.What == run.Declined {
 			m, err := s.taskOf(ctx, head, e.Node)
@@ -331,7 +363,7 @@ func (s *Server) maySay(ctx context.Context, id identity, head wire.Run, e *run.
 			}
 		}
 		if e.What == run.Delegated && e.To != "" {
-			return s.known(ctx, e.To)
+			return s.known(ctx, e.To, head.Tenant)
 		}
 		return nil
 	case run.BrokeGlass:
@@ -374,9 +406,9 @@ func (i identity) speaksAs(head wire.Run, role string) bool {
 	return slices.Contains(wire.Roles(), wire.Role(role)) && i.has(Access(role))
 }
 
-// known refuses a person of whom nobody has heard: what is asked of them would wait for ever.
-func (s *Server) known(ctx context.Context, name string) error {
-	ok, err := s.d.Store.Person(ctx, name)
+// known refuses a person of whom nobody has heard, and one who has no part in what is a tenant's: what is asked of them would wait for ever.
+func (s *Server) known(ctx context.Context, name string, tenant estate.TenantID) error {
+	ok, err := s.d.Store.Person(ctx, name, tenant)
 	if err == nil && !ok {
 		err = errs.New(errs.NotFound, "there is nobody called %q who may act; perdure user list shows who there is", name)
 	}

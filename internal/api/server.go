@@ -20,8 +20,10 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"perdure/internal/calendar"
 	"perdure/internal/duty"
 	"perdure/internal/errs"
+	"perdure/internal/incident"
 	"perdure/internal/manifest"
 )
 
@@ -54,7 +56,8 @@ const (
 // Server serves the API.
 type Server struct {
 	o        Options
-	d        Deps
+	d        Deps // with the scoped store
+	scoped   *scoped
 	api      huma.API
 	handler  http.Handler
 	http     *http.Server
@@ -66,9 +69,9 @@ type Server struct {
 	stop     context.CancelFunc
 	requests *prometheus.HistogramVec
 	document []byte
-	books    books
-	ruled    ruled
-	// participants and duties are those of the newest manifest.
+	// What was read of the newest manifest.
+	books        read[*calendar.Book]
+	ruled        read[incident.Rules]
 	participants read[[]manifest.Participant]
 	duties       read[*duty.Book]
 }
@@ -85,6 +88,8 @@ func New(d Deps, o Options) (*Server, error) {
 		o.Heartbeat = defaultHeart
 	}
 	s := &Server{o: o, d: d, watches: make(chan struct{}, o.Watches)}
+	s.scoped = &scoped{Store: d.Store, plans: d.Plans}
+	s.d.Store = s.scoped
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.requests = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "perdure_api_request_seconds", Help: "Time to answer API requests; streams count until they end.",

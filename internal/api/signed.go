@@ -153,6 +153,9 @@ func (s *Server) handIn(ctx context.Context, in *signedInput) (*body[wire.Run], 
 			return nil, err
 		}
 	}
+	if u.Tenant != "" && u.Tenant != head.Tenant {
+		return nil, errs.New(errs.Forbidden, "%s is of tenant %s, and has no part in run %s", u.Name, u.Tenant, head.ID)
+	}
 	if err := s.signedForReal(ctx, head, u, key); err != nil {
 		return nil, err
 	}
@@ -175,7 +178,7 @@ func (s *Server) handIn(ctx context.Context, in *signedInput) (*body[wire.Run], 
 		By: u.Name, What: said, Node: word.Step, Text: a.Comment, For: a.For,
 		Signed: &run.Signed{Text: signed, Challenge: challenge, Key: key.Key, Carrier: id.Person},
 	}
-	signer := identity{Name: "person:" + u.Name, Person: u.Name, Roles: u.Roles, Participant: u.Participant}
+	signer := identity{Name: "person:" + u.Name, Person: u.Name, Roles: u.Roles, Participant: u.Participant, Tenant: u.Tenant}
 	if e.For == "" {
 		if e.For, err = r.Behalf(word.Step, s.desk(ctx).person(signer, head)); err != nil {
 			return nil, err

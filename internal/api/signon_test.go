@@ -155,6 +155,40 @@ func TestLinkedUserKeepsAtMostTheirRoles(t *testing.T) {
 	}
 }
 
+func TestSignOnIsOfTheTenantThatTheGroupsSayForEver(t *testing.T) {
+	idp := newIDP(t)
+	n := startWith(t, newProvider(t, idp, func(o *signon.Options) {
+		o.Meaning.Tenants = map[string]string{"north-staff": "north", "south-staff": "south", "drc": ""}
+		o.Meaning.Roles["admins"] = []string{"admin", "operator"}
+	}))
+	refused := func(why string) {
+		t.Helper()
+		r := n.as("").do("POST", "/api/v1/oidc/login", n.code(idp, nonce, oauth2.GenerateVerifier()))
+		if r.status != 403 || !strings.Contains(string(r.body), why) {
+			t.Errorf("%d %s", r.status, r.body)
+		}
+	}
+	idp.Person("sub-ann", "ann", "admins", "north-staff")
+	if _, in := n.signsOn(idp); !slices.Equal(in.Roles, []wire.Role{wire.Operator}) {
+		t.Errorf("somebody of a tenant is an administrator of the platform: %v", in.Roles)
+	}
+	var users []wire.User
+	n.as("admin").want(200, "GET", "/api/v1/users", nil).into(t, &users)
+	if len(users) != 1 || users[0].Tenant != "north" {
+		t.Errorf("%+v", users)
+	}
+	idp.Person("sub-ann", "ann", "admins", "south-staff")
+	refused("ann is of tenant north here, and the provider says of tenant south")
+	idp.Person("sub-ann", "ann", "admins", "drc")
+	refused("and the provider says the platform's own")
+	idp.Person("sub-ann", "ann", "admins")
+	refused("none of your groups says of which tenant")
+	idp.Person("sub-root", "root", "admins", "drc")
+	if root, _ := n.signsOn(idp); root.do("GET", "/api/v1/users", nil).status != 200 {
+		t.Error("the platform's own administrator is none")
+	}
+}
+
 func TestTokenThatIsNotForThisSignOnIsRefused(t *testing.T) {
 	idp := newIDP(t)
 	n := startWith(t, newProvider(t, idp))

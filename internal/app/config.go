@@ -77,6 +77,8 @@ type OIDC struct {
 	GroupsClaim string `yaml:"groupsClaim,omitempty"`
 	// Roles are those that groups of the provider give.
 	Roles map[string][]string `yaml:"roles"`
+	// Tenants are the institutions whose people are in a group, "" for the platform's own. Where any is given, a person has to be in a group of one of them.
+	Tenants map[string]string `yaml:"tenants,omitempty"`
 	// FactorMethods (amr) and FactorClasses (acr) say that a second factor was shown; without any, no token says so.
 	FactorMethods []string `yaml:"factorMethods,omitempty"`
 	FactorClasses []string `yaml:"factorClasses,omitempty"`

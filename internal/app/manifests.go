@@ -193,6 +193,12 @@ func (manifests) IncidentRules(text string) (incident.Rules, error) {
 	return manifest.IncidentRules(manifest.File{Name: "applied manifest", Text: []byte(text)})
 }
 
+// Known reads what of the manifest this version can read.
+func (manifests) Known(text string) manifest.Set {
+	set, _ := manifest.Known(manifest.File{Name: "applied manifest", Text: []byte(text)})
+	return set
+}
+
 // Estate reads all of the manifest. What this version would not accept is an error: what is read in part could be left out of what looks whole.
 func (manifests) Estate(text string) (manifest.Set, error) {
 	return manifest.Parse(manifest.File{Name: "applied manifest", Text: []byte(text)})

@@ -121,6 +121,7 @@ func (c NodeConfig) run(ctx context.Context, instead resource.Set) error {
 	switches := switcher{Controller: control, store: st, orders: orders}
 	drivers := resource.Set{"unit": resource.Units{Switcher: switches}, "sandbox": resource.Sandboxes{Sandboxer: switches}, "archive": resource.Archives{Archiver: control}, "orders": orders, "notify": resource.Notes{Log: p.log}}
 	maps.Copy(drivers, instead)
+	drivers = (&tenancy{store: st}).keep(drivers)
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "perdure_journal_format", Help: "Format in which this node writes journals of runs."}, func() float64 { return float64(st.JournalFormat()) }),

@@ -45,7 +45,7 @@ func (o *OIDC) provider() (*signon.Provider, error) {
 	}
 	options := signon.Options{
 		Issuer: o.Issuer, ClientID: o.ClientID, Secret: secret, Scopes: o.Scopes, Audience: o.Audience, Skew: cmp.Or(o.Skew, defaultSkew),
-		Meaning: person.SignOn{Name: cmp.Or(o.NameClaim, "preferred_username"), Groups: cmp.Or(o.GroupsClaim, "groups"), Roles: o.Roles, Methods: o.FactorMethods, Classes: o.FactorClasses},
+		Meaning: person.SignOn{Name: cmp.Or(o.NameClaim, "preferred_username"), Groups: cmp.Or(o.GroupsClaim, "groups"), Roles: o.Roles, Tenants: o.Tenants, Methods: o.FactorMethods, Classes: o.FactorClasses},
 	}
 	if options.Scopes == nil {
 		options.Scopes = []string{"openid", "profile", "groups"}

@@ -171,7 +171,7 @@ func newRolled(t *testing.T, names ...string) *rolled {
 	}
 	r.ready(names...)
 	r.clients = r.as("")
-	made, err := r.clients.CreateToken(t.Context(), "bob", wire.Admin, "", time.Time{})
+	made, err := r.clients.CreateToken(t.Context(), wire.AskToken{Name: "bob", Role: wire.Admin})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"perdure/internal/wire"
 )
@@ -21,7 +20,7 @@ func TestControlPlaneWithAWitnessOutlivesACity(t *testing.T) {
 			e.ready(layout.all...)
 			e.stop(layout.city...)
 			e.until("a token is made at c", func() (bool, string) {
-				_, err := e.client("c").CreateToken(t.Context(), "ann", wire.Viewer, "", time.Time{})
+				_, err := e.client("c").CreateToken(t.Context(), wire.AskToken{Name: "ann", Role: wire.Viewer})
 				return err == nil, fmt.Sprint(err)
 			})
 			e.until("the witness has it", func() (bool, string) {

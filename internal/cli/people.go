@@ -18,6 +18,7 @@ import (
 
 	"perdure/internal/document"
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/person"
 	"perdure/internal/wire"
 )
@@ -292,7 +293,7 @@ func (s *session) showUser(u wire.User, err error) error {
 
 func (s *session) userAddCommand() *cobra.Command {
 	var roles []string
-	var participant string
+	var participant, tenant string
 	c := &cobra.Command{
 		Use: "add NAME --role ROLE", Short: "Add a user; the password is asked for, or a line of standard input", Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -311,11 +312,12 @@ func (s *session) userAddCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.showUser(c.AddUser(cmd.Context(), wire.NewUser{Name: args[0], Roles: given, Participant: participant, Password: password}))
+			return s.showUser(c.AddUser(cmd.Context(), wire.NewUser{Name: args[0], Roles: given, Participant: participant, Tenant: estate.TenantID(tenant), Password: password}))
 		},
 	}
 	c.Flags().StringSliceVar(&roles, "role", nil, strings.Join(roleNames(), ", ")+"; may be repeated")
 	c.Flags().StringVar(&participant, "participant", "", "participant of the manifest that they belong to: what is asked of it is asked of them")
+	c.Flags().StringVar(&tenant, "tenant", "", "tenant of the manifest whose person they are, for ever (default: the platform's own)")
 	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(roleNames(), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -402,14 +404,14 @@ func (s *session) userListCommand() *cobra.Command {
 				return s.emit(append([]wire.User{}, users...))
 			}
 			g := &grid{}
-			g.row(s.say(colPerson), s.say(colRole), s.say(colParticipant), s.say(colCreated), s.say(colFactor), s.say(colRecovery), s.say(colState))
+			g.row(s.say(colPerson), s.say(colRole), s.say(colParticipant), s.say(colTenant), s.say(colCreated), s.say(colFactor), s.say(colRecovery), s.say(colState))
 			for _, u := range users {
 				state, c := s.stateOfUser(u)
 				recovery := "-"
 				if u.Factor != 0 {
 					recovery = fmt.Sprint(u.Recovery)
 				}
-				g.cells(cell{text: u.Name}, cell{text: roleList(u.Roles)}, cell{text: dash(u.Participant)}, cell{text: at(u.Created) + " " + u.CreatedBy}, cell{text: s.factorWord(u.Factor)}, cell{text: recovery}, cell{state, c})
+				g.cells(cell{text: u.Name}, cell{text: roleList(u.Roles)}, cell{text: dash(u.Participant)}, cell{text: dash(string(u.Tenant))}, cell{text: at(u.Created) + " " + u.CreatedBy}, cell{text: s.factorWord(u.Factor)}, cell{text: recovery}, cell{state, c})
 			}
 			g.write(s, s.Out, "")
 			return nil

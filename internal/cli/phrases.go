@@ -220,6 +220,7 @@ const (
 	taskAnswered
 	participantsTitle
 	colParticipant
+	colTenant
 	colContacts
 	waitingFor
 	answeredBy
@@ -653,6 +654,7 @@ var phrases = [phraseCount]text{
 	taskAnswered:      {"run %s, %s: %s", "执行 %s，%s：%s"},
 	participantsTitle: {"PARTICIPANTS", "参演单位"},
 	colParticipant:    {"participant", "参演单位"},
+	colTenant:         {"tenant", "租户"},
 	colContacts:       {"contacts", "联系方式"},
 	waitingFor:        {"waits for %s: %s, %s since %s; %s", "等待 %s：%s，%s，自 %s；%s"},
 	answeredBy:        {"%s by %s", "%s（%s）"},

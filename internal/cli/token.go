@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/wire"
 )
 
@@ -30,7 +31,7 @@ func roleNames() []string {
 }
 
 func (s *session) tokenCreateCommand() *cobra.Command {
-	var role, out, participant string
+	var role, out, participant, tenant string
 	var expires time.Duration
 	c := &cobra.Command{
 		Use: "create PERSON --role ROLE", Short: "Create a token; its secret is shown once and never again", Args: exactly("PERSON"),
@@ -45,9 +46,9 @@ func (s *session) tokenCreateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var until time.Time
+			ask := wire.AskToken{Name: args[0], Role: wire.Role(role), Participant: participant, Tenant: estate.TenantID(tenant)}
 			if expires > 0 {
-				until = time.Now().Add(expires)
+				ask.Expires = time.Now().Add(expires).UnixMilli()
 			}
 			var file *os.File
 			if out != "" { // before the token is made: a secret that cannot be stored is lost
@@ -56,7 +57,7 @@ func (s *session) tokenCreateCommand() *cobra.Command {
 				}
 				defer file.Close()
 			}
-			t, err := c.CreateToken(cmd.Context(), args[0], wire.Role(role), participant, until)
+			t, err := c.CreateToken(cmd.Context(), ask)
 			if err != nil {
 				if file != nil {
 					_ = os.Remove(out) // it is empty
@@ -68,6 +69,7 @@ func (s *session) tokenCreateCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&role, "role", "", strings.Join(roleNames(), ", "))
 	c.Flags().StringVar(&participant, "participant", "", "participant of the manifest that they belong to: what is asked of it is asked of them")
+	c.Flags().StringVar(&tenant, "tenant", "", "tenant of the manifest whose person they are (default: the platform's own)")
 	c.Flags().DurationVar(&expires, "expires", 0, "how long it lives (default: until it is revoked)")
 	c.Flags().StringVar(&out, "out", "", "write the secret to this new file, mode 0600, instead of showing it")
 	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(roleNames(), cobra.ShellCompDirectiveNoFileComp))
@@ -114,7 +116,7 @@ func (s *session) tokenListCommand() *cobra.Command {
 				return s.emit(append([]wire.Token{}, tokens...))
 			}
 			g := &grid{}
-			g.row(s.say(colID), s.say(colPerson), s.say(colRole), s.say(colParticipant), s.say(colCreated), s.say(colState))
+			g.row(s.say(colID), s.say(colPerson), s.say(colRole), s.say(colParticipant), s.say(colTenant), s.say(colCreated), s.say(colState))
 			now := time.Now().UnixMilli()
 			for _, t := range tokens {
 				state := cell{s.say(tokenValid), green}
@@ -126,7 +128,7 @@ func (s *session) tokenListCommand() *cobra.Command {
 				case t.Expires > 0:
 					state = cell{s.say(tokenUntil, at(t.Expires)), green}
 				}
-				g.cells(cell{text: t.ID}, cell{text: t.Name}, cell{text: string(t.Role)}, cell{text: dash(t.Participant)}, cell{text: at(t.Created) + " " + t.CreatedBy}, state)
+				g.cells(cell{text: t.ID}, cell{text: t.Name}, cell{text: string(t.Role)}, cell{text: dash(t.Participant)}, cell{text: dash(string(t.Tenant))}, cell{text: at(t.Created) + " " + t.CreatedBy}, state)
 			}
 			g.write(s, s.Out, "")
 			return nil

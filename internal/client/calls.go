@@ -286,19 +286,10 @@ func (c *Client) Tokens(ctx context.Context) ([]wire.Token, error) {
 	return list[wire.Token](ctx, c, "/api/v1/tokens", nil, 0)
 }
 
-// CreateToken makes a token for a person, who may belong to a participant; a zero time never expires.
-func (c *Client) CreateToken(ctx context.Context, name string, role wire.Role, participant string, expires time.Time) (wire.NewToken, error) {
-	in := struct {
-		Name        string    `json:"name"`
-		Role        wire.Role `json:"role"`
-		Participant string    `json:"participant,omitempty"`
-		Expires     int64     `json:"expires,omitempty"`
-	}{name, role, participant, 0}
-	if !expires.IsZero() {
-		in.Expires = expires.UnixMilli()
-	}
+// CreateToken makes a token for a person.
+func (c *Client) CreateToken(ctx context.Context, ask wire.AskToken) (wire.NewToken, error) {
 	var v wire.NewToken
-	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/tokens", in: in, out: &v, once: true, changes: true})
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/tokens", in: ask, out: &v, once: true, changes: true})
 	return v, err
 }
 

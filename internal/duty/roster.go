@@ -2,15 +2,18 @@ package duty
 
 import (
 	"perdure/internal/calendar"
+	"perdure/internal/estate"
 	"perdure/internal/shape"
 )
 
 // Roster is one document of the manifest. Its times are those on the wall of TimeZone, an IANA name such as Asia/Shanghai.
 type Roster struct {
-	Name     string `yaml:"name" json:"name"`
-	Title    string `yaml:"title,omitempty" json:"title,omitempty"`
-	TimeZone string `yaml:"timeZone" json:"timeZone"`
-	Duties   []Duty `yaml:"duties" json:"duties"`
+	Name  string `yaml:"name" json:"name"`
+	Title string `yaml:"title,omitempty" json:"title,omitempty"`
+	// Tenant is the institution that it is of; empty: of all.
+	Tenant   estate.TenantID `yaml:"tenant,omitempty" json:"tenant,omitempty"`
+	TimeZone string          `yaml:"timeZone" json:"timeZone"`
+	Duties   []Duty          `yaml:"duties" json:"duties"`
 }
 
 // Duty is something that somebody is on duty for. Plans ask it by its name.
@@ -56,6 +59,7 @@ func Shape(head []shape.Field) shape.Shape {
 	return shape.AnObject(append(head,
 		shape.Field{Name: "name", Doc: "Name of the roster.", Shape: shape.Name(shape.NameAllowed), Required: true},
 		shape.Field{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
+		shape.Field{Name: "tenant", Doc: "Institution that it is of; by default it is of all.", Shape: shape.Name("the name of a tenant")},
 		shape.Field{Name: "timeZone", Doc: "Time zone of all of its times.", Shape: calendar.PlaceShape(), Required: true},
 		shape.Field{Name: "duties", Doc: "What somebody is on duty for.", Shape: shape.AList("duties", 1, 200, shape.AnObject([]shape.Field{
 			{Name: "name", Doc: "Name of the duty, unique in the estate; plans ask it by it, so it is neither a role nor a participant.", Shape: shape.Formed(dutyPattern, dutyAllowed, 64), Required: true},

@@ -17,6 +17,9 @@ type SiteID string
 // SystemID names an information system 信息系统.
 type SystemID string
 
+// TenantID names an institution 租户 that has systems of its own on the platform; empty: the platform itself.
+type TenantID string
+
 // UnitID names a unit 单元: it owns slots and is current on exactly one deployment.
 type UnitID string
 

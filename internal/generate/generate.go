@@ -62,12 +62,12 @@ func Plan(set *manifest.Set, catalogue plan.Catalogue, o Options) (Generated, er
 	if err != nil {
 		return Generated{}, err
 	}
-	w := writer{scope: &s, action: action, parts: parts, waves: wavesOf(set, parts), participants: participantsOf(set, parts), taken: map[string]bool{}}
+	w := writer{scope: &s, action: action, parts: parts, waves: wavesOf(set, parts), participants: participantsOf(set, parts, tenantOf(parts)), taken: map[string]bool{}}
 	steps := w.everyStep()
 	if len(steps) > mostSteps {
 		return Generated{}, errs.New(errs.Refused, "the plan would have %d steps, a document may have %d: generate one for each system with --system", len(steps), mostSteps)
 	}
-	p := plan.Plan{Name: o.name(), Title: o.title(), Modes: []plan.Mode{o.Mode}, System: o.System, RTO: w.objective()}
+	p := plan.Plan{Name: o.name(), Title: o.title(), Modes: []plan.Mode{o.Mode}, System: o.System, Tenant: tenantOf(parts), RTO: w.objective()}
 	if len(parts) == 1 { // windows of the calendar may be for a system
 		p.System = parts[0].system.Name
 	}
@@ -78,6 +78,16 @@ func Plan(set *manifest.Set, catalogue plan.Catalogue, o Options) (Generated, er
 		p.Steps = append(p.Steps, one.Step)
 	}
 	return Generated{Plan: p, Text: text(&p, steps, w.head()), Notes: s.notes}, nil
+}
+
+// tenantOf is whose systems they are; those of several are switched by a plan of the platform's own.
+func tenantOf(parts []*part) estate.TenantID {
+	for _, p := range parts[1:] {
+		if p.system.Tenant != parts[0].system.Tenant {
+			return ""
+		}
+	}
+	return parts[0].system.Tenant
 }
 
 func (o *Options) check(set *manifest.Set) error {

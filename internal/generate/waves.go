@@ -77,11 +77,14 @@ func needsOf(set *manifest.Set, parts []*part) map[estate.SystemID][]estate.Syst
 	return out
 }
 
-// participantsOf are those that take part in a switch of any of the systems.
-func participantsOf(set *manifest.Set, parts []*part) []*manifest.Participant {
+// participantsOf are those that take part in a switch of any of the systems, by a plan of the tenant (T1).
+func participantsOf(set *manifest.Set, parts []*part, tenant estate.TenantID) []*manifest.Participant {
 	var out []*manifest.Participant
 	for i := range set.Participants {
 		p := &set.Participants[i]
+		if p.Tenant != "" && p.Tenant != tenant {
+			continue
+		}
 		if len(p.Systems) == 0 || slices.ContainsFunc(parts, func(one *part) bool { return slices.Contains(p.Systems, one.system.Name) }) {
 			out = append(out, p)
 		}

@@ -52,6 +52,8 @@ type Incident struct {
 	// OpenedBy is a person's name, or the machine that decided the switch.
 	OpenedAt time.Time `json:"openedAt"`
 	OpenedBy string    `json:"openedBy"`
+	// Tenant is the institution whose it is; empty: it is the platform's own, or of whose systems and units alone it is about.
+	Tenant estate.TenantID `json:"tenant,omitempty"`
 	Facts
 	// Group and Left say which ownership ended with it; empty where a person opened it for something else.
 	Group estate.GroupID   `json:"group,omitempty"`

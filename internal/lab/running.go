@@ -221,7 +221,7 @@ func (r *running) bootstrap(ctx context.Context) error {
 // person makes a token and keeps it in the person's file.
 func (r *running) person(ctx context.Context, name string, role wire.Role) error {
 	if err := until(ctx, "a token for "+name, func() error {
-		token, err := r.people["admin"].CreateToken(ctx, name, role, "", time.Time{})
+		token, err := r.people["admin"].CreateToken(ctx, wire.AskToken{Name: name, Role: role})
 		if err != nil {
 			return err
 		}

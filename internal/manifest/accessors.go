@@ -181,6 +181,7 @@ func address(host string, port int) string { return net.JoinHostPort(host, strco
 // canonical puts everything with a name into the order of names, so that two sets that mean the same are the same.
 func (s *Set) canonical() {
 	slices.SortFunc(s.Sites, func(a, b Site) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Tenants, func(a, b Tenant) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Systems, func(a, b System) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Plans, func(a, b plan.Plan) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range s.Plans {

@@ -71,6 +71,7 @@ func (c *checker) checkSet() {
 	c.checkCalendars()
 	c.checkRosters()
 	c.checkIncidentRules()
+	c.checkTenants()
 	c.checkAddresses()
 	c.checkTraffic()
 }

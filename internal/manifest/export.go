@@ -68,6 +68,9 @@ func (s Set) documents() []written {
 	for _, system := range s.Systems {
 		add("System", string(system.Name), system)
 	}
+	for _, t := range s.Tenants {
+		add("Tenant", string(t.Name), t)
+	}
 	return out
 }
 

@@ -195,6 +195,9 @@ func Check(set Set) error {
 	for _, g := range set.CommandGroups {
 		c.docs.commandGroups = append(c.docs.commandGroups, &document{kind: "CommandGroup", name: g.Name})
 	}
+	for _, t := range set.Tenants {
+		c.docs.tenants = append(c.docs.tenants, &document{kind: "Tenant", name: string(t.Name)})
+	}
 	for _, p := range set.Plans {
 		c.docs.plans = append(c.docs.plans, &document{kind: "Plan", name: p.Name})
 	}
@@ -214,7 +217,7 @@ type document struct {
 
 // documents stand in the order of the set's lists.
 type documents struct {
-	sites, systems, plans, calendars, functions, participants, incidentRules, commandGroups, rosters []*document
+	sites, systems, plans, calendars, functions, participants, incidentRules, commandGroups, rosters, tenants []*document
 	// partial: some document could not be told at all, so a missing name proves nothing.
 	partial bool
 }
@@ -257,7 +260,7 @@ func (d *document) String() string {
 
 func read(files []File) (Set, documents, shape.Problems) {
 	set, docs, problems := readDocuments(files)
-	if len(docs.sites)+len(docs.systems)+len(docs.plans)+len(docs.calendars)+len(docs.functions)+len(docs.participants)+len(docs.incidentRules)+len(docs.commandGroups)+len(docs.rosters) == 0 && len(problems) == 0 {
+	if len(docs.sites)+len(docs.systems)+len(docs.plans)+len(docs.calendars)+len(docs.functions)+len(docs.participants)+len(docs.incidentRules)+len(docs.commandGroups)+len(docs.rosters)+len(docs.tenants) == 0 && len(problems) == 0 {
 		p := shape.Problem{Reason: "there is no document", Allowed: "documents of the kinds " + strings.Join(kindNames(kinds()), ", ")}
 		if len(files) > 0 {
 			p.File = files[0].Name
@@ -363,6 +366,10 @@ func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *d
 			var r duty.Roster
 			err = tree.Decode(&r)
 			set.Rosters, docs.rosters = append(set.Rosters, r), append(docs.rosters, d)
+		case "Tenant":
+			var t Tenant
+			err = tree.Decode(&t)
+			set.Tenants, docs.tenants = append(set.Tenants, t), append(docs.tenants, d)
 		case "Plan":
 			var p plan.Plan
 			err = tree.Decode(&p)

@@ -17,7 +17,9 @@ const APIVersion = "perdure/v1"
 // steps of a plan, the contacts of a participant, the members of a command group, people and substitutions of a duty, and classes and tasks of
 // incidents, which stand in the order of the document.
 type Set struct {
-	Sites   []Site   `json:"sites"`
+	Sites []Site `json:"sites"`
+	// Tenants are the institutions that have systems of their own here; none: there is one institution.
+	Tenants []Tenant `json:"tenants,omitempty"`
 	Systems []System `json:"systems"`
 	// Plans are what is done step by step, in drills and for real.
 	Plans []plan.Plan `json:"plans,omitempty"`
@@ -35,6 +37,12 @@ type Set struct {
 	CommandGroups []CommandGroup `json:"commandGroups,omitempty"`
 }
 
+// Tenant is an institution 租户 among several on one platform. Its people see and change what is its own, and nothing else (T1 to T4).
+type Tenant struct {
+	Name  estate.TenantID `yaml:"name" json:"name"`
+	Title string          `yaml:"title,omitempty" json:"title,omitempty"`
+}
+
 // Function is a business function 业务功能.
 type Function struct {
 	Name        string             `yaml:"name" json:"name"`
@@ -50,6 +58,8 @@ type Participant struct {
 	Title    string                 `yaml:"title,omitempty" json:"title,omitempty"`
 	Type     estate.ParticipantType `yaml:"type" json:"type"`
 	Contacts []estate.Contact       `yaml:"contacts,omitempty" json:"contacts,omitempty"`
+	// Tenant is the institution that it is of; empty: of all.
+	Tenant estate.TenantID `yaml:"tenant,omitempty" json:"tenant,omitempty"`
 	// Systems whose switches it takes part in; none: all.
 	Systems []estate.SystemID `yaml:"systems,omitempty" json:"systems,omitempty"`
 }
@@ -58,6 +68,8 @@ type Participant struct {
 type CommandGroup struct {
 	Name  string `yaml:"name" json:"name"`
 	Title string `yaml:"title,omitempty" json:"title,omitempty"`
+	// Tenant is the institution that it is of; empty: of all.
+	Tenant estate.TenantID `yaml:"tenant,omitempty" json:"tenant,omitempty"`
 	// Systems whose disruptions it is for; none: all.
 	Systems []estate.SystemID `yaml:"systems,omitempty" json:"systems,omitempty"`
 	// Members stand in the order in which they are called.
@@ -127,6 +139,8 @@ type Gateway struct {
 type System struct {
 	Name  estate.SystemID `yaml:"name" json:"name"`
 	Title string          `yaml:"title,omitempty" json:"title,omitempty"`
+	// Tenant is the institution whose system it is; empty: the platform's own.
+	Tenant estate.TenantID `yaml:"tenant,omitempty" json:"tenant,omitempty"`
 	// Criticality is the system's own; that of functions and of systems which rest on it counts too (Criticalities).
 	Criticality estate.Criticality `yaml:"criticality,omitempty" json:"criticality,omitempty"`
 	// Stage is how the system is kept ready, as people say it; empty: as its groups are laid out (StageOf).

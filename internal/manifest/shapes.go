@@ -21,7 +21,7 @@ import (
 
 // kinds are the documents there are, in the order of the canonical form. Built once, never changed.
 var kinds = sync.OnceValue(func() []kind {
-	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"System", "An information system, its units and where they may run.", systemShape()}, {"Plan", "What is done step by step, in drills and for real.", plan.Shape(head("Plan"))}, {"Calendar", "When things may be done, and when they have to be.", calendar.Shape(head("Calendar"))}, {"Function", "What the institution does for its customers, and on which systems that rests.", functionShape()}, {"Participant", "Who takes part in switches beside those who carry them out.", participantShape()}, {"IncidentRules", "Classes of incidents, and what has to be reported and announced by when.", incident.Shape(head("IncidentRules"))}, {"CommandGroup", "Who leads the response to disruptions, and who is told when they go on.", commandGroupShape()}, {"Roster", "Who is on duty when, and who stands in for whom.", duty.Shape(head("Roster"))}}
+	return []kind{{"Site", "A data centre or an availability zone.", siteShape()}, {"Tenant", "An institution among several on one platform.", tenantShape()}, {"System", "An information system, its units and where they may run.", systemShape()}, {"Plan", "What is done step by step, in drills and for real.", plan.Shape(head("Plan"))}, {"Calendar", "When things may be done, and when they have to be.", calendar.Shape(head("Calendar"))}, {"Function", "What the institution does for its customers, and on which systems that rests.", functionShape()}, {"Participant", "Who takes part in switches beside those who carry them out.", participantShape()}, {"IncidentRules", "Classes of incidents, and what has to be reported and announced by when.", incident.Shape(head("IncidentRules"))}, {"CommandGroup", "Who leads the response to disruptions, and who is told when they go on.", commandGroupShape()}, {"Roster", "Who is on duty when, and who stands in for whom.", duty.Shape(head("Roster"))}}
 })
 
 type kind struct {
@@ -74,6 +74,7 @@ func systemShape() shape.Shape {
 	return shape.AnObject(append(head("System"),
 		shape.Field{Name: "name", Doc: "Name of the system.", Shape: shape.Name(shape.NameAllowed), Required: true},
 		shape.Field{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
+		shape.Field{Name: "tenant", Doc: "Institution whose system it is; by default it is the platform's own.", Shape: tenantName()},
 		shape.Field{Name: "criticality", Doc: "How much hangs on the system: critical 关键, important 重要, normal 一般 (which it is where nothing is said). It is at least that of functions and systems that rest on it.", Shape: criticality()},
 		shape.Field{Name: "stage", Doc: "How it is kept ready to go on elsewhere: cold-restore 冷备, same-city-standby 同城主备, remote-standby 异地主备, multi-active 多活; by default as its groups are laid out.", Shape: shape.OneOf(estate.ColdRestore, estate.SameCityStandby, estate.RemoteStandby, estate.MultiActive)},
 		shape.Field{Name: "dependsOn", Doc: "Systems without which it does not work; they are switched before it.", Shape: systemNames(0)},
@@ -162,6 +163,15 @@ func systemShape() shape.Shape {
 	))
 }
 
+func tenantShape() shape.Shape {
+	return shape.AnObject(append(head("Tenant"),
+		shape.Field{Name: "name", Doc: "Name of the institution 租户.", Shape: shape.Name(shape.NameAllowed), Required: true},
+		shape.Field{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
+	))
+}
+
+func tenantName() shape.Shape { return shape.Name("the name of a tenant") }
+
 func functionShape() shape.Shape {
 	return shape.AnObject(append(head("Function"),
 		shape.Field{Name: "name", Doc: "Name of the business function 业务功能.", Shape: shape.Name(shape.NameAllowed), Required: true},
@@ -182,6 +192,7 @@ func participantShape() shape.Shape {
 		shape.Field{Name: "name", Doc: "Name of the participant; plans give it tasks by it, and everybody who belongs to it answers them.", Shape: shape.Name(shape.NameAllowed), Required: true},
 		shape.Field{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
 		shape.Field{Name: "type", Doc: "headquarters 总部, branch 分支机构, related-system 关联系统, third-party 第三方.", Shape: shape.OneOf(estate.Headquarters, estate.Branch, estate.RelatedSystem, estate.ThirdParty), Required: true},
+		shape.Field{Name: "tenant", Doc: "Institution that it is of; by default it is of all.", Shape: tenantName()},
 		shape.Field{Name: "contacts", Doc: "Who is reached there, the one to try first in front.", Shape: contacts},
 		shape.Field{Name: "systems", Doc: "Systems whose switches it takes part in; by default all.", Shape: systemNames(0)},
 	))
@@ -203,6 +214,7 @@ func commandGroupShape() shape.Shape {
 	return shape.AnObject(append(head("CommandGroup"),
 		shape.Field{Name: "name", Doc: "Name of the group 应急指挥组.", Shape: shape.Name(shape.NameAllowed), Required: true},
 		shape.Field{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
+		shape.Field{Name: "tenant", Doc: "Institution that it is of; by default it is of all.", Shape: tenantName()},
 		shape.Field{Name: "systems", Doc: "Systems whose disruptions it is for; by default all.", Shape: systemNames(0)},
 		shape.Field{Name: "members", Doc: "Who is in it, the one to call first in front.", Shape: members, Required: true},
 		shape.Field{Name: "escalation", Doc: "Who is told when a disruption goes on.", Shape: escalation},

@@ -13,6 +13,8 @@ type SignOn struct {
 	Name, Groups string
 	// Roles are those that a group gives; groups that are not named give none.
 	Roles map[string][]string
+	// Tenants are the institutions whose people are in a group, "" for the platform's own. Where there are any, everybody is in a group of one of them.
+	Tenants map[string]string
 	// Methods (amr) and Classes (acr) say that a second factor was shown: any of them does. Without any, no token says so.
 	Methods, Classes []string
 }
@@ -21,7 +23,10 @@ type SignOn struct {
 type Identity struct {
 	Issuer, Subject, Name string
 	Roles                 []string // in order, each once
-	Factor                bool
+	// Tenant is the institution whose person they are, empty: the platform's own; OfTenant: the provider says so, else nobody does.
+	Tenant   string
+	OfTenant bool
+	Factor   bool
 }
 
 // Identify reads the claims of a token that was verified. Errors: Forbidden.
@@ -32,6 +37,20 @@ func (s SignOn) Identify(issuer, subject string, claims map[string]any) (Identit
 	}
 	for _, group := range texts(claims[s.Groups]) {
 		id.Roles = append(id.Roles, s.Roles[group]...)
+	}
+	var tenants []string
+	for _, group := range texts(claims[s.Groups]) {
+		if tenant, ok := s.Tenants[group]; ok && !slices.Contains(tenants, tenant) {
+			tenants = append(tenants, tenant)
+		}
+	}
+	switch {
+	case len(tenants) > 1:
+		return id, errs.New(errs.Forbidden, "your groups are of several tenants, and a person is of one: ask whoever keeps the groups (oidc.tenants)")
+	case len(tenants) == 1:
+		id.Tenant, id.OfTenant = tenants[0], true
+	case len(s.Tenants) > 0:
+		return id, errs.New(errs.Forbidden, "none of your groups says of which tenant you are: ask whoever keeps the groups (oidc.tenants)")
 	}
 	slices.Sort(id.Roles)
 	id.Roles = slices.Compact(id.Roles)

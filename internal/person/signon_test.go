@@ -43,6 +43,19 @@ func TestClaimsSayWhoSomebodyIsAndNothingElse(t *testing.T) {
 	if _, err := s.Identify("i", "", map[string]any{"name": "ann"}); errs.KindOf(err) != errs.Forbidden {
 		t.Errorf("no subject: %v", err)
 	}
+	s.Tenants = map[string]string{"north-staff": "north", "south-staff": "south", "drc": ""}
+	for groups, want := range map[string]person.Identity{"north-staff a": {Tenant: "north", OfTenant: true}, "drc": {OfTenant: true}} {
+		got, err := s.Identify("i", "s", map[string]any{"name": "ann", "groups": groups})
+		if err != nil || got.Tenant != want.Tenant || got.OfTenant != want.OfTenant {
+			t.Errorf("%s: %+v, %v", groups, got, err)
+		}
+	}
+	for _, groups := range []string{"a b", "", "north-staff south-staff", "north-staff drc"} {
+		if _, err := s.Identify("i", "s", map[string]any{"name": "ann", "groups": groups}); errs.KindOf(err) != errs.Forbidden {
+			t.Errorf("groups %q: %v", groups, err)
+		}
+	}
+	s.Tenants = nil
 	// Where nothing says what a second factor is, no token does.
 	s.Methods, s.Classes = nil, nil
 	if got, err := s.Identify("i", "s", map[string]any{"name": "ann", "amr": []any{"otp"}, "acr": ""}); err != nil || got.Factor {

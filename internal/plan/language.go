@@ -34,6 +34,7 @@ func Shape(head []shape.Field) shape.Shape {
 		shape.Field{Name: "title", Doc: "Name for people.", Shape: shape.Title()},
 		shape.Field{Name: "modes", Doc: "What the plan may be run as; each mode has its contract.", Shape: shape.AList("modes", 1, len(Modes()), shape.OneOf(Modes()...), nil), Required: true},
 		shape.Field{Name: "system", Doc: "System that the plan is about.", Shape: shape.Name("the name of a system")},
+		shape.Field{Name: "tenant", Doc: "Institution whose plan it is; by default it is the platform's own.", Shape: shape.Name("the name of a tenant")},
 		shape.Field{Name: "rto", Doc: "Recovery time objective that the plan has to meet.", Shape: shape.DurationBetween(time.Second, longest)},
 		shape.Field{Name: "parameters", Doc: "Values that are given when a run starts.", Shape: shape.AList("parameters", 0, 256, parameter(), shape.By("name"))},
 		shape.Field{Name: "templates", Doc: "Steps to begin with, by name: a step that uses one has what it does not say itself.", Shape: shape.TableOf("templates by name", stepPattern, template)},

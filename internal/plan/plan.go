@@ -44,6 +44,8 @@ type Plan struct {
 	// Modes are those in which it may be run.
 	Modes  []Mode          `yaml:"modes" json:"modes"`
 	System estate.SystemID `yaml:"system,omitempty" json:"system,omitempty"`
+	// Tenant is the institution whose plan it is; empty: the platform's own.
+	Tenant estate.TenantID `yaml:"tenant,omitempty" json:"tenant,omitempty"`
 	// RTO is the recovery time objective that the plan has to meet, from the point of disruption; 0: none.
 	RTO        shape.Duration  `yaml:"rto,omitempty" json:"rto,omitempty"`
 	Parameters []Parameter     `yaml:"parameters,omitempty" json:"parameters,omitempty"`

@@ -19,6 +19,8 @@ type Program struct {
 	Table bool `json:"tabletop,omitempty"`
 	// System is the one that the plan is about; empty: it names none.
 	System estate.SystemID `json:"system,omitempty"`
+	// Tenant is the institution whose plan it is, and on whose systems alone it acts (T2); empty: the platform's own.
+	Tenant estate.TenantID `json:"tenant,omitempty"`
 	RTO    time.Duration   `json:"rto,omitempty"`
 	// Parameters of the plan, for who starts a run.
 	Parameters []Parameter `json:"parameters,omitempty"`
@@ -65,7 +67,7 @@ func Compile(plans []Plan, catalogue Catalogue, name string, mode Mode) (*Progra
 	if !slices.Contains(p.Modes, mode) {
 		return nil, errs.New(errs.Invalid, "plan %s is not for mode %s, but for %s", name, mode, joined(p.Modes))
 	}
-	c := compiler{plans: plans, catalogue: catalogue, out: &Program{Plan: p.Name, Title: p.Title, Mode: mode, System: p.System, RTO: time.Duration(p.RTO), Parameters: p.Parameters}}
+	c := compiler{plans: plans, catalogue: catalogue, out: &Program{Plan: p.Name, Title: p.Title, Mode: mode, System: p.System, Tenant: p.Tenant, RTO: time.Duration(p.RTO), Parameters: p.Parameters}}
 	if _, err := c.add(p, "", -1, nil); err != nil {
 		return nil, err
 	}
@@ -312,12 +314,12 @@ func (p *Program) foresee(params map[string]any, visit func(n *Node, scope Scope
 	}
 }
 
-// Targets gives what a driver acts on in a run with the parameters, each once. all is false where some of it is known only while it runs:
+// Targets gives what a driver, or any where none is named, acts on in a run with the parameters, each once. all is false where some of it is known only while it runs:
 // it is computed from what a step found.
 func (p *Program) Targets(driver string, params map[string]any) (targets []string, all bool) {
 	all = true
 	p.foresee(params, func(n *Node, scope Scope, known bool) {
-		if n.Step.Act == nil || n.Step.Act.Driver != driver {
+		if n.Step.Act == nil || driver != "" && n.Step.Act.Driver != driver {
 			return
 		}
 		target, err := FillText(n.Step.Act.Target, scope)

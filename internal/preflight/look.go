@@ -9,6 +9,7 @@ import (
 	"perdure/internal/errs"
 	"perdure/internal/measure"
 	"perdure/internal/plan"
+	"perdure/internal/resource"
 )
 
 // Bounds of what a preflight looks at.
@@ -74,7 +75,7 @@ func (l *look) at(ctx context.Context, c plan.Call) found {
 		return found{err: errs.New(errs.Unavailable, "not looked at within %s", looksWithin)}
 	}
 	l.mu.Lock()
-	words := c.Words()
+	words := string(resource.TenantOf(ctx)) + " " + c.Words() // what one tenant may look at another may not
 	once, ok := l.once[words]
 	if !ok {
 		once = sync.OnceValue(func() found {

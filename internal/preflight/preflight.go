@@ -10,6 +10,7 @@ import (
 
 	"perdure/internal/measure"
 	"perdure/internal/plan"
+	"perdure/internal/resource"
 	"perdure/internal/run"
 	"perdure/internal/wire"
 )
@@ -49,6 +50,7 @@ func (p *Preflights) Preflight(ctx context.Context, program *plan.Program, given
 
 // ahead looks with what is known of earlier runs.
 func ahead(ctx context.Context, program *plan.Program, given map[string]any, history *measure.History, look *look) (*measure.Preflight, error) {
+	ctx = resource.For(ctx, program.Tenant)
 	before, err := measure.Before(program, given, plan.BuiltIn(), history, drawnFrom)
 	if err != nil {
 		return nil, err

@@ -354,9 +354,9 @@ func (c *conductor) call(a run.Attempt) (resource.Call, time.Duration) {
 // beside does work of which the conductor hears later; a timeout of 0 is none.
 func (c *conductor) beside(ctx context.Context, timeout time.Duration, work func(context.Context) came) {
 	c.work.Go(func() {
-		bounded := ctx
+		bounded := resource.For(ctx, c.prog.Tenant)
 		if timeout > 0 {
-			limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not over within %s: %w", timeout, context.DeadlineExceeded))
+			limited, cancel := context.WithTimeoutCause(bounded, timeout, fmt.Errorf("not over within %s: %w", timeout, context.DeadlineExceeded))
 			defer cancel()
 			bounded = limited
 		}

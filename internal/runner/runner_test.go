@@ -87,6 +87,43 @@ func count(journal []run.Entry, what run.What, node string) int {
 	return n
 }
 
+// A run of a tenant's plan acts through kept drivers on the tenant's own, by targets that are known only while it runs too, and looks at nothing else (T2).
+func TestRunOfATenantActsOnItsOwnAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, w := newMemory(), newWorld()
+		const steps = `
+- {id: own, act: {driver: world, action: set, target: theirs, with: {to: there}}}
+- {id: other, onFailure: continue, act: {driver: world, action: set, target: another, with: {to: there}}}
+- {id: look, timeout: 5s, onFailure: continue, wait: {until: 'facts["world/another"].is == "there"'}}
+`
+		p := program(t, steps)
+		p.Tenant = "north"
+		m.start(t, "r1", p)
+		m.start(t, "r2", program(t, "- {id: other, act: {driver: world, action: set, target: another, with: {to: there}}}\n")) // the platform's own acts on everything
+		kept := resource.Kept{Driver: w, Whose: func(_ context.Context, id estate.UnitID) (estate.TenantID, bool, error) {
+			return "north", id == "theirs", nil
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		x := runner.New(m, resource.Set{"world": kept}, runner.Options{Node: "a", Logger: slog.New(slog.DiscardHandler)})
+		go func() { ended <- x.Run(ctx) }()
+		r := stands(t, m, "r1", over)
+		if s, _ := r.Step("other"); s.Error == "" || !strings.Contains(s.Error, "T2") {
+			t.Errorf("%+v", s)
+		}
+		own, _ := r.Step("own")
+		if look, _ := r.Step("look"); own.Status == look.Status {
+			t.Errorf("it looked at another's: %+v", look)
+		}
+		stands(t, m, "r2", over)
+		cancel()
+		<-ended
+		if w.things["theirs"] == "" {
+			t.Errorf("their own was not acted on: %v", w.things)
+		}
+	})
+}
+
 func TestUnknownOutcomeIsProbedAndNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, w := newMemory(), newWorld()

@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/person"
 	"perdure/internal/wire"
 )
@@ -51,7 +52,7 @@ func checkRoles(roles []wire.Role) error {
 	return nil
 }
 
-func checkUser(name string, roles []wire.Role, participant string) error {
+func checkUser(name string, roles []wire.Role, participant string, tenant estate.TenantID) error {
 	if err := checkName("user", name); err != nil {
 		return err
 	}
@@ -64,7 +65,21 @@ func checkUser(name string, roles []wire.Role, participant string) error {
 	if err := checkRoles(roles); err != nil {
 		return err
 	}
+	if err := checkTenant(name, roles, tenant); err != nil {
+		return err
+	}
 	return checkParticipant(name, roles, participant)
+}
+
+// checkTenant: what administrators may is for the whole platform (T4).
+func checkTenant(name string, roles []wire.Role, tenant estate.TenantID) error {
+	if tenant == "" {
+		return nil
+	}
+	if slices.Contains(roles, wire.Admin) {
+		return errs.New(errs.Invalid, "%s: nobody of a tenant has role admin: what administrators may is for the whole platform", name)
+	}
+	return checkName("tenant", string(tenant))
 }
 
 // checkParticipant refuses who could see the tasks of nobody, or of a role.
@@ -106,14 +121,14 @@ func (s *Store) newHash(ctx context.Context, name, password string) (string, per
 // AddUser keeps a new person. A name is given once for ever: it stands in journals.
 func (s *Store) AddUser(ctx context.Context, who string, ask wire.NewUser) (wire.User, error) {
 	name := ask.Name
-	if err := checkUser(name, ask.Roles, ask.Participant); err != nil {
+	if err := checkUser(name, ask.Roles, ask.Participant, ask.Tenant); err != nil {
 		return wire.User{}, err
 	}
 	h, _, err := s.newHash(ctx, name, ask.Password)
 	if err != nil {
 		return wire.User{}, err
 	}
-	u := storedUser{User: wire.User{Name: name, Roles: ask.Roles, Participant: ask.Participant, Created: s.now(), CreatedBy: who, Password: s.now()}, Hash: h, Stamp: randomHex(8)}
+	u := storedUser{User: wire.User{Name: name, Roles: ask.Roles, Participant: ask.Participant, Tenant: ask.Tenant, Created: s.now(), CreatedBy: who, Password: s.now()}, Hash: h, Stamp: randomHex(8)}
 	ok, err := s.writeUser(ctx, who, "user.add", u, 0)
 	if err == nil && !ok {
 		err = errs.New(errs.Conflict, "there is a user %s already, or was one: a name is never given to another person", name)
@@ -202,10 +217,10 @@ func (s *Store) SetUserRoles(ctx context.Context, who, name string, roles []wire
 	return s.changeUser(ctx, who, "user.roles", name, func(u *storedUser) error {
 		if u.Subject != nil { // what the provider gives is narrowed, and never widened
 			u.Limit, u.Roles = roles, wire.Narrowed(u.Subject.Roles, roles)
-			return checkUser(name, roles, u.Participant)
+			return checkUser(name, roles, u.Participant, u.Tenant)
 		}
 		u.Roles = roles
-		return checkUser(name, roles, u.Participant)
+		return checkUser(name, roles, u.Participant, u.Tenant)
 	})
 }
 
@@ -258,20 +273,22 @@ func (s *Store) RemoveUser(ctx context.Context, who, name string) (wire.User, er
 	}, clientv3.OpDelete(Root+triesPrefix+name))
 }
 
-// Person reports whether somebody of that name may act: a user who is not locked, or whose name a token that counts bears.
-func (s *Store) Person(ctx context.Context, name string) (bool, error) {
+// Person reports whether somebody of that name may act on what is a tenant's, "" for what is the platform's own: a user who is not locked, or whose name a
+// token that counts bears, of the tenant or of the platform.
+func (s *Store) Person(ctx context.Context, name string, tenant estate.TenantID) (bool, error) {
+	theirs := func(of estate.TenantID) bool { return of == "" || of == tenant }
 	u, _, err := s.user(ctx, name)
 	switch kind := errs.KindOf(err); {
 	case kind == errs.Invalid:
 		return false, nil // nobody can be called that
 	case err == nil && u.Active():
-		return true, nil
+		return theirs(u.Tenant), nil
 	case err != nil && kind != errs.NotFound:
 		return false, err
 	}
 	tokens, err := s.Tokens(ctx, wire.Fresh)
 	now := s.now()
-	return slices.ContainsFunc(tokens, func(t wire.Token) bool { return t.Name == name && t.Good(now) }), err
+	return slices.ContainsFunc(tokens, func(t wire.Token) bool { return t.Name == name && t.Good(now) && theirs(t.Tenant) }), err
 }
 
 // proven is a try that was right: the person, and the keys of their password.

@@ -373,13 +373,13 @@ func TestPolicyRequiresASecondFactorOfSessionsUnlessSetOtherwise(t *testing.T) {
 
 func TestPersonIsAnActiveUserOrHasAToken(t *testing.T) {
 	a, _, _, _ := withAnn(t)
-	token, err := a.CreateToken(t.Context(), "person:root", "bob", wire.Viewer, "", 0)
+	token, err := a.CreateToken(t.Context(), "person:root", wire.AskToken{Name: "bob", Role: wire.Viewer})
 	if err != nil {
 		t.Fatal(err)
 	}
 	is := func(name string, want bool) {
 		t.Helper()
-		if got, err := a.Person(t.Context(), name); err != nil || got != want {
+		if got, err := a.Person(t.Context(), name, ""); err != nil || got != want {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
@@ -387,6 +387,17 @@ func TestPersonIsAnActiveUserOrHasAToken(t *testing.T) {
 	is("bob", true)
 	is("cid", false)
 	is("", false)
+	for _, ask := range []wire.AskToken{{Name: "dan", Role: wire.Viewer, Tenant: "north"}, {Name: "eve", Role: wire.Viewer, Tenant: "south"}} {
+		if _, err := a.CreateToken(t.Context(), "person:root", ask); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]bool{"ann": true, "dan": true, "eve": false} { // the platform's own act for every tenant
+		if got, err := a.Person(t.Context(), name, "north"); err != nil || got != want {
+			t.Errorf("%s for north: %v, %v", name, got, err)
+		}
+	}
+	is("dan", false)
 	if err := a.RevokeToken(t.Context(), "person:root", token.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -405,6 +416,8 @@ func TestWrongUsersAreRefused(t *testing.T) {
 		{Name: "bob", Password: annsPassword},
 		{Name: "bob", Roles: []wire.Role{"king"}, Password: annsPassword},
 		{Name: "bob", Roles: []wire.Role{wire.Viewer}, Password: "short"},
+		{Name: "bob", Roles: []wire.Role{wire.Viewer, wire.Admin}, Tenant: "north", Password: annsPassword},
+		{Name: "bob", Roles: []wire.Role{wire.Viewer}, Tenant: "no/rth", Password: annsPassword},
 	} {
 		_, err := a.AddUser(t.Context(), "person:root", u)
 		kind(t, err, errs.Invalid)

@@ -132,7 +132,7 @@ func (s *Store) session(ctx context.Context, id, secret string, reading bool, re
 			_, _, _ = s.commit(ctx, "note the use of a session", []clientv3.Cmp{unchanged(e.key, e.modified)}, []clientv3.Op{write})
 		}
 	}
-	return wire.Caller{Name: u.Name, Roles: u.Roles, Participant: u.Participant, Session: x.ID, Factor: x.Factor}, nil
+	return wire.Caller{Name: u.Name, Roles: u.Roles, Participant: u.Participant, Tenant: u.Tenant, Session: x.ID, Factor: x.Factor}, nil
 }
 
 // Sessions lists the sessions that count, the newest first.

@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/person"
 	"perdure/internal/wire"
 )
@@ -40,6 +41,12 @@ func (s *Store) SignOn(ctx context.Context, id person.Identity, from string) (wi
 		u, conditions, writes, err := s.signing(ctx, id)
 		if err != nil {
 			return wire.NewSession{}, err
+		}
+		if u.Created == 0 {
+			u.Tenant = estate.TenantID(id.Tenant)
+		}
+		if id.OfTenant && id.Tenant != string(u.Tenant) {
+			return wire.NewSession{}, errs.New(errs.Forbidden, "%s is %s here, and the provider says %s: a person is of one for ever; whoever changes is another user", u.Name, tenantWords(u.Tenant), tenantWords(estate.TenantID(id.Tenant)))
 		}
 		before := u.Roles
 		u.Subject = &wire.Subject{Issuer: id.Issuer, Subject: id.Subject, Roles: roles, At: s.now()}
@@ -97,10 +104,20 @@ func limited(u storedUser, roles []wire.Role) []wire.Role {
 	if u.Participant == "" {
 		roles = slices.DeleteFunc(roles, func(r wire.Role) bool { return r == wire.Participant })
 	}
+	if u.Tenant != "" { // T4
+		roles = slices.DeleteFunc(roles, func(r wire.Role) bool { return r == wire.Admin })
+	}
 	if len(u.Limit) > 0 {
 		return wire.Narrowed(roles, u.Limit)
 	}
 	return roles
+}
+
+func tenantWords(t estate.TenantID) string {
+	if t == "" {
+		return "the platform's own"
+	}
+	return "of tenant " + string(t)
 }
 
 // mayNot says why somebody is not let in, nil: they are.

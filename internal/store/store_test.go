@@ -316,7 +316,7 @@ func TestStatusesAcksAndDivergencesAreKept(t *testing.T) {
 func TestTokenIsKnownByItsHashAndEndsWhenRevokedOrExpired(t *testing.T) {
 	now := time.Now()
 	s, n := one(t, func(o *store.Options) { o.Now = func() time.Time { return now } })
-	token, err := s.CreateToken(t.Context(), "person:root", "ann", wire.Commander, "", now.Add(time.Hour).UnixMilli())
+	token, err := s.CreateToken(t.Context(), "person:root", wire.AskToken{Name: "ann", Role: wire.Commander, Expires: now.Add(time.Hour).UnixMilli()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,9 +355,9 @@ func TestTokenIsKnownByItsHashAndEndsWhenRevokedOrExpired(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Revoked == 0 || list[0].RevokedBy != "person:root" {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	_, err = s.CreateToken(t.Context(), "x", "ann", "king", "", 0)
+	_, err = s.CreateToken(t.Context(), "x", wire.AskToken{Name: "ann", Role: "king"})
 	kind(t, err, errs.Invalid)
-	_, err = s.CreateToken(t.Context(), "x", "ann", wire.Viewer, "", now.Add(-time.Hour).UnixMilli())
+	_, err = s.CreateToken(t.Context(), "x", wire.AskToken{Name: "ann", Role: wire.Viewer, Expires: now.Add(-time.Hour).UnixMilli()})
 	kind(t, err, errs.Invalid)
 }
 
@@ -565,7 +565,7 @@ func TestWithoutQuorumChangesAreUnavailableAtOnceWhileLocalReadsAndWatchesGoOn(t
 	n := nodes[2]
 	s := open(t, n, func(o *store.Options) { o.HasLeader = n.HasLeader })
 	g := create(t, s, "u1")
-	token, err := s.CreateToken(t.Context(), "x", "ann", wire.Viewer, "", 0)
+	token, err := s.CreateToken(t.Context(), "x", wire.AskToken{Name: "ann", Role: wire.Viewer})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -648,7 +648,7 @@ func TestWatchGivesTheStateThenEveryChangeAndResumes(t *testing.T) {
 	if second.Reset || len(second.Changes) != 1 || second.Changes[0].Key != "instances/core/a/i" {
 		t.Fatalf("%+v", second)
 	}
-	if _, err := s.CreateToken(t.Context(), "x", "ann", wire.Viewer, "", 0); err != nil { // not for watchers
+	if _, err := s.CreateToken(t.Context(), "x", wire.AskToken{Name: "ann", Role: wire.Viewer}); err != nil { // not for watchers
 		t.Fatal(err)
 	}
 	after, err := s.Transition(t.Context(), "x", "u1", g.Revision, reopen(g))
@@ -710,7 +710,7 @@ func TestWatchRefusesSecrets(t *testing.T) {
 		err := s.Watch(t.Context(), wire.Position{}, []string{p}, func(wire.Update) error { return nil })
 		kind(t, err, errs.Forbidden)
 	}
-	if _, err := s.CreateToken(t.Context(), "x", "ann", wire.Viewer, "", 0); err != nil {
+	if _, err := s.CreateToken(t.Context(), "x", wire.AskToken{Name: "ann", Role: wire.Viewer}); err != nil {
 		t.Fatal(err)
 	}
 	u := <-watch(t, s, wire.Position{})

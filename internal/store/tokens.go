@@ -32,24 +32,27 @@ type storedToken struct {
 	Hash string `json:"hash"` // hex SHA-256 of the whole token text
 }
 
-// CreateToken makes a token; its secret is in the answer and nowhere else. participant is that which its holder belongs to, empty: none.
-// expires is in Unix milliseconds, 0 for never.
-func (s *Store) CreateToken(ctx context.Context, who, name string, role wire.Role, participant string, expires int64) (wire.NewToken, error) {
-	if err := checkRoles([]wire.Role{role}); err != nil {
+// CreateToken makes a token; its secret is in the answer and nowhere else.
+func (s *Store) CreateToken(ctx context.Context, who string, ask wire.AskToken) (wire.NewToken, error) {
+	roles := []wire.Role{ask.Role}
+	if err := checkRoles(roles); err != nil {
 		return wire.NewToken{}, err
 	}
-	if err := checkParticipant(name, []wire.Role{role}, participant); err != nil {
+	if err := checkParticipant(ask.Name, roles, ask.Participant); err != nil {
 		return wire.NewToken{}, err
 	}
-	if err := checkName("name", name); err != nil {
+	if err := checkTenant(ask.Name, roles, ask.Tenant); err != nil {
 		return wire.NewToken{}, err
 	}
-	if expires != 0 && expires <= s.now() {
-		return wire.NewToken{}, errs.New(errs.Invalid, "a token for %s that has expired already is of no use", name)
+	if err := checkName("name", ask.Name); err != nil {
+		return wire.NewToken{}, err
+	}
+	if ask.Expires != 0 && ask.Expires <= s.now() {
+		return wire.NewToken{}, errs.New(errs.Invalid, "a token for %s that has expired already is of no use", ask.Name)
 	}
 	id := randomHex(6)
 	secret := newSecret(id)
-	t := storedToken{Token: wire.Token{ID: id, Name: name, Role: role, Participant: participant, CreatedBy: who, Created: s.now(), Expires: expires}, Hash: hash(secret)}
+	t := storedToken{Token: wire.Token{ID: id, Name: ask.Name, Role: ask.Role, Participant: ask.Participant, Tenant: ask.Tenant, CreatedBy: who, Created: s.now(), Expires: ask.Expires}, Hash: hash(secret)}
 	if err := s.writeToken(ctx, who, "token.create", t, 0); err != nil {
 		return wire.NewToken{}, err
 	}
@@ -127,7 +130,7 @@ func (s *Store) Authenticate(ctx context.Context, secret string, reading bool) (
 	if subtle.ConstantTimeCompare([]byte(t.Hash), []byte(hash(secret))) != 1 || !t.Good(s.now()) {
 		return wire.Caller{}, refused
 	}
-	return wire.Caller{Name: t.Name, Roles: []wire.Role{t.Role}, Participant: t.Participant}, nil
+	return wire.Caller{Name: t.Name, Roles: []wire.Role{t.Role}, Participant: t.Participant, Tenant: t.Tenant}, nil
 }
 
 // BootstrapToken makes the first admin token of a new estate and leaves it in the file, mode 0600. A file that holds a token

@@ -3,6 +3,7 @@ package wire
 import (
 	"time"
 
+	"perdure/internal/estate"
 	"perdure/internal/evaluation"
 	"perdure/internal/plan"
 	"perdure/internal/run"
@@ -11,12 +12,24 @@ import (
 // Good reports whether the token counts at a time, in Unix milliseconds.
 func (t Token) Good(now int64) bool { return t.Revoked == 0 && (t.Expires == 0 || t.Expires > now) }
 
+// AskToken is what a token is asked for.
+type AskToken struct {
+	Name string `json:"name" minLength:"1" maxLength:"128" doc:"the person's name, as it stands in the audit log"`
+	Role Role   `json:"role" enum:"participant,viewer,driller,operator,commander,auditor,admin"`
+	// Participant is the participant of the manifest that its holder belongs to; Tenant the institution whose person they are, empty: the platform's own.
+	Participant string          `json:"participant,omitempty" doc:"participant of the manifest that they belong to"`
+	Tenant      estate.TenantID `json:"tenant,omitempty" doc:"tenant of the manifest whose person they are; empty: the platform's own"`
+	Expires     int64           `json:"expires,omitempty" doc:"Unix milliseconds; 0 for never"`
+}
+
 // Caller is who a bearer token or a session belongs to.
 type Caller struct {
 	Name  string
 	Roles []Role
 	// Participant is the participant that they belong to; empty: none.
 	Participant string
+	// Tenant is the institution whose person they are; empty: the platform's own.
+	Tenant estate.TenantID
 	// Session is the ID of a session, "" for a token; Factor is when its person showed the second factor, in Unix milliseconds, 0: not.
 	Session string
 	Factor  int64
@@ -28,8 +41,10 @@ type User struct {
 	Roles []Role `json:"roles"`
 	// Participant is the participant of the manifest that they belong to; empty: none.
 	Participant string `json:"participant,omitempty"`
-	Created     int64  `json:"created"`
-	CreatedBy   string `json:"createdBy,omitempty"`
+	// Tenant is the institution whose person they are, for ever; empty: the platform's own.
+	Tenant    estate.TenantID `json:"tenant,omitempty"`
+	Created   int64           `json:"created"`
+	CreatedBy string          `json:"createdBy,omitempty"`
 	// Password is when it was set last, Factor since when there is a second factor, Recovery how many recovery codes are left.
 	Password  int64  `json:"password"`
 	Factor    int64  `json:"factor,omitempty"`
@@ -152,7 +167,9 @@ type NewUser struct {
 	Roles []Role `json:"roles"`
 	// Participant is the participant that they belong to; who has role participant belongs to one.
 	Participant string `json:"participant,omitempty"`
-	Password    string `json:"password"`
+	// Tenant is the institution whose person they are, for ever; empty: the platform's own.
+	Tenant   estate.TenantID `json:"tenant,omitempty"`
+	Password string          `json:"password"`
 }
 
 // NewPassword is a person's own change of the password.

@@ -19,8 +19,10 @@ type Run struct {
 	Title string    `json:"title,omitempty"`
 	Mode  plan.Mode `json:"mode"`
 	// Tabletop: people walk the plan around a table, and nothing is done.
-	Tabletop  bool   `json:"tabletop,omitempty"`
-	StartedBy string `json:"startedBy"`
+	Tabletop bool `json:"tabletop,omitempty"`
+	// Tenant is the institution whose run it is; empty: the platform's own.
+	Tenant    estate.TenantID `json:"tenant,omitempty"`
+	StartedBy string          `json:"startedBy"`
 	// StartedAt and FinishedAt are Unix milliseconds.
 	StartedAt  int64       `json:"startedAt"`
 	FinishedAt int64       `json:"finishedAt,omitempty"`
@@ -60,7 +62,7 @@ func NewRun(id string, program *plan.Program, first run.Entry) (Run, error) {
 		return Run{}, err
 	}
 	return Run{
-		ID: id, Plan: program.Plan, Title: program.Title, Mode: program.Mode, Tabletop: program.Table, StartedBy: first.By, StartedAt: first.At.UnixMilli(),
+		ID: id, Plan: program.Plan, Title: program.Title, Mode: program.Mode, Tabletop: program.Table, Tenant: program.Tenant, StartedBy: first.By, StartedAt: first.At.UnixMilli(),
 		Phase: r.Phase, Steps: len(r.Steps), Notes: first.Notes,
 	}, nil
 }

@@ -26,6 +26,8 @@ type TransitionRequest struct {
 
 // Manifest is the applied set of documents, whole.
 type Manifest struct {
+	// Tenant is whose part of it this is; empty: it is all of it.
+	Tenant estate.TenantID `json:"tenant,omitempty"`
 	// Text is the stream of YAML documents as it was sent.
 	Text string `json:"text"`
 	// SHA256 is the hex digest of Text.
@@ -183,6 +185,8 @@ type Token struct {
 	Role Role   `json:"role"`
 	// Participant is the participant that its holder belongs to; empty: none.
 	Participant string `json:"participant,omitempty"`
+	// Tenant is the institution whose person its holder is; empty: the platform's own.
+	Tenant estate.TenantID `json:"tenant,omitempty"`
 	// CreatedBy, Created and Expires (Unix milliseconds; 0 = never) are shown to people.
 	CreatedBy string `json:"createdBy,omitempty"`
 	Created   int64  `json:"created"`
