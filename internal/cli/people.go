@@ -413,6 +413,9 @@ func (s *session) userListCommand() *cobra.Command {
 				}
 				g.cells(cell{text: u.Name}, cell{text: roleList(u.Roles)}, cell{text: dash(u.Participant)}, cell{text: dash(string(u.Tenant))}, cell{text: at(u.Created) + " " + u.CreatedBy}, cell{text: s.factorWord(u.Factor)}, cell{text: recovery}, cell{state, c})
 			}
+			if !slices.ContainsFunc(users, func(u wire.User) bool { return u.Tenant != "" }) {
+				g.omit(3)
+			}
 			g.write(s, s.Out, "")
 			return nil
 		},

@@ -57,7 +57,7 @@ func (f *fakeNode) servePeople(mux *http.ServeMux, answer func(pattern string, g
 			{Name: "bob", Roles: []wire.Role{wire.Driller}, Created: now, CreatedBy: "person:admin", Locked: now + 1000, LockedBy: "person:admin"},
 			{Name: "cid", Roles: []wire.Role{wire.Viewer}, Created: now, CreatedBy: "person:admin", Waits: now + 15_000},
 			{Name: "li", Roles: []wire.Role{wire.Participant}, Participant: "branch-north", Created: now, CreatedBy: "person:admin"},
-			{Name: "dee", Roles: []wire.Role{wire.Viewer}, Created: now, CreatedBy: "person:admin", Removed: now + 1000, RemovedBy: "person:admin"},
+			{Name: "dee", Roles: []wire.Role{wire.Viewer}, Tenant: "north", Created: now, CreatedBy: "person:admin", Removed: now + 1000, RemovedBy: "person:admin"},
 		}
 	})
 	user := func(r *http.Request) any {

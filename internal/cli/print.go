@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -46,6 +47,13 @@ func (g *grid) row(texts ...string) {
 }
 
 func (g *grid) cells(cells ...cell) { g.rows = append(g.rows, cells) }
+
+// omit leaves a column out.
+func (g *grid) omit(column int) {
+	for i := range g.rows {
+		g.rows[i] = slices.Delete(g.rows[i], column, column+1)
+	}
+}
 
 // write writes the rows, each indented; the last column is not filled up.
 func (g *grid) write(s *session, w io.Writer, indent string) {

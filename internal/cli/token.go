@@ -130,6 +130,9 @@ func (s *session) tokenListCommand() *cobra.Command {
 				}
 				g.cells(cell{text: t.ID}, cell{text: t.Name}, cell{text: string(t.Role)}, cell{text: dash(t.Participant)}, cell{text: dash(string(t.Tenant))}, cell{text: at(t.Created) + " " + t.CreatedBy}, state)
 			}
+			if !slices.ContainsFunc(tokens, func(t wire.Token) bool { return t.Tenant != "" }) {
+				g.omit(4)
+			}
 			g.write(s, s.Out, "")
 			return nil
 		},

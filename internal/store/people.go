@@ -82,6 +82,26 @@ func checkTenant(name string, roles []wire.Role, tenant estate.TenantID) error {
 	return checkName("tenant", string(tenant))
 }
 
+// sameTenant refuses a name that somebody of another tenant has, or of none: who acts under one name is one person.
+func (s *Store) sameTenant(ctx context.Context, name string, tenant estate.TenantID) error {
+	u, _, err := s.user(ctx, name)
+	if err != nil && errs.KindOf(err) != errs.NotFound {
+		return err
+	}
+	tokens, failed := s.Tokens(ctx, wire.Fresh)
+	if failed != nil {
+		return failed
+	}
+	i := slices.IndexFunc(tokens, func(t wire.Token) bool { return t.Name == name && t.Tenant != tenant })
+	switch {
+	case err == nil && u.Tenant != tenant:
+		return errs.New(errs.Conflict, "user %s is %s, and nobody else gets the name", name, tenantWords(u.Tenant))
+	case i >= 0:
+		return errs.New(errs.Conflict, "token %s of %s is of somebody who is %s, and nobody else gets the name", tokens[i].ID, name, tenantWords(tokens[i].Tenant))
+	}
+	return nil
+}
+
 // checkParticipant refuses who could see the tasks of nobody, or of a role.
 func checkParticipant(name string, roles []wire.Role, participant string) error {
 	if participant == "" {
@@ -122,6 +142,9 @@ func (s *Store) newHash(ctx context.Context, name, password string) (string, per
 func (s *Store) AddUser(ctx context.Context, who string, ask wire.NewUser) (wire.User, error) {
 	name := ask.Name
 	if err := checkUser(name, ask.Roles, ask.Participant, ask.Tenant); err != nil {
+		return wire.User{}, err
+	}
+	if err := s.sameTenant(ctx, name, ask.Tenant); err != nil {
 		return wire.User{}, err
 	}
 	h, _, err := s.newHash(ctx, name, ask.Password)

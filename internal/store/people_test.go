@@ -16,6 +16,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/etcdnode"
 	"perdure/internal/etcdnode/etcdtest"
 	"perdure/internal/person"
@@ -406,6 +407,24 @@ func TestPersonIsAnActiveUserOrHasAToken(t *testing.T) {
 	}
 	is("bob", false)
 	is("ann", false)
+}
+
+func TestNameOfSomebodyIsNobodysOfAnotherTenant(t *testing.T) {
+	a, _, _, _ := withAnn(t) // the platform's own
+	_, err := a.CreateToken(t.Context(), "person:root", wire.AskToken{Name: "ann", Role: wire.Viewer, Tenant: "north"})
+	kind(t, err, errs.Conflict)
+	if _, err := a.CreateToken(t.Context(), "person:root", wire.AskToken{Name: "dan", Role: wire.Viewer, Tenant: "north"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tenant := range []estate.TenantID{"", "south"} {
+		_, err = a.CreateToken(t.Context(), "person:root", wire.AskToken{Name: "dan", Role: wire.Viewer, Tenant: tenant})
+		kind(t, err, errs.Conflict)
+		_, err = a.AddUser(t.Context(), "person:root", wire.NewUser{Name: "dan", Roles: []wire.Role{wire.Viewer}, Tenant: tenant, Password: annsPassword})
+		kind(t, err, errs.Conflict)
+	}
+	if _, err := a.AddUser(t.Context(), "person:root", wire.NewUser{Name: "dan", Roles: []wire.Role{wire.Viewer}, Tenant: "north", Password: annsPassword}); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestWrongUsersAreRefused(t *testing.T) {

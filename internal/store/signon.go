@@ -44,6 +44,9 @@ func (s *Store) SignOn(ctx context.Context, id person.Identity, from string) (wi
 		}
 		if u.Created == 0 {
 			u.Tenant = estate.TenantID(id.Tenant)
+			if err := s.sameTenant(ctx, u.Name, u.Tenant); err != nil {
+				return wire.NewSession{}, err
+			}
 		}
 		if id.OfTenant && id.Tenant != string(u.Tenant) {
 			return wire.NewSession{}, errs.New(errs.Forbidden, "%s is %s here, and the provider says %s: a person is of one for ever; whoever changes is another user", u.Name, tenantWords(u.Tenant), tenantWords(estate.TenantID(id.Tenant)))
