@@ -241,6 +241,33 @@ func TestSecondFactorIsRequiredOfSessionsForWhatIsDoneForReal(t *testing.T) {
 	n.as("admin").want(422, "PUT", "/api/v1/policy", wire.Policy{SecondFactor: "sometimes"})
 }
 
+func TestRecordIsAttestedByWhoHasAPartInSuchRuns(t *testing.T) {
+	n := start(t)
+	n.asked("r", plan.Takeover)
+	auditor := n.as("auditor")
+	auditor.want(409, "POST", "/api/v1/runs/r/words", wire.RunWord{What: run.Attested}) // it goes on
+	n.as("operator").want(200, "POST", "/api/v1/runs/r/words", wire.RunWord{What: run.Cancelled, Text: "stop"})
+	n.journal("r", run.Entry{By: "node:a", What: run.Finished, Outcome: run.Broken})
+	for _, role := range []string{"viewer", "driller", "participant"} { // it was for real
+		n.as(role).want(403, "POST", "/api/v1/runs/r/words", wire.RunWord{What: run.Attested})
+	}
+	auditor.want(403, "POST", "/api/v1/runs/r/words", wire.RunWord{What: run.Attested, For: "commander"})
+	auditor.want(200, "POST", "/api/v1/runs/r/words", wire.RunWord{What: run.Attested})
+	auditor.want(409, "POST", "/api/v1/runs/r/words", wire.RunWord{What: run.Attested})
+	n.as("operator").want(200, "POST", "/api/v1/runs/r/words", wire.RunWord{What: run.Attested, Objects: true, Text: "it was longer"})
+	n.person("bob", wire.Commander).want(409, "POST", "/api/v1/runs/r/words", wire.RunWord{What: run.Attested}) // who started it
+	var state wire.RunState
+	n.as("viewer").want(200, "GET", "/api/v1/runs/r", nil).into(t, &state)
+	if a := state.Attested; len(a) != 2 || a[0].By != "the-auditor" || a[0].For != "auditor" || a[0].Objects || a[1].For != "operator" || !a[1].Objects {
+		t.Errorf("%+v", a)
+	}
+	for lang, want := range map[string][2]string{"en": {"the-auditor (auditor) stands for the record", "the-operator (operator) objects to the record"}, "zh-CN": {"the-auditor（auditor）确认记录属实", "对记录提出异议"}} {
+		if report := string(n.as("viewer").want(200, "GET", "/api/v1/runs/r/report?lang="+lang, nil).body); !strings.Contains(report, want[0]) || !strings.Contains(report, want[1]) {
+			t.Errorf("%s: the report does not tell who attested", lang)
+		}
+	}
+}
+
 func TestGlassIsBrokenAloneAndReviewedByAnother(t *testing.T) {
 	n := start(t)
 	n.asked("r", plan.Emergency)

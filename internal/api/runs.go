@@ -297,6 +297,9 @@ func (s *Server) sayToRun(ctx context.Context, in *wordInput) (*body[wire.Run], 
 	e := run.Entry{
 		By: id.Person, What: word.What, Node: word.Step, Undo: word.Undo, Text: word.Text, For: word.For, To: word.To, Result: word.Result, Factor: id.Factor,
 	}
+	if word.Objects && word.What == run.Attested {
+		e.Outcome = run.Refused
+	}
 	if !id.has(Viewer) {
 		return answer(s.answerTask(ctx, id, in.Run, e, word.Attachments))
 	}
@@ -371,6 +374,8 @@ func (s *Server) maySay(ctx context.Context, id identity, head wire.Run, e *run.
 			return errs.New(errs.Forbidden, "%s may not break glass: it needs role commander", id.Name)
 		}
 		return nil
+	case run.Attested:
+		return s.mayAttest(ctx, id, head, e)
 	case run.Reviewed:
 		if !id.has(Auditor) && !id.has(Commander) {
 			return errs.New(errs.Forbidden, "%s may not review a run: it needs role auditor or commander", id.Name)
@@ -378,7 +383,20 @@ func (s *Server) maySay(ctx context.Context, id identity, head wire.Run, e *run.
 		return nil
 	case run.Took, run.Entered, run.Passed, run.Began, run.Ended, run.Opened, run.Finished, run.Started:
 	}
-	return errs.New(errs.Invalid, "%q is not something that people say to a run; allowed: paused, resumed, retried, skipped, takenOver, cancelled, acknowledged, approved, declined, completed, delegated, addedApprover, brokeGlass, reviewed", e.What)
+	return errs.New(errs.Invalid, "%q is not something that people say to a run; allowed: paused, resumed, retried, skipped, takenOver, cancelled, acknowledged, approved, declined, completed, delegated, addedApprover, brokeGlass, reviewed, attested", e.What)
+}
+
+// mayAttest lets those attest a run who steer such runs, auditors and commanders, and notes in which role they do.
+func (s *Server) mayAttest(ctx context.Context, id identity, head wire.Run, e *run.Entry) error {
+	for _, role := range []wire.Role{wire.Commander, wire.Auditor, wire.Operator, wire.Driller} {
+		if e.For == "" && (role != wire.Driller || !head.Real()) && id.has(Access(role)) {
+			e.For = string(role)
+		}
+	}
+	if e.For == "" || !id.speaksAs(head, e.For) {
+		return errs.New(errs.Forbidden, "%s may not attest a run in mode %s: it needs role commander, auditor or operator, or driller where it is not for real", id.Name, head.Mode)
+	}
+	return nil
 }
 
 // steers reports whether a person may steer a run: who has the rights for real, or for what is not real.
@@ -434,7 +452,7 @@ func (s *Server) forReal(ctx context.Context, id identity) error {
 }
 
 func stateOf(head wire.Run, r *run.Run) wire.RunState {
-	out := wire.RunState{Run: head, Steps: make([]wire.RunStep, len(r.Steps))}
+	out := wire.RunState{Run: head, Steps: make([]wire.RunStep, len(r.Steps)), Attested: r.Attested}
 	for i, s := range r.Steps {
 		n := &r.Program.Nodes[i]
 		step := wire.RunStep{

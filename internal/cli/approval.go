@@ -93,6 +93,27 @@ func (s *session) reviewCommand() *cobra.Command {
 	return c
 }
 
+func (s *session) attestCommand() *cobra.Command {
+	var as, comment, objection string
+	c := &cobra.Command{
+		Use: "attest RUN", Short: "Stand for the record of a run that is over, or object to it; once, and not by who started it", Args: exactly("RUN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if comment != "" && objection != "" {
+				return usagef("--comment goes with standing for the record, --objection says where it is wrong: give one")
+			}
+			c, err := s.estate()
+			if err != nil {
+				return err
+			}
+			return s.sayTo(cmd.Context(), c, args[0], wire.RunWord{What: run.Attested, For: as, Text: comment + objection, Objects: objection != ""})
+		},
+	}
+	c.Flags().StringVar(&as, "for", "", "role in which you do it (default: the first that you have of commander, auditor, operator, driller)")
+	c.Flags().StringVar(&comment, "comment", "", "what you want to say with it")
+	c.Flags().StringVar(&objection, "objection", "", "where the record is not what happened")
+	return c
+}
+
 func (s *session) inboxCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "inbox", Short: "What waits for you over all runs and incidents, the oldest first", Args: exactly(),

@@ -83,7 +83,7 @@ func concernsTasks(e run.Entry) bool {
 	case run.Opened, run.Acknowledged, run.Completed, run.Declined, run.Retried, run.Skipped, run.TakenOver:
 		return true
 	case run.Took, run.Entered, run.Passed, run.Began, run.Ended, run.Finished, run.Started, run.Paused, run.Resumed, run.Cancelled, run.Approved,
-		run.Delegated, run.AddedApprover, run.BrokeGlass, run.Reviewed:
+		run.Delegated, run.AddedApprover, run.BrokeGlass, run.Reviewed, run.Attested:
 	}
 	return false
 }

@@ -245,13 +245,15 @@ func TestWordsOfApprovalsAreSaid(t *testing.T) {
 		"run add-approver r1 agree --of risk":                           `{"for":"risk","step":"agree","what":"addedApprover"}`,
 		"run break-glass r1 agree --reason alone --yes":                 `{"step":"agree","text":"alone","what":"brokeGlass"}`,
 		"run review r1 --finding justified":                             `{"text":"justified","what":"reviewed"}`,
+		"run attest r1 --for auditor --comment seen":                    `{"for":"auditor","text":"seen","what":"attested"}`,
+		"run attest r1 --objection late":                                `{"objects":true,"text":"late","what":"attested"}`,
 	} {
 		r := run(t.Context(), call{env: f.env(), args: strings.Fields(args)})
 		if r.code != 0 || !slices.Contains(f.asked, want) {
 			t.Errorf("%s: exit %d: %s; asked %q", args, r.code, r.err, f.asked)
 		}
 	}
-	for _, wrong := range []string{"run delegate r1 agree --to cid", "run delegate r1 agree --reason x", "run add-approver r1 agree", "run break-glass r1 agree", "run break-glass r1 agree --reason x", "run review r1"} {
+	for _, wrong := range []string{"run delegate r1 agree --to cid", "run delegate r1 agree --reason x", "run add-approver r1 agree", "run break-glass r1 agree", "run break-glass r1 agree --reason x", "run review r1", "run attest", "run attest r1 --comment a --objection b"} {
 		if r := run(t.Context(), call{env: f.env(), args: strings.Fields(wrong)}); r.code != 2 {
 			t.Errorf("%s: exit %d: %s", wrong, r.code, r.err)
 		}

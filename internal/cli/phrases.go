@@ -221,6 +221,8 @@ const (
 	participantsTitle
 	colParticipant
 	colTenant
+	runAttested
+	runObjected
 	colContacts
 	waitingFor
 	answeredBy
@@ -655,6 +657,8 @@ var phrases = [phraseCount]text{
 	participantsTitle: {"PARTICIPANTS", "参演单位"},
 	colParticipant:    {"participant", "参演单位"},
 	colTenant:         {"tenant", "租户"},
+	runAttested:       {"%s %s, %s, stands for the record: %s", "%s %s（%s）确认记录属实: %s"},
+	runObjected:       {"%s %s, %s, objects to the record: %s", "%s %s（%s）对记录提出异议: %s"},
 	colContacts:       {"contacts", "联系方式"},
 	waitingFor:        {"waits for %s: %s, %s since %s; %s", "等待 %s：%s，%s，自 %s；%s"},
 	answeredBy:        {"%s by %s", "%s（%s）"},

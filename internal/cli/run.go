@@ -38,7 +38,7 @@ What waits for you over all runs is told by "perdure inbox".`,
 		s.wordCommand("take-over", "STEP", "Say that a step was done by hand", run.TakenOver, true),
 		s.wordCommand("approve", "STEP", "Approve what a step asks", run.Approved, false),
 		s.wordCommand("decline", "STEP", "Decline what a step asks, an approval or a task: the plan says what happens then", run.Declined, true),
-		s.challengeCommand(), s.attachmentCommand(), s.ordersCommand(), s.delegateCommand(), s.addApproverCommand(), s.breakGlassCommand(), s.reviewCommand(),
+		s.challengeCommand(), s.attachmentCommand(), s.ordersCommand(), s.delegateCommand(), s.addApproverCommand(), s.breakGlassCommand(), s.reviewCommand(), s.attestCommand(),
 		s.wordCommand("acknowledge", "STEP", "Say that you know of a task; everybody whose task it is sees it", run.Acknowledged, false),
 		s.wordCommand("complete-task", "STEP", "Say that a task is done, with what it asks for", run.Completed, false),
 	)
@@ -300,6 +300,13 @@ func (s *session) showRun(state wire.RunState) {
 	}
 	g.write(s, s.Out, "  ")
 	s.showParticipants(state.Participants)
+	for _, a := range state.Attested {
+		said := runAttested
+		if a.Objects {
+			said = runObjected
+		}
+		fmt.Fprintln(s.Out, strings.TrimSuffix(s.say(said, at(a.At.UnixMilli()), a.By, a.For, a.Text), ": "))
+	}
 }
 
 func statusWord(step wire.RunStep) (string, colour) {

@@ -165,7 +165,7 @@ func (e *judged) answers() Section {
 					by = append(by, entry.By)
 				}
 			case run.Started, run.Took, run.Entered, run.Passed, run.Began, run.Ended, run.Opened, run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver,
-				run.Cancelled, run.Delegated, run.AddedApprover, run.Reviewed, run.Acknowledged, run.Finished:
+				run.Cancelled, run.Delegated, run.AddedApprover, run.Reviewed, run.Attested, run.Acknowledged, run.Finished:
 			}
 		}
 		s.Rows = append(s.Rows, []string{e.named(i), e.t.word("kind", string(step.Kind)), e.who(i), e.at(step.Begin), e.at(step.End), e.t.took(step.People), orDash(strings.Join(by, ", "))})

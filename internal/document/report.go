@@ -169,6 +169,13 @@ func (w *writer) summary() Section {
 	if w.r.Reason != "" {
 		fact("note", w.r.Reason)
 	}
+	for _, a := range w.r.Attested {
+		key := "attested.stands"
+		if a.Objects {
+			key = "attested.objects"
+		}
+		fact("attested", strings.TrimSuffix(t.say(key, a.By, orDash(a.For), w.at(a.At), a.Text), ": "))
+	}
 	if !m.Tabletop {
 		fact("rto."+string(m.RTO.From), w.took(m.RTO.Took))
 	}
@@ -301,7 +308,7 @@ func (w *writer) people() Section {
 	for _, e := range w.src.Journal {
 		switch e.What {
 		case run.Started, run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled, run.Acknowledged, run.Approved, run.Declined, run.Completed,
-			run.Delegated, run.AddedApprover, run.BrokeGlass, run.Reviewed:
+			run.Delegated, run.AddedApprover, run.BrokeGlass, run.Reviewed, run.Attested:
 		case run.Took, run.Entered, run.Passed, run.Began, run.Ended, run.Opened, run.Finished:
 			continue
 		}
@@ -370,7 +377,7 @@ func (w *writer) deviations() Section {
 			for _, note := range e.Notes {
 				add(e.At, "", "dev.note", note)
 			}
-		case run.Entered, run.Passed, run.Began, run.Opened, run.Finished, run.Acknowledged, run.Approved, run.Completed, run.Delegated, run.AddedApprover, run.Reviewed:
+		case run.Entered, run.Passed, run.Began, run.Opened, run.Finished, run.Acknowledged, run.Approved, run.Completed, run.Delegated, run.AddedApprover, run.Reviewed, run.Attested:
 		}
 	}
 	if met := w.m.RTO.Met; met != nil && !*met {

@@ -114,6 +114,8 @@ func (r *Run) take(e Entry) error {
 		return r.refuse(e, "it was started before")
 	case e.What == Reviewed:
 		return r.review(e)
+	case e.What == Attested:
+		return r.attest(e)
 	case r.Phase == Over:
 		return r.refuse(e, "it is over")
 	}

@@ -197,6 +197,27 @@ func TestRunWithBrokenGlassWaitsForTheReviewOfAnotherPerson(t *testing.T) {
 	refused(t, r, run.Entry{By: "bob", What: run.Paused}, errs.Conflict)
 }
 
+func TestRunIsAttestedOnceItIsOverByEachPersonOnceAndNotByWhoStartedIt(t *testing.T) {
+	r := opened(t, "{of: [operations]}", plan.Takeover)
+	attest := func(by string) run.Entry { return run.Entry{By: by, What: run.Attested, For: "auditor"} }
+	refused(t, r, attest("cid"), errs.Conflict) // it goes on
+	took(t, r, run.Entry{By: "bob", What: run.Cancelled, Text: "enough"}, run.Entry{By: "node:a", What: run.Finished, Outcome: run.Broken})
+	refused(t, r, attest("ann"), errs.Refused)
+	objection := run.Entry{By: "dan", What: run.Attested, Outcome: run.Refused}
+	refused(t, r, objection, errs.Invalid) // it does not say where
+	odd := attest("cid")
+	odd.Outcome = run.Done
+	refused(t, r, odd, errs.Invalid)
+	took(t, r, attest("cid"))
+	refused(t, r, attest("cid"), errs.Conflict)
+	objection.Text = "the totals were counted later"
+	took(t, r, objection)
+	want := []run.Attestation{{By: "cid", For: "auditor", At: r.Attested[0].At}, {By: "dan", At: r.Attested[1].At, Objects: true, Text: "the totals were counted later"}}
+	if !slices.Equal(r.Attested, want) || r.Phase != run.Over || r.Outcome != run.Broken {
+		t.Errorf("%+v, %s %s", r.Attested, r.Phase, r.Outcome)
+	}
+}
+
 func TestWhatWaitsForAPersonIsWhatTheyMayAnswerNow(t *testing.T) {
 	r := opened(t, "{of: [operations, business, eve], need: 3, order: serial}", plan.Takeover)
 	waits := func(name string, roles ...string) string {

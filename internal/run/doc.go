@@ -33,4 +33,5 @@
 //	R7  Glass is broken in an emergency only, by name, with a second factor and a reason; the run then waits for the review of another person.
 //	R8  What was signed elsewhere counts for what was asked when it was signed, until it expires, and once.
 //	R9  What a program does not know of a run, a form of its journal, an entry or a field, it neither skips nor guesses: it leaves the run alone.
+//	R10 Who attests a run stands for all of its journal before their word: once it is over, each person once, and not who started it.
 package run

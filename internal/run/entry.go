@@ -73,6 +73,7 @@ const (
 	AddedApprover What = "addedApprover" // one more role or participant has to approve
 	BrokeGlass    What = "brokeGlass"    // one person has settled an approval alone, in an emergency
 	Reviewed      What = "reviewed"      // another person has looked at what was settled so
+	Attested      What = "attested"      // a person stands for the record of a run that is over or, with outcome declined, objects to it
 )
 
 // Outcome is how an attempt, a step or a run came out.

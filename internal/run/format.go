@@ -99,7 +99,7 @@ func (w What) known() bool {
 	switch w {
 	case Took, Entered, Passed, Began, Ended, Opened, Finished,
 		Started, Paused, Resumed, Retried, Skipped, TakenOver, Cancelled, Approved, Declined, Completed, Acknowledged,
-		Delegated, AddedApprover, BrokeGlass, Reviewed:
+		Delegated, AddedApprover, BrokeGlass, Reviewed, Attested:
 		return true
 	}
 	return false

@@ -32,6 +32,8 @@ type Run struct {
 	Reason string
 	// Glass is who has settled approvals alone since the last review.
 	Glass []string
+	// Attested are who stand for its record, or object to it, in the order of their words.
+	Attested []Attestation
 
 	byID  map[string]int
 	after [][]int // who waits for a node

@@ -132,12 +132,14 @@ type PreflightRequest struct {
 
 // RunWord is what a person says to a run.
 type RunWord struct {
-	What run.What `json:"what"` // paused, resumed, retried, skipped, takenOver, cancelled, acknowledged, approved, declined, completed, delegated, addedApprover, brokeGlass or reviewed
+	What run.What `json:"what"` // paused, resumed, retried, skipped, takenOver, cancelled, acknowledged, approved, declined, completed, delegated, addedApprover, brokeGlass, reviewed or attested
 	Step string   `json:"step,omitempty"`
 	Undo bool     `json:"undo,omitempty"`
 	Text string   `json:"text,omitempty"`
 	// For is the role or participant that an approval is given or delegated for, or that is asked too.
 	For string `json:"for,omitempty"`
+	// Objects, of attested: the record is not what happened, and the text says where.
+	Objects bool `json:"objects,omitempty"`
 	// To is the person that an approval is delegated to.
 	To string `json:"to,omitempty"`
 	// Result is what was filled in.
@@ -174,6 +176,8 @@ type RunState struct {
 	Steps []RunStep `json:"steps"`
 	// Participants is how far everybody is who has tasks and is no role, in the order of their first task.
 	Participants []ParticipantProgress `json:"participants,omitempty"`
+	// Attested are who stand for its record, or object to it.
+	Attested []run.Attestation `json:"attested,omitempty"`
 }
 
 // ParticipantProgress is how far a participant is with the tasks of a run, and how it is reached. Title, Type and Contacts are those of the
