@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -160,6 +161,51 @@ func TestStretchesOfTheLogFollowEachOther(t *testing.T) {
 }
 
 // TestEverythingIsInTheLogOnceWhoeverLetsItGrow has three notaries grow it at the same time, while it is written to.
+// interrupted is a store that does not answer for one leaf, once.
+type interrupted struct {
+	*store.Store
+	leaves atomic.Int64
+	at     int64
+}
+
+func (i *interrupted) LogLeaf(ctx context.Context, ref wire.LogRef) ([]byte, error) {
+	if i.leaves.Add(1) == i.at {
+		return nil, errs.New(errs.Unavailable, "no answer in time")
+	}
+	return i.Store.LogLeaf(ctx, ref)
+}
+
+// What was interrupted within what had been added at once goes on where it was.
+func TestLogIsReadOnWhereItsReadingWasInterrupted(t *testing.T) {
+	s, _ := open(t)
+	conducted(t, s, "r1", 40)
+	if _, grown, err := s.GrowLog(t.Context()); !grown || err != nil { // all of it at once
+		t.Fatal(grown, err)
+	}
+	flaky := &interrupted{Store: s, at: 7}
+	n, err := notary.New(flaky, notary.Options{Node: "a", Dir: t.TempDir(), MayAct: func() error { return nil }, IsLeader: func() bool { return true }, Logger: etcdtest.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := n.Journal(t.Context(), "r1"); errs.KindOf(err) != errs.Unavailable {
+		t.Fatalf("it was not interrupted: %v", err)
+	}
+	_, leaves, err := n.Journal(t.Context(), "r1")
+	if err != nil || len(leaves) != 41 {
+		t.Errorf("%d leaves of the journal, %v", len(leaves), err)
+	}
+	for _, from := range []int64{0, 1, 40, 81, 82} {
+		refs, err := s.LogRefs(t.Context(), from)
+		all, _ := s.LogRefs(t.Context(), 0)
+		if err != nil || !slices.Equal(refs, all[min(from, int64(len(all))):]) {
+			t.Errorf("from %d on there are %d leaves of %d: %v", from, len(refs), len(all), err)
+		}
+	}
+	if _, err := s.LogRefs(t.Context(), 1000); errs.KindOf(err) != errs.Internal {
+		t.Errorf("behind the end: %v", err)
+	}
+}
+
 func TestEverythingIsInTheLogOnceWhoeverLetsItGrow(t *testing.T) {
 	s, _ := open(t)
 	for _, node := range []string{"a", "b", "c"} {

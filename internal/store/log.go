@@ -67,7 +67,7 @@ func (s *Store) GrowLog(ctx context.Context) (head wire.LogHead, grown bool, err
 	if err != nil {
 		return head, false, err
 	}
-	batch, err := put(fmt.Sprintf("%s%014d", logBatchesPrefix, head.Size), refs)
+	batch, err := put(strings.TrimPrefix(batchKey(head.Size), Root), refs)
 	if err != nil {
 		return head, false, err
 	}
@@ -78,28 +78,50 @@ func (s *Store) GrowLog(ctx context.Context) (head wire.LogHead, grown bool, err
 	return next, true, nil
 }
 
-// LogRefs gives leaves of the evidence log from an index on, some at a time; none: there are no more.
+// LogRefs gives leaves of the evidence log from an index on, some at a time; none: there are no more. The index may lie within what was added at once:
+// who was interrupted goes on where they were.
 func (s *Store) LogRefs(ctx context.Context, from int64) ([]wire.LogRef, error) {
-	key := fmt.Sprintf("%s%s%014d", Root, logBatchesPrefix, from)
 	ctx, cancel := s.limit(ctx)
 	defer cancel()
-	resp, err := s.c.Get(ctx, key, clientv3.WithRange(clientv3.GetPrefixRangeEnd(Root+logBatchesPrefix)), clientv3.WithLimit(64))
+	// The batch that the index lies in, or that ends at it, is the last one that begins at or before it.
+	within, err := s.c.Get(ctx, Root+logBatchesPrefix, clientv3.WithRange(batchKey(from+1)), clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend), clientv3.WithLimit(1), clientv3.WithKeysOnly())
 	if err != nil {
 		return nil, readError("read the evidence log", err)
 	}
+	if len(within.Kvs) == 0 && from == 0 {
+		return nil, nil
+	}
+	if len(within.Kvs) == 0 {
+		return nil, errs.New(errs.Internal, "the evidence log has no leaf 0, and was read up to leaf %d", from)
+	}
+	resp, err := s.c.Get(ctx, string(within.Kvs[0].Key), clientv3.WithRange(clientv3.GetPrefixRangeEnd(Root+logBatchesPrefix)), clientv3.WithLimit(64))
+	if err != nil {
+		return nil, readError("read the evidence log", err)
+	}
+	var begin, next int64
+	if _, err := fmt.Sscanf(strings.TrimPrefix(string(within.Kvs[0].Key), Root+logBatchesPrefix), "%d", &begin); err != nil {
+		return nil, errs.New(errs.Internal, "the evidence log cannot be read: %w", err)
+	}
+	next = begin
 	var out []wire.LogRef
 	for _, kv := range resp.Kvs {
-		if string(kv.Key) != fmt.Sprintf("%s%s%014d", Root, logBatchesPrefix, from+int64(len(out))) {
-			return nil, errs.New(errs.Internal, "the evidence log has a gap at leaf %d", from+int64(len(out)))
+		if string(kv.Key) != batchKey(next) {
+			return nil, errs.New(errs.Internal, "the evidence log has a gap at leaf %d", next)
 		}
 		refs, err := decode[[]wire.LogRef](entry{key: string(kv.Key), value: kv.Value})
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, refs...)
+		out, next = append(out, refs...), next+int64(len(refs))
 	}
-	return out, nil
+	if next < from {
+		return nil, errs.New(errs.Internal, "the evidence log ends at leaf %d, and was read up to leaf %d", next, from)
+	}
+	return out[from-begin:], nil
 }
+
+// batchKey is the place of the leaves that were added at once from an index on.
+func batchKey(from int64) string { return fmt.Sprintf("%s%s%014d", Root, logBatchesPrefix, from) }
 
 // LogLeaf gives the bytes of a leaf.
 func (s *Store) LogLeaf(ctx context.Context, ref wire.LogRef) ([]byte, error) {
