@@ -48,6 +48,7 @@ type node struct {
 	files    pki.Files
 	tokens   map[wire.Role]string
 	mayAct   error
+	filled   int64 // percent of the store's quota; 0: as it is
 	met      *estate.Incarnation
 	manifest manifests
 	controls *controls
@@ -182,7 +183,7 @@ func startWith(t *testing.T, provider api.SignOn, tune ...func(*api.Options)) *n
 		f(&o)
 	}
 	n.Server, err = api.New(api.Deps{
-		Store: n.store, Member: n.member, Standing: n, Manifests: n.manifest, Plans: planner{t: t}, Switcher: n.controls, Silences: n.controls, Foresight: preflight.New(n.store, n.controls), Orders: owners{n, heldorder.Present}, SignOn: provider,
+		Store: n.store, Member: filled{n.member, n}, Standing: n, Manifests: n.manifest, Plans: planner{t: t}, Switcher: n.controls, Silences: n.controls, Foresight: preflight.New(n.store, n.controls), Orders: owners{n, heldorder.Present}, SignOn: provider,
 		Gather: registry, Register: registry, Logger: etcdtest.Logger(t),
 	}, o)
 	if err != nil {
@@ -200,6 +201,20 @@ func startWith(t *testing.T, provider api.SignOn, tune ...func(*api.Options)) *n
 		}
 	})
 	return n
+}
+
+// filled is a member whose store is as full as the test says.
+type filled struct {
+	*etcdnode.Node
+	n *node
+}
+
+func (f filled) Status(ctx context.Context) wire.StoreStatus {
+	s := f.Node.Status(ctx)
+	if f.n.filled != 0 {
+		s.Bytes, s.Quota = f.n.filled, 100
+	}
+	return s
 }
 
 func (n *node) issue(ca *pki.Authority, cn string) pki.Files {

@@ -241,6 +241,18 @@ func TestSecondFactorIsRequiredOfSessionsForWhatIsDoneForReal(t *testing.T) {
 	n.as("admin").want(422, "PUT", "/api/v1/policy", wire.Policy{SecondFactor: "sometimes"})
 }
 
+func TestWhatIsLeftOfTheStoreIsKeptForWhatIsForReal(t *testing.T) {
+	n := start(t)
+	operator := n.as("operator")
+	n.filled = wire.Reserved
+	for mode, status := range map[plan.Mode]int{plan.Drill: 409, plan.Takeover: 200} {
+		operator.want(status, "POST", "/api/v1/runs", wire.StartRun{Plan: "p", Mode: mode})
+	}
+	operator.want(409, "POST", "/api/v1/runs", wire.StartRun{Plan: "p", Mode: plan.Takeover, Tabletop: true})
+	n.filled = wire.Reserved - 1
+	operator.want(200, "POST", "/api/v1/runs", wire.StartRun{Plan: "p", Mode: plan.Drill})
+}
+
 func TestRecordIsAttestedByWhoHasAPartInSuchRuns(t *testing.T) {
 	n := start(t)
 	n.asked("r", plan.Takeover)

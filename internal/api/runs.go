@@ -80,6 +80,11 @@ func (s *Server) startRun(ctx context.Context, in *startInput) (*body[wire.Run],
 	if have, again, err := s.repeated(ctx, id, ask); again {
 		return answer(have, err)
 	}
+	if !ask.Mode.Real() || ask.Tabletop {
+		if err := s.d.Member.Status(ctx).Spare(); err != nil {
+			return nil, err
+		}
+	}
 	start, err := s.prepare(ctx, id, ask)
 	switch {
 	case err != nil:

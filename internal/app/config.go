@@ -107,7 +107,7 @@ type Store struct {
 	Election  time.Duration `yaml:"election,omitempty"`
 	// Join starts an empty directory as a new member of a running store that was told of it before.
 	Join bool `yaml:"join,omitempty"`
-	// QuotaBytes bounds the store's size; 256 MiB where zero.
+	// QuotaBytes bounds the store's size; 2 GiB where zero.
 	QuotaBytes int64 `yaml:"quotaBytes,omitempty"`
 }
 

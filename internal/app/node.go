@@ -123,9 +123,18 @@ func (c NodeConfig) run(ctx context.Context, instead resource.Set) error {
 	maps.Copy(drivers, instead)
 	drivers = (&tenancy{store: st}).keep(drivers)
 	metrics := prometheus.NewRegistry()
+	used := func(of func(wire.StoreStatus) int64) func() float64 {
+		return func() float64 {
+			short, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			return float64(of(member.Status(short)))
+		}
+	}
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "perdure_journal_format", Help: "Format in which this node writes journals of runs."}, func() float64 { return float64(st.JournalFormat()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "perdure_journal_format_newest", Help: "Newest format of journals that this node's program reads."}, func() float64 { return float64(run.Newest) }))
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "perdure_journal_format_newest", Help: "Newest format of journals that this node's program reads."}, func() float64 { return float64(run.Newest) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "perdure_store_bytes", Help: "Size of the control store's file on this node."}, used(func(s wire.StoreStatus) int64 { return s.Bytes })),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "perdure_store_quota_bytes", Help: "The most that the control store's file may grow to; 0: not known."}, used(func(s wire.StoreStatus) int64 { return s.Quota })))
 	deps := api.Deps{
 		Store: st, Member: member, Standing: may, Manifests: manifests{}, Plans: manifests{}, Evidence: notes, Switcher: switches, Silences: control, Orders: orders, Foresight: preflight.New(st, drivers),
 		Gather: metrics, Register: metrics, Logger: p.log,
@@ -160,7 +169,7 @@ func (c NodeConfig) run(ctx context.Context, instead resource.Set) error {
 	act(control.Run)
 	act(notes.Run)
 	act(runner.New(runs{st.Runners()}, drivers, runner.Options{Node: c.Name, Logger: p.log}).Run)
-	act(scheduler.New(st, manifests{}, scheduler.Options{Node: c.Name, IsLeader: leads, MayAct: may.MayAct, Logger: p.log}).Run)
+	act(scheduler.New(st, manifests{}, scheduler.Options{Node: c.Name, IsLeader: leads, MayAct: may.MayAct, Spare: func(ctx context.Context) error { return member.Status(ctx).Spare() }, Logger: p.log}).Run)
 	act(preflight.NewWatcher(st, manifests{}, drivers, preflight.Options{Node: c.Name, IsLeader: leads, MayAct: may.MayAct, Register: metrics, Logger: p.log}).Run)
 	act(func(ctx context.Context) error { return c.bootstrap(ctx, st, p.log) })
 	group.Go(func() error {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -341,8 +342,14 @@ func TestFullStoreIsAnAlarmAndReclaimLiftsIt(t *testing.T) {
 	if value(t, n, "big") != block {
 		t.Fatal("a full store does not read")
 	}
+	if s := n.Status(t.Context()); !slices.Contains(s.Alarms, "LOWSPACE") || errs.KindOf(s.Spare()) != errs.Refused {
+		t.Errorf("a full store has room: %v, %v", s.Alarms, s.Spare())
+	}
 	if err := n.Reclaim(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if s := n.Status(t.Context()); s.Spare() != nil {
+		t.Errorf("after reclaim: %v", s.Spare())
 	}
 	if _, err := n.Client().Put(t.Context(), "small", "x"); err != nil {
 		t.Fatalf("after reclaim: %v", err)

@@ -44,6 +44,9 @@ func (n *Node) Status(ctx context.Context) wire.StoreStatus {
 	for _, a := range server.Alarms() {
 		s.Alarms = append(s.Alarms, a.Alarm.String())
 	}
+	if s.Filled() >= wire.Filling {
+		s.Alarms = append(s.Alarms, "LOWSPACE")
+	}
 	var disk unix.Statfs_t
 	if unix.Statfs(n.dir, &disk) == nil {
 		s.FreeBytes = disk.Bavail * uint64(disk.Bsize)

@@ -36,6 +36,8 @@ type Options struct {
 	// IsLeader says whether this node works; nil: always.
 	IsLeader func() bool
 	MayAct   func() error
+	// Spare refuses runs that are not for real where the store has no room for them; nil: there always is.
+	Spare func(ctx context.Context) error
 	// Every is the time between two looks; default 2 s.
 	Every time.Duration
 	// Now gives the time of day; default time.Now.
@@ -137,6 +139,11 @@ func (s *Scheduler) begin(ctx context.Context, m wire.Manifest, due calendar.Beg
 	id := due.RunID()
 	if _, err := s.store.Run(ctx, id, wire.Fresh); errs.KindOf(err) != errs.NotFound {
 		return err
+	}
+	if s.o.Spare != nil && !due.Mode.Real() {
+		if err := s.o.Spare(ctx); err != nil {
+			return err
+		}
 	}
 	program, err := s.plans.Program(m.Text, due.Plan, due.Mode)
 	if err != nil {

@@ -165,6 +165,32 @@ func TestRunOfAScheduleIsStartedAtItsTimeInTheNameOfTheCalendar(t *testing.T) {
 	})
 }
 
+func TestRunThatIsNotForRealWaitsForRoomInTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(hourly)
+		var spare atomic.Bool
+		full := func(o *scheduler.Options) {
+			o.Spare = func(context.Context) error {
+				if spare.Load() {
+					return nil
+				}
+				return errs.New(errs.Refused, "the store is full")
+			}
+		}
+		working(t, m, full, func() {
+			passes(time.Minute)
+			if m.tried != 0 {
+				t.Errorf("it was started: %s", m.ids())
+			}
+			spare.Store(true)
+			passes(2 * time.Minute)
+			if got := m.ids(); got != "1 [look-hourly-20000101t0000z]" {
+				t.Error(got)
+			}
+		})
+	})
+}
+
 func TestWhatIsLongAgoIsNotMadeUpFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		passes(10*time.Minute + time.Second)

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 
+	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/run"
 )
@@ -43,6 +44,29 @@ type StoreStatus struct {
 	FreeBytes uint64 `json:"freeBytes"`
 	// Stopped says why the local member ended, where it did.
 	Stopped string `json:"stopped,omitempty"`
+}
+
+// Parts of the store's quota in percent: from Filling on it is told, from Reserved on what is not needed to keep service up is refused, so that
+// ownership can still change.
+const (
+	Filling  = 75
+	Reserved = 90
+)
+
+// Filled is how much of the store's quota its file takes, in percent, also what is free in it: the quota is that of the file. 0 where that is not known.
+func (s StoreStatus) Filled() int {
+	if s.Quota <= 0 {
+		return 0
+	}
+	return int(s.Bytes * 100 / s.Quota)
+}
+
+// Spare refuses what is not needed to keep service up where what is left of the store is reserved for that.
+func (s StoreStatus) Spare() error {
+	if s.Filled() < Reserved {
+		return nil
+	}
+	return errs.New(errs.Refused, "the control store takes %d%% of its quota, and the rest is kept for switches: have its space reclaimed (perdure node reclaim), or raise quotaBytes of every node", s.Filled())
 }
 
 // StoreMember is one member of the embedded store.
