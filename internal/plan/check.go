@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -611,6 +612,7 @@ type breach struct {
 func (c *checker) breaks(row Contract) []breach {
 	var out []breach
 	leaves, leaver, cleans := "", 0, false
+	later := c.later()
 	for i := range c.steps {
 		s := &c.steps[i]
 		if len(s.Modes) > 0 && !slices.Contains(s.Modes, row.Mode) {
@@ -632,8 +634,8 @@ func (c *checker) breaks(row Contract) []breach {
 			if why := row.Breaks(a); why != "" {
 				out = append(out, breach{i, at, fmt.Sprintf("%s of driver %s %s: a run in mode %s may not", a.Name, a.Driver, why, row.Mode)})
 			}
-			if a.Touches.Cleaner != "" && !c.cleans(row.Mode, part.call, a.Touches.Cleaner) {
-				out = append(out, breach{i, at, fmt.Sprintf("it leaves something behind, and no cleanup step of mode %s does %s of driver %s for %s with the same parameters", row.Mode, a.Touches.Cleaner, a.Driver, part.call.Target)})
+			if a.Touches.Cleaner != "" && !c.cleans(row.Mode, i, part.call, a.Touches.Cleaner, later) {
+				out = append(out, breach{i, at, fmt.Sprintf("it leaves something behind, and no cleanup step of mode %s does %s of driver %s for %s with the same parameters, after it, on no condition (when) and without onFailure: continue", row.Mode, a.Touches.Cleaner, a.Driver, part.call.Target)})
 			} else if a.Touches.Leaves && leaves == "" {
 				leaves, leaver = at, i
 			}
@@ -645,12 +647,26 @@ func (c *checker) breaks(row Contract) []breach {
 	return out
 }
 
-// cleans reports whether a cleanup step of the mode removes what a call leaves behind.
-func (c *checker) cleans(mode Mode, call *Call, action string) bool {
-	return slices.ContainsFunc(c.steps, func(s Step) bool {
-		return s.Cleanup && s.Act != nil && (len(s.Modes) == 0 || slices.Contains(s.Modes, mode)) &&
-			s.Act.Driver == call.Driver && s.Act.Action == action && s.Act.Target == call.Target && maps.EqualFunc(s.Act.With, call.With, func(x, y any) bool { return fmt.Sprint(x) == fmt.Sprint(y) })
-	})
+// later tells which of two steps comes after the other, whatever happens. The steps of a program stand in their order already.
+func (c *checker) later() func(j, i int) bool {
+	if c.index == nil {
+		return func(j, i int) bool { return j > i }
+	}
+	ahead := sync.OnceValue(c.ahead) // few plans leave anything behind, and large ones have large sets
+	return func(j, i int) bool { return ahead()[j].has(i) }
+}
+
+// cleans reports whether a cleanup step of the mode removes what a call of step i leaves behind. It counts where nothing lets it be passed over,
+// come too early or fail unseen.
+func (c *checker) cleans(mode Mode, i int, call *Call, action string, later func(j, i int) bool) bool {
+	for j := range c.steps {
+		s := &c.steps[j]
+		if s.Cleanup && s.Act != nil && (len(s.Modes) == 0 || slices.Contains(s.Modes, mode)) && later(j, i) && s.When == "" && s.OnFailure != Continue &&
+			s.Act.Driver == call.Driver && s.Act.Action == action && s.Act.Target == call.Target && maps.EqualFunc(s.Act.With, call.With, func(x, y any) bool { return fmt.Sprint(x) == fmt.Sprint(y) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // Accepts says why a value cannot be that of the parameter.

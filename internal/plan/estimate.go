@@ -101,7 +101,10 @@ func Doubt(plans []Plan, catalogue Catalogue, tell Tell) {
 				tell(i, "rto", "", "in mode "+string(mode)+" it may take "+longest.String()+" without people, longer than the objective "+p.RTO.String()+"; the longest way: "+shortened(path))
 			}
 			if row := ContractOf(mode); !row.Strict {
-				c := checker{plan: p, catalogue: catalogue, steps: p.merged()}
+				c := checker{plan: p, catalogue: catalogue, steps: p.merged(), index: map[string]int{}}
+				for n := range c.steps {
+					c.index[c.steps[n].ID] = n
+				}
 				for _, b := range c.breaks(row) {
 					tell(i, b.field, "", b.reason)
 				}

@@ -140,6 +140,11 @@ func TestWhatLeavesSomethingBehindNeedsACleanup(t *testing.T) {
 	}
 }
 
+func with(s plan.Step, change func(*plan.Step)) plan.Step {
+	change(&s)
+	return s
+}
+
 func TestDrillPlanMountsNoReplicaAndDiscardsEverySandbox(t *testing.T) {
 	step := func(id, action, target, site string, cleanup bool) plan.Step {
 		return plan.Step{ID: id, Act: &plan.Call{Driver: "sandbox", Action: action, Target: target, With: map[string]any{"site": site}}, Cleanup: cleanup}
@@ -156,6 +161,10 @@ func TestDrillPlanMountsNoReplicaAndDiscardsEverySandbox(t *testing.T) {
 		"no cleanup":          {step("c", "clone", "u1", "b", false), step("d", "discard", "u1", "b", false)},
 		"another unit's":      {step("c", "clone", "u1", "b", false), step("d", "discard", "u2", "b", true)},
 		"another site's":      {step("c", "clone", "u1", "b", false), step("d", "discard", "u1", "c", true)},
+		"before it":           {step("d", "discard", "u1", "b", true), step("c", "clone", "u1", "b", false)},
+		"beside it":           {step("c", "clone", "u1", "b", false), with(step("d", "discard", "u1", "b", true), func(s *plan.Step) { s.After = &[]string{} })},
+		"on a condition":      {step("c", "clone", "u1", "b", false), with(step("d", "discard", "u1", "b", true), func(s *plan.Step) { s.When = "1 > 2" })},
+		"failing unseen":      {step("c", "clone", "u1", "b", false), with(step("d", "discard", "u1", "b", true), func(s *plan.Step) { s.OnFailure = plan.Continue })},
 		"one that only looks": {step("c", "open", "u1", "b", false), {ID: "d", Cleanup: true, Check: &plan.Call{Driver: "unit", Action: "state", Target: "u1"}}},
 	} {
 		if found := told(steps...); len(found) != 1 || !strings.Contains(found[0], "leaves something behind") {
