@@ -256,8 +256,8 @@ func (r *Run) takeStep(i int, e Entry) error {
 		if e.Text == "" {
 			return errs.New(errs.Invalid, "step %s is left out only with a reason", n.ID)
 		}
-		if n.Step.Approval != nil {
-			return undecided(n)
+		if a := r.unasked(i); a != nil {
+			return undecided(a)
 		}
 		s.Reason = e.By + ": " + e.Text
 		if s.Status == Waiting { // what comes after it still comes after what it waits for
@@ -273,8 +273,8 @@ func (r *Run) takeStep(i int, e Entry) error {
 		if e.Text == "" {
 			return errs.New(errs.Invalid, "step %s is taken over only with a word on what was done", n.ID)
 		}
-		if n.Step.Approval != nil {
-			return undecided(n)
+		if a := r.unasked(i); a != nil {
+			return undecided(a)
 		}
 		s.Reason, s.Result, s.Outputs = e.By+": "+e.Text, e.Result, e.Outputs
 		if s.Outputs == nil {
@@ -389,6 +389,17 @@ func (r *Run) ask(i int, e Entry) {
 	if r.Phase == Running && r.stops(i) {
 		r.Phase = Stopped
 	}
+}
+
+// unasked gives the first approval in a step, itself or one of those in a subplan, that has not been decided; nil: none. One that is not of the
+// mode is none.
+func (r *Run) unasked(i int) *plan.Node {
+	for j := i; j < len(r.Steps) && (j == i || r.within(j, i)); j++ {
+		if r.Program.Nodes[j].Step.Approval != nil && !r.Steps[j].Status.Settled() && r.Program.Includes(j) {
+			return &r.Program.Nodes[j]
+		}
+	}
+	return nil
 }
 
 // undecided refuses what would let a run go on without the word of those who are asked (R6).

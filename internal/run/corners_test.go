@@ -317,6 +317,36 @@ func TestNobodyLeavesOutAnApproval(t *testing.T) {
 	status(t, r, "next", run.Ready)
 }
 
+func TestNobodyLeavesOutASubplanWithAnApproval(t *testing.T) {
+	const asking = `---
+apiVersion: perdure/v1
+kind: Plan
+name: agree
+modes: [takeover, drill]
+parameters: [{name: n, type: number}]
+steps:
+- {id: ask, after: [], approval: {of: [ops]}}
+- {id: exercise, after: [ask], modes: [drill], approval: {of: [ops]}}
+`
+	r := begun(t, compiled(t, step("first", "after: []")+"- {id: sub, after: [first], onFailure: ask, subplan: {plan: agree, with: {n: '${1 / 0}'}}}\n"+step("next", "after: [sub]")+asking))
+	skip := run.Entry{What: run.Skipped, Node: "sub", By: "ann", Text: "in a hurry"}
+	refused(t, r, skip, errs.Refused)
+	next(t, r, 8)
+	advance(t, r, end("first", run.Done))
+	refused(t, r, skip, errs.Refused)
+	next(t, r, 8)
+	status(t, r, "sub", run.Asking)
+	refused(t, r, skip, errs.Refused)
+	refused(t, r, run.Entry{What: run.TakenOver, Node: "sub", By: "ann", Text: "by hand"}, errs.Refused)
+	status(t, r, "next", run.Waiting)
+	// What asks nobody in the mode of the run may be left out.
+	r = begun(t, compiled(t, step("first", "after: []")+"- {id: sub, after: [first], subplan: {plan: agree}}\n"+strings.Replace(asking, "after: [], approval", "after: [], modes: [drill], approval", 1)))
+	advance(t, r, skip)
+	next(t, r, 8)
+	advance(t, r, end("first", run.Done))
+	status(t, r, "sub", run.LeftOut)
+}
+
 func TestMoreVotesThanAreAskedOneAfterTheOtherAreRefused(t *testing.T) {
 	p := compiled(t, "- {id: ask, approval: {of: [ops], need: 1, order: serial}}\n")
 	p.Nodes[0].Step.Approval.Need = 2 // a program may come from a version that checked less
