@@ -37,15 +37,15 @@ func Parse(files ...File) (Set, error) {
 	return set, nil
 }
 
-// ParsePlans reads the plans of the files and checks them by themselves: what else stands there, and the estate that the plans are for,
-// is not looked at. The error is as that of Parse.
+// ParsePlans reads the plans of the files and checks them by themselves: documents of other kinds, and the estate that the plans are for,
+// are not looked at. A document of which nobody can say the kind may have been meant as a plan, and is a problem. The error is as that of Parse.
 func ParsePlans(files ...File) ([]plan.Plan, error) {
 	set, docs, problems := readDocuments(files)
 	c := newChecker(&Set{Plans: set.Plans}, documents{plans: docs.plans, partial: true})
 	c.checkPlans()
 	kept := append(shape.Problems{}, c.problems...)
 	for _, p := range problems { // those of other documents are the matter of Parse
-		if p.Document == "" || p.Document == "Plan" || strings.HasPrefix(p.Document, "Plan ") {
+		if p.Document == "" || p.Document == unknownKind || p.Document == "Plan" || strings.HasPrefix(p.Document, "Plan ") {
 			kept = append(kept, p)
 		}
 	}
@@ -303,6 +303,9 @@ func readDocuments(files []File) (Set, documents, shape.Problems) {
 // mostBroken bounds the structural problems that are kept of one document: whoever sends more of them has sent something else.
 const mostBroken = 1000
 
+// unknownKind is how a document is called of which the kind is not known.
+const unknownKind = "document"
+
 // readDocument reports whether kind and version were known.
 func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *documents, problems *shape.Problems) bool {
 	tell := func(line int, path, allowed string, structural bool, reason string) {
@@ -312,7 +315,7 @@ func readDocument(tree *yaml.Node, d *document, shapes []kind, set *Set, docs *d
 		*problems = append(*problems, shape.Problem{File: d.file, Line: line, Document: d.String(), Field: path, Reason: reason, Allowed: allowed, Structural: structural})
 		d.broken = append(d.broken, path)
 	}
-	d.kind = "document"
+	d.kind = unknownKind
 	if tree.Kind != yaml.MappingNode {
 		tell(tree.Line, "", "an object with apiVersion and kind", true, "a document is an object")
 		return false

@@ -42,6 +42,12 @@ func TestPlansAreReadWithoutTheEstateThatTheyAreFor(t *testing.T) {
 	if err != nil || len(plans) != 1 {
 		t.Fatalf("%v, %v", plans, err)
 	}
+	for _, wrong := range []string{"apiVersion: perdure/v1\nkind: plan\nname: p\n", "name: p\nsteps: []\n", "- steps\n"} {
+		_, err := manifest.ParsePlans(manifest.File{Name: "plans.yaml", Text: text}, manifest.File{Name: "other.yaml", Text: []byte(wrong)})
+		if err == nil || !strings.Contains(err.Error(), "other.yaml:") {
+			t.Errorf("what may have been meant as a plan, %q: %v", wrong, err)
+		}
+	}
 	if _, err := manifest.Parse(manifest.File{Name: "plans.yaml", Text: text}); err == nil || !strings.Contains(err.Error(), "there is no system corebank") {
 		t.Errorf("a set without the plan's system: %v", err)
 	}
