@@ -383,7 +383,7 @@ func (v *verifier) keep(name string, data []byte, at place) error {
 	if m := leafLine.FindStringSubmatch(name); m != nil {
 		index, _ := strconv.ParseInt(m[1], 10, 64) // the form bounds it
 		l := placed{index: index, hash: tlog.RecordHash(data), place: at}
-		if n := len(v.leaves); n > 0 && v.leaves[n-1].index >= index || len(v.files) > 0 {
+		if n := len(v.leaves); n > 0 && v.leaves[n-1].index >= index || len(v.files) > 0 || v.treeAt != (place{}) {
 			v.fault(shortName(name), at, "the leaf does not stand in its place")
 		}
 		id, entries, err := journalOf(data)
@@ -410,6 +410,9 @@ func (v *verifier) keep(name string, data []byte, at place) error {
 		return nil
 	}
 	if m := fileLine.FindStringSubmatch(name); m != nil {
+		if v.treeAt != (place{}) {
+			v.fault(shortName(name), at, "the file does not stand in its place")
+		}
 		whole := sha256.Sum256(data)
 		v.files = append(v.files, placedFile{m[1], hex.EncodeToString(whole[:]), at})
 		v.verdict.Files = append(v.verdict.Files, m[1])

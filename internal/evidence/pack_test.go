@@ -279,6 +279,40 @@ func TestForgedPacksAreFoundAlthoughTheirHashesAreMadeAnew(t *testing.T) {
 	}
 }
 
+// TestSectionsThatStandElsewhereAreFound is about whoever moves whole sections, and makes the hash of the end anew.
+func TestSectionsThatStandElsewhereAreFound(t *testing.T) {
+	l, p := small(t)
+	pack := written(t, p)
+	at := func(head string) int {
+		n := bytes.Index(pack, []byte("\n"+head+" ")) + 1
+		if n == 0 {
+			t.Fatal(head)
+		}
+		return n
+	}
+	leaf, file, tree, checkpoint, end := at("leaf"), at("file"), at("tree"), at("checkpoint"), at("end")
+	ended := func(parts ...[]byte) []byte {
+		all := bytes.Join(parts, nil)
+		return fmt.Appendf(all, "end %x\n", sha256.Sum256(all))
+	}
+	if !bytes.Equal(ended(pack[:end]), pack) {
+		t.Fatal("the test ends packs otherwise")
+	}
+	for name, moved := range map[string][]byte{
+		"the tree before the leaves":      ended(pack[:leaf], pack[tree:checkpoint], pack[leaf:tree], pack[checkpoint:end]),
+		"the tree before the files":       ended(pack[:file], pack[tree:checkpoint], pack[file:tree], pack[checkpoint:end]),
+		"the files before the leaves":     ended(pack[:leaf], pack[file:tree], pack[leaf:file], pack[tree:end]),
+		"the checkpoint before the tree":  ended(pack[:tree], pack[checkpoint:end], pack[tree:checkpoint]),
+		"the checkpoint before the files": ended(pack[:file], pack[checkpoint:end], pack[file:checkpoint]),
+		"two trees":                       ended(pack[:checkpoint], pack[tree:end]),
+		"two checkpoints":                 ended(pack[:end], pack[checkpoint:end]),
+	} {
+		if v := verdictOf(t, moved, l.known); v.Good() {
+			t.Errorf("%s: good", name)
+		}
+	}
+}
+
 func TestCutAndLengthenedPacksAreFound(t *testing.T) {
 	l, p := small(t)
 	pack := written(t, p)
