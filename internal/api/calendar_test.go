@@ -186,6 +186,30 @@ func TestEmergencyIsNeverRefusedByACalendarAndToldWhatSpeaksAgainstIt(t *testing
 	}
 }
 
+func TestEmergencyThatBreaksItsContractIsStartedAndTheJournalSaysSo(t *testing.T) {
+	n := start(t)
+	n.apply("windows: [{name: now, " + around(-time.Hour, time.Hour) + "}]")
+	m, err := n.store.Manifest(t.Context(), wire.Fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var breaking strings.Builder
+	breaking.WriteString("- {id: clone, act: {driver: sandbox, action: clone, target: u1, with: {site: b}}}\n- {id: away, cleanup: true, act: {driver: sandbox, action: discard, target: u1, with: {site: b}}}\n")
+	for i := range 30 {
+		breaking.WriteString(fmt.Sprintf("- {id: more-%d, act: {driver: sandbox, action: open, target: u1, with: {site: b}}}\n", i))
+	}
+	text := strings.Replace(m.Text, "[takeover, emergency, drill, change]", "[emergency]", 1)
+	text = strings.Replace(text, "steps: [{id: a, wait: {for: 20m}}]\n", "steps:\n"+breaking.String(), 1)
+	if _, err := n.store.ApplyManifest(t.Context(), "test", text, m.Revision, nil, wire.ManifestPlan{}); err != nil {
+		t.Fatal(err)
+	}
+	head, first := n.started(n.startAs(wire.Commander, plan.Emergency, nil))
+	want := "the contract of mode emergency is broken by step clone: "
+	if !slices.Equal(head.Notes, first.Notes) || !slices.ContainsFunc(first.Notes, func(s string) bool { return strings.HasPrefix(s, want) }) || first.By == "" || len(first.Notes) > 25 {
+		t.Errorf("%q", first.Notes)
+	}
+}
+
 func TestDrillNeedsNoWindowAndIsRefusedInAFreezeThatNamesDrills(t *testing.T) {
 	n := start(t)
 	n.apply("freezes: [{name: closed, reason: books, modes: [change], " + around(-time.Hour, time.Hour) + "}]")

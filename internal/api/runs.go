@@ -211,12 +211,27 @@ func (s *Server) ofTenant(ctx context.Context, program *plan.Program, params map
 	return nil
 }
 
-// judgeStart gives what the calendars say of a start, and the schedules that it counts for; an error refuses it.
+// overridden tells how a program breaks the contract of a mode that is not strict: who starts it does so in spite of that, and the journal says so.
+// Where there are many the first ones stand for all: they must not become a reason not to start.
+func overridden(p *plan.Program) []string {
+	const most = 20
+	var notes []string
+	breaches := p.Breaches(plan.BuiltIn())
+	for i, b := range breaches {
+		if i == most {
+			return append(notes, fmt.Sprintf("the contract of mode %s is broken %d times more", p.Mode, len(breaches)-most))
+		}
+		notes = append(notes, fmt.Sprintf("the contract of mode %s is broken by step %s: %s", p.Mode, b.Step, b.Reason))
+	}
+	return notes
+}
+
+// judgeStart gives what the calendars and the contract of the mode say of a start, and the schedules that it counts for; an error refuses it.
 func (s *Server) judgeStart(m wire.Manifest, program *plan.Program, params map[string]any, now time.Time) (notes, counts []string, err error) {
 	book, err := s.book(m)
 	if err != nil {
 		if trigger := plan.ContractOf(program.Mode).Trigger; trigger == plan.Unplanned || trigger == plan.Automatic {
-			return []string{fmt.Sprintf("the calendars cannot be read, so nothing was checked: %v", err)}, nil, nil
+			return append(overridden(program), fmt.Sprintf("the calendars cannot be read, so nothing was checked: %v", err)), nil, nil
 		}
 		return nil, nil, err
 	}
@@ -224,8 +239,9 @@ func (s *Server) judgeStart(m wire.Manifest, program *plan.Program, params map[s
 	if ruling.Refusal != "" {
 		return nil, nil, errs.New(errs.Refused, "cannot start plan %s in mode %s: %s", program.Plan, program.Mode, ruling.Refusal)
 	}
-	return ruling.Notes, book.Counts(program.Plan, program.Mode, params, now), nil
+	return append(overridden(program), ruling.Notes...), book.Counts(program.Plan, program.Mode, params, now), nil
 }
+
 func utc(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // runID is a name that people can tell apart and say aloud.
