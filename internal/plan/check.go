@@ -40,6 +40,7 @@ type checker struct {
 	plan  *Plan
 	steps []Step         // with their templates
 	index map[string]int // of steps by id
+	doing []Mode         // in which the step is done of which references are checked; nil: all
 	tell  func(field, allowed, format string, args ...any)
 }
 
@@ -68,6 +69,9 @@ func (c *checker) checkPlan() {
 	}
 	for i := range c.steps {
 		c.checkStep(fmt.Sprintf("steps[%d]", i), i)
+	}
+	if len(c.steps) > mostSteps { // its shape was told; what follows takes memory by the square
+		return
 	}
 	c.checkCycle()
 	c.checkReferences()
@@ -396,6 +400,7 @@ func (c *checker) checkReferences() {
 	for i := range c.steps {
 		at := fmt.Sprintf("steps[%d]", i)
 		s := &c.steps[i]
+		c.doing = c.modesOf(i)
 		expect := func(field, text string, roots ...string) { c.checkExpression(at+field, text, ahead[i], roots) }
 		text := func(field, text string) {
 			c.checkText(at+field, text, ahead[i], []string{paramsName, stepsName, runName})
@@ -449,9 +454,18 @@ func (c *checker) checkReferences() {
 			expect(".outputs."+name, s.Outputs[name], paramsName, stepsName, resultName, runName)
 		}
 	}
+	c.doing = nil
 	for _, name := range names(c.plan.Outputs) {
 		c.checkExpression("outputs."+name, c.plan.Outputs[name], nil, []string{paramsName, stepsName, runName})
 	}
+}
+
+// modesOf are those in which a step is done.
+func (c *checker) modesOf(i int) []Mode {
+	if modes := c.steps[i].Modes; len(modes) > 0 {
+		return modes
+	}
+	return c.plan.Modes
 }
 
 // eachText goes through everything nested in v.
@@ -539,6 +553,8 @@ func (c *checker) checkCompiled(field string, compile func(string) (*compiled, e
 				c.tell(field, "", "there is no step %s", r.name)
 			} else if !ahead.has(j) {
 				c.tell(field, "", "step %s may not be done by then: it does not stand before in the order of after", r.name)
+			} else if of := c.modesOf(j); c.doing != nil && !slices.ContainsFunc(c.doing, func(m Mode) bool { return slices.Contains(of, m) }) {
+				c.tell(field, "", "step %s is never done in a mode of this step: it is for %s, and this one for %s", r.name, joined(of), joined(c.doing))
 			}
 		case r.root == runName && !slices.Contains(runFields, r.name):
 			c.tell(field, strings.Join(runFields, ", "), "run has no %s", r.name)

@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -275,6 +276,38 @@ func TestStepsThatWaitForEachOtherAreTold(t *testing.T) {
 	want := []string{"p: steps[3].after[0]: a step cannot wait for itself", "p: steps[0].after: steps wait for each other: a waits for c waits for b waits for a"}
 	if diff := cmp.Diff(want, problems(p)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestWhatIsNeverDoneInTheModeOfAStepIsNoneOfItsValues(t *testing.T) {
+	p := plan.Plan{Name: "p", Modes: []plan.Mode{plan.Takeover, plan.SwitchBack, plan.Emergency}, Steps: []plan.Step{act("a", "look"), next(act("b", "plain"))}}
+	p.Steps[0].Modes = []plan.Mode{plan.Takeover, plan.SwitchBack}
+	p.Steps[0].Outputs = map[string]string{"x": "1"}
+	p.Steps[1].When = "steps.a.outputs.x == 1"
+	for _, modes := range [][]plan.Mode{nil, {plan.Emergency, plan.SwitchBack}, {plan.Takeover}} {
+		p.Steps[1].Modes = modes
+		if told := problems(p); len(told) > 0 { // in one of its modes it may have a value
+			t.Errorf("%v: %q", modes, told)
+		}
+	}
+	p.Steps[1].Modes = []plan.Mode{plan.Emergency}
+	if told := problems(p); len(told) != 1 || !strings.Contains(told[0], "p: steps[1].when: step a is never done in a mode of this step: it is for takeover, switch-back, and this one for emergency") {
+		t.Errorf("%q", told)
+	}
+}
+
+// A document may be larger than plans may be: what its shape tells is enough, and nothing that grows by the square is made of it.
+func TestPlanOfTooManyStepsIsNotGoneThrough(t *testing.T) {
+	p := plan.Plan{Name: "p", Modes: []plan.Mode{plan.Takeover}}
+	for i := range 100_000 {
+		p.Steps = append(p.Steps, plan.Step{ID: fmt.Sprintf("s%d", i), Wait: &plan.Wait{For: shape.Duration(time.Second)}})
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	problems(p)
+	runtime.ReadMemStats(&after)
+	if made := after.TotalAlloc - before.TotalAlloc; made > 400<<20 {
+		t.Errorf("%d MB", made>>20)
 	}
 }
 
