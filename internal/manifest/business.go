@@ -52,6 +52,46 @@ func (c *checker) checkBusiness() {
 			c.tell(d, field, "participants "+listed(c.participantNames()), "%s is the role of all who take part: say of which participant something is asked", name)
 		}
 	})
+	c.checkVoices()
+}
+
+// checkVoices tells of approvals that nobody can give: each person has one voice, and they are fewer than are needed.
+func (c *checker) checkVoices() {
+	if c.docs.partial { // who is no person may stand where nobody could read it
+		return
+	}
+	many := slices.Concat(c.participantNames(), c.dutyNames(), roles)
+	for i := range c.set.Plans {
+		tell := func(at string, a *plan.Approval) {
+			if a == nil || a.Order == plan.Serial && a.Need > len(a.Of) { // the latter is told by the plan alone
+				return
+			}
+			of := a.Of
+			if a.Order == plan.Serial { // they are asked one after the other, and no further than needed
+				of = of[:min(a.Need, len(of))]
+			}
+			people := map[string]bool{}
+			most := 0
+			for _, name := range of {
+				switch {
+				case slices.Contains(many, name) && a.Order != plan.Serial:
+					return
+				case slices.Contains(many, name), !people[name]:
+					most++
+				}
+				people[name] = true
+			}
+			if most < a.Need {
+				c.tell(c.docs.plans[i], at+".approval.need", fmt.Sprintf("at most %d, or more of whom it is asked", most), "%d different people are needed, and %d are asked: each has one voice", a.Need, most)
+			}
+		}
+		for j := range c.set.Plans[i].Steps {
+			tell(fmt.Sprintf("steps[%d]", j), c.set.Plans[i].Steps[j].Approval)
+		}
+		for _, name := range slices.Sorted(maps.Keys(c.set.Plans[i].Templates)) {
+			tell("templates."+name, c.set.Plans[i].Templates[name].Approval)
+		}
+	}
 }
 
 // participantRole is the role of those who answer for a participant; nothing is asked of it.
