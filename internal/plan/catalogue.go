@@ -198,8 +198,12 @@ func archiveAction(name, doc string, looks bool) Action {
 
 // ordersAction is an action on the held orders of a unit.
 func ordersAction(name, doc string, looks bool) Action {
+	var touches Touches
+	if !looks { // it asks the unit's owner, and writes into the ledger of what is for real
+		touches.Interfaces = ProductionInterfaces
+	}
 	return Action{
-		Driver: "orders", Name: name, Target: "a unit", Looks: looks, Timeout: time.Minute, Doc: doc,
+		Driver: "orders", Name: name, Target: "a unit", Looks: looks, Timeout: time.Minute, Doc: doc, Touches: touches,
 		With: []Parameter{{Name: "run", Type: Text, Doc: "Only the orders of this run; by default those of all runs."}},
 		Outputs: []Parameter{
 			{Name: "orders", Type: Number, Doc: "How many there are."},

@@ -172,6 +172,10 @@ func TestDrillPlanMountsNoReplicaAndDiscardsEverySandbox(t *testing.T) {
 			t.Errorf("%s: %q", name, found)
 		}
 	}
+	reconcile := plan.Step{ID: "r", Act: &plan.Call{Driver: "orders", Action: "reconcile", Target: "u1"}}
+	if found := told(reconcile); len(found) != 1 || !strings.Contains(found[0], "touches production interfaces: a run in mode drill may not") {
+		t.Errorf("%q", found)
+	}
 	replica := plan.Step{ID: "s", Act: &plan.Call{Driver: "unit", Action: "switch", Target: "u1", With: map[string]any{"to": "b"}}}
 	if found := told(replica); len(found) != 1 || !strings.Contains(found[0], "a run in mode drill may not") {
 		t.Errorf("%q", found)
