@@ -146,7 +146,11 @@ func (s *session) drawProgram(p *plan.Program) {
 		for _, d := range n.After {
 			after = append(after, strings.TrimSuffix(p.Nodes[d.Node].ID+"."+d.Port, "."))
 		}
-		g.cells(cell{strings.Repeat("  ", strings.Count(n.ID, "/")) + n.Local, colour}, cell{string(n.Step.Kind()), plain}, cell{dash(strings.Join(after, ", ")), plain}, cell{p.Bound(i).Round(time.Second).String(), plain})
+		longest := p.Bound(i).Round(time.Second).String()
+		if n.Timeout == 0 && (n.Step.Manual != nil || n.Step.Approval != nil) { // nobody bounds how long people take
+			longest = "-"
+		}
+		g.cells(cell{strings.Repeat("  ", strings.Count(n.ID, "/")) + n.Local, colour}, cell{string(n.Step.Kind()), plain}, cell{dash(strings.Join(after, ", ")), plain}, cell{longest, plain})
 	}
 	g.write(s, s.Out, "  ")
 	if late, longest, _ := p.Late(); late {
