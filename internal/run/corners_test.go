@@ -347,6 +347,43 @@ steps:
 	status(t, r, "sub", run.LeftOut)
 }
 
+func TestApprovalsSideBySideAreDecidedEachByItself(t *testing.T) {
+	r := begun(t, compiled(t, "- {id: left, after: [], approval: {of: [ops]}}\n- {id: right, after: [], approval: {of: [ops]}}\n"+step("l", "after: [left]")+step("r", "after: [right]")+step("no", "after: [right.declined]")))
+	next(t, r, 8)
+	advance(t, r, run.Entry{What: run.Approved, Node: "left", By: "bob", For: "ops"})
+	status(t, r, "right", run.Open)
+	if began := next(t, r, 8); len(began) != 1 || began[0].Node != "l" {
+		t.Fatalf("began: %+v", began)
+	}
+	advance(t, r, run.Entry{What: run.Declined, Node: "right", By: "bob", For: "ops", Text: "not today"}, end("l", run.Done))
+	status(t, r, "left", run.DoneStep)
+	status(t, r, "r", run.Bypassed)
+	if began := next(t, r, 8); len(began) != 1 || began[0].Node != "no" {
+		t.Fatalf("began: %+v", began)
+	}
+}
+
+func TestPausedRunThatWaitsForPeopleIsCancelled(t *testing.T) {
+	r := begun(t, compiled(t, undoable("one", "after: []")+"- {id: ask, approval: {of: [ops]}}\n"+step("next", "after: [ask]")+step("last", "cleanup: true")))
+	next(t, r, 8)
+	advance(t, r, end("one", run.Done))
+	next(t, r, 8)
+	advance(t, r, run.Entry{What: run.Paused, By: "ann"}, run.Entry{What: run.Cancelled, Undo: true, By: "ann", Text: "wrong window"})
+	refused(t, r, run.Entry{What: run.Approved, Node: "ask", By: "bob", For: "ops"}, errs.Conflict)
+	if began := next(t, r, 8); len(began) != 1 || began[0].Node != "one" || !began[0].Undo {
+		t.Fatalf("began: %+v", began)
+	}
+	e := end("one", run.Done)
+	e.Undo = true
+	advance(t, r, e)
+	if began := next(t, r, 8); len(began) != 1 || began[0].Node != "last" {
+		t.Fatalf("began: %+v", began)
+	}
+	advance(t, r, end("last", run.Done))
+	next(t, r, 8)
+	phase(t, r, run.Over)
+}
+
 func TestMoreVotesThanAreAskedOneAfterTheOtherAreRefused(t *testing.T) {
 	p := compiled(t, "- {id: ask, approval: {of: [ops], need: 1, order: serial}}\n")
 	p.Nodes[0].Step.Approval.Need = 2 // a program may come from a version that checked less
