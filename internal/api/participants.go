@@ -148,9 +148,22 @@ func (s *Server) mayAnswer(ctx context.Context, id identity, head wire.Run, e *r
 	if err != nil {
 		return err
 	}
-	if m != nil && s.desk(ctx).person(id, head).Answers(m.Owner) {
+	by := s.desk(ctx).person(id, head)
+	if m != nil && by.Answers(m.Owner) {
 		e.For = m.Owner
 		return nil
+	}
+	if m == nil && e.What == run.Acknowledged { // a note is read by whom it is to
+		_, r, err := s.replay(ctx, head.ID)
+		if err != nil {
+			return err
+		}
+		for _, a := range r.WaitsFor(by) {
+			if a.Why == run.Note && a.Step == e.Node {
+				e.For = a.For
+				return nil
+			}
+		}
 	}
 	return id.maySteer(head)
 }

@@ -70,6 +70,43 @@ func (n *node) takesPart(name, participant string) *caller {
 	return n.as(made.Secret)
 }
 
+func TestNoteIsInTheInboxOfWhomItIsToAndOfNobodyElse(t *testing.T) {
+	n := start(t)
+	n.manifestOf(branches + `---
+apiVersion: perdure/v1
+kind: Plan
+name: telling
+modes: [drill]
+steps:
+- {id: tell, notify: {to: [branch-north, auditor], text: We begin}}
+- {id: count, manual: {owner: operator, instruction: Count.}}
+`)
+	li, wu := n.takesPart("li", "branch-north"), n.takesPart("wu", "branch-south")
+	n.person("bob", wire.Commander).want(200, "POST", "/api/v1/runs", wire.StartRun{Plan: "telling", Mode: plan.Drill, ID: "r"})
+	n.journal("r", run.Entry{By: "node:a", What: run.Began, Node: "tell", Attempt: 1, Call: &plan.Call{Driver: "notify", Action: "send", With: map[string]any{"text": "We begin at noon"}}})
+	n.journal("r", run.Entry{By: "node:a", What: run.Ended, Node: "tell", Attempt: 1, Outcome: run.Done})
+	n.as("operator").want(200, "POST", "/api/v1/runs/r/words", wire.RunWord{What: run.Cancelled, Text: "stop"})
+	n.journal("r", run.Entry{By: "node:a", What: run.Finished, Outcome: run.Broken})
+	for name, c := range map[string]*caller{"li": li, "the auditor": n.as("auditor")} { // the run is over, and they have not read it
+		if got := c.inbox(); len(got) != 1 || got[0].Why != run.Note || got[0].Text != "We begin at noon" || got[0].Run != "r" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	for name, c := range map[string]*caller{"wu": wu, "a viewer": n.as("viewer")} {
+		if got := c.inbox(); len(got) != 0 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	read := wire.RunWord{What: run.Acknowledged, Step: "tell"}
+	wu.want(404, "POST", "/api/v1/runs/r/words", read)
+	n.as("viewer").want(403, "POST", "/api/v1/runs/r/words", read)
+	li.want(200, "POST", "/api/v1/runs/r/words", read)
+	n.as("auditor").want(200, "POST", "/api/v1/runs/r/words", read)
+	if got := append(li.inbox(), n.as("auditor").inbox()...); len(got) != 0 {
+		t.Errorf("what was read is there still: %+v", got)
+	}
+}
+
 func (c *caller) inbox() []wire.InboxItem {
 	c.n.t.Helper()
 	var items []wire.InboxItem

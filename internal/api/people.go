@@ -288,6 +288,9 @@ func (s *Server) setPolicy(ctx context.Context, in *struct {
 	return answer(s.d.Store.SetPolicy(ctx, who(ctx).Name, p))
 }
 
+// notesLast is for how long after a run its notes are in inboxes.
+const notesLast = 7 * 24 * time.Hour
+
 func (s *Server) inbox(ctx context.Context, in *struct{ Paging }) (*page[wire.InboxItem], error) {
 	id := who(ctx)
 	runs, err := s.d.Store.Runs(ctx, wire.Fresh)
@@ -307,7 +310,9 @@ func (s *Server) inbox(ctx context.Context, in *struct{ Paging }) (*page[wire.In
 	}
 	desk := s.desk(ctx)
 	for _, head := range runs {
-		if len(head.Asked) == 0 && (!head.ReviewDue || head.Phase != run.Over) {
+		over := head.Phase == run.Over
+		noted := head.Noted && (!over || time.Since(time.UnixMilli(head.FinishedAt)) < notesLast)
+		if len(head.Asked) == 0 && (!head.ReviewDue || !over) && !noted {
 			continue
 		}
 		_, r, err := s.replay(ctx, head.ID)

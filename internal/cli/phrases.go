@@ -868,7 +868,7 @@ var words = map[string]string{
 	"open": "开放", "closed": "关闭", "sync": "同步", "async": "异步", "pinned": "固定同步",
 	"ahead": "未到", "held": "已执行", "due": "待执行", "overdue": "逾期", "frozen": "封网中",
 	"unanswered": "未应答", "acknowledged": "已确认", "declined": "已谢绝", "over": "已结束", "completed": "已完成", "approved": "已同意",
-	"approval": "审批", "task": "任务", "failure": "失败处置", "review": "复核",
+	"approval": "审批", "task": "任务", "failure": "失败处置", "note": "告知", "review": "复核",
 	"rectification": "整改", "assignment": "指派整改", "retest": "复测确认",
 	"declaration": "宣告", "restoration": "恢复确认", "closure": "关闭", "detection": "监测发现", "person": "人工登记",
 	"drill": "模拟演练",

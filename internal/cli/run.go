@@ -39,7 +39,7 @@ What waits for you over all runs is told by "perdure inbox".`,
 		s.wordCommand("approve", "STEP", "Approve what a step asks", run.Approved, false),
 		s.wordCommand("decline", "STEP", "Decline what a step asks, an approval or a task: the plan says what happens then", run.Declined, true),
 		s.challengeCommand(), s.attachmentCommand(), s.ordersCommand(), s.delegateCommand(), s.addApproverCommand(), s.breakGlassCommand(), s.reviewCommand(), s.attestCommand(),
-		s.wordCommand("acknowledge", "STEP", "Say that you know of a task; everybody whose task it is sees it", run.Acknowledged, false),
+		s.wordCommand("acknowledge", "STEP", "Say that you know of a task, which everybody whose task it is sees, or that you have read a note", run.Acknowledged, false),
 		s.wordCommand("complete-task", "STEP", "Say that a task is done, with what it asks for", run.Completed, false),
 	)
 	return c

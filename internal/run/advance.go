@@ -116,6 +116,7 @@ func (r *Run) take(e Entry) error {
 		return r.review(e)
 	case e.What == Attested:
 		return r.attest(e)
+	case r.Phase == Over && e.What == Acknowledged && r.isNote(e.Node): // who was away reads it afterwards
 	case r.Phase == Over:
 		return r.refuse(e, "it is over")
 	}
@@ -473,6 +474,9 @@ func (r *Run) settle(i int, status Status, e Entry) {
 	r.unlock(i)
 	if status == DoneStep && n.Step.Undo != nil {
 		r.undo = append(r.undo, i)
+	}
+	if status == DoneStep && n.Step.Notify != nil {
+		r.noted = append(r.noted, i)
 	}
 	if n.Step.Subplan != nil && status != DoneStep {
 		r.bypassInside(i, e)

@@ -34,6 +34,8 @@ type Run struct {
 	Glass []string
 	// Attested are who stand for its record, or object to it, in the order of their words.
 	Attested []Attestation
+	// noted are notes that have gone out, by the numbers of their nodes.
+	noted []int
 
 	byID  map[string]int
 	after [][]int // who waits for a node
@@ -94,8 +96,10 @@ type Step struct {
 	Answer Answer
 	// Attachments are files that were handed in with a task.
 	Attachments []Attachment
-	Params      map[string]any // of a subplan
-	Undo        Undo
+	// Read is who has said that they have read a note.
+	Read   []string
+	Params map[string]any // of a subplan
+	Undo   Undo
 
 	waits    int  // how many of what it waits for are not settled
 	void     bool // something that it waits for came out another way

@@ -8,9 +8,27 @@ import (
 	"perdure/internal/plan"
 )
 
+// read notes that a person has read a note; each says so for themselves.
+func (r *Run) read(i int, e Entry) error {
+	s := &r.Steps[i]
+	if slices.Contains(s.Read, e.By) {
+		return errs.New(errs.Conflict, "%s has acknowledged note %s of run %s before", e.By, r.Program.Nodes[i].ID, r.ID)
+	}
+	s.Read = append(s.Read, e.By)
+	return nil
+}
+
+func (r *Run) isNote(id string) bool {
+	n, ok := r.Node(id)
+	return ok && n.Step.Notify != nil
+}
+
 // acknowledge notes that somebody whose task it is knows of it. It is said once; who does the task may be another one.
 func (r *Run) acknowledge(i int, e Entry) error {
 	s, n := &r.Steps[i], &r.Program.Nodes[i]
+	if n.Step.Notify != nil && s.Status == DoneStep {
+		return r.read(i, e)
+	}
 	if s.Status != Open || n.Step.Manual == nil {
 		return r.refuseStep(i, e)
 	}

@@ -16,6 +16,8 @@ const (
 	Task     Why = "task"
 	Failure  Why = "failure" // a step failed, and somebody has to say what becomes of it
 	Review   Why = "review"  // glass was broken
+	// Note: somebody is told something, and nothing waits for them. It stays until they say that they have read it.
+	Note Why = "note"
 )
 
 // Ask is one thing that a run waits for.
@@ -56,13 +58,13 @@ func (p Person) Answers(owner string) bool {
 
 // WaitsFor gives what the run waits for this person for, in the order of the program.
 func (r *Run) WaitsFor(p Person) []Ask {
+	out := r.notesFor(p)
 	if r.Phase == Over {
 		if p.Reviews && len(r.Glass) > 0 && r.mayReview(p.Name) {
-			return []Ask{{Why: Review, Text: r.Reason, Since: r.Finished}}
+			out = append(out, Ask{Why: Review, Text: r.Reason, Since: r.Finished})
 		}
-		return nil
+		return out
 	}
-	var out []Ask
 	for i := range r.active.all() {
 		s, n := &r.Steps[i], &r.Program.Nodes[i]
 		w := Ask{Step: n.ID, Title: n.Step.Title, Text: s.Text, Since: s.Opened}
@@ -86,6 +88,27 @@ func (r *Run) WaitsFor(p Person) []Ask {
 		if w.Why != "" {
 			out = append(out, w)
 		}
+	}
+	return out
+}
+
+// Noted reports whether a note has gone out in the run.
+func (r *Run) Noted() bool { return len(r.noted) > 0 }
+
+// notesFor gives the notes to a person that they have not acknowledged, in the order in which they went out.
+func (r *Run) notesFor(p Person) []Ask {
+	var out []Ask
+	for _, i := range r.noted {
+		s, n := &r.Steps[i], &r.Program.Nodes[i]
+		to := slices.IndexFunc(n.Step.Notify.To, p.Answers)
+		if to < 0 || slices.Contains(s.Read, p.Name) {
+			continue
+		}
+		text := n.Step.Notify.Text
+		if s.Call != nil {
+			text, _ = s.Call.With["text"].(string)
+		}
+		out = append(out, Ask{Why: Note, Step: n.ID, Title: n.Step.Title, Text: text, For: n.Step.Notify.To[to], Since: s.Ended})
 	}
 	return out
 }

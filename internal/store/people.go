@@ -82,22 +82,32 @@ func checkTenant(name string, roles []wire.Role, tenant estate.TenantID) error {
 	return checkName("tenant", string(tenant))
 }
 
-// sameTenant refuses a name that somebody of another tenant has, or of none: who acts under one name is one person.
-func (s *Store) sameTenant(ctx context.Context, name string, tenant estate.TenantID) error {
-	u, _, err := s.user(ctx, name)
-	if err != nil && errs.KindOf(err) != errs.NotFound {
+// mayHave refuses a name that somebody of another tenant has, or of none, and one that differs from another one by its case alone: who acts under one
+// name is one person, and has one voice.
+func (s *Store) mayHave(ctx context.Context, name string, tenant estate.TenantID) error {
+	users, err := s.Users(ctx, wire.Fresh)
+	if err != nil {
 		return err
 	}
-	tokens, failed := s.Tokens(ctx, wire.Fresh)
-	if failed != nil {
-		return failed
+	tokens, err := s.Tokens(ctx, wire.Fresh)
+	if err != nil {
+		return err
 	}
-	i := slices.IndexFunc(tokens, func(t wire.Token) bool { return t.Name == name && t.Tenant != tenant })
-	switch {
-	case err == nil && u.Tenant != tenant:
-		return errs.New(errs.Conflict, "user %s is %s, and nobody else gets the name", name, tenantWords(u.Tenant))
-	case i >= 0:
-		return errs.New(errs.Conflict, "token %s of %s is of somebody who is %s, and nobody else gets the name", tokens[i].ID, name, tenantWords(tokens[i].Tenant))
+	for _, u := range users {
+		switch {
+		case u.Name == name && u.Tenant != tenant:
+			return errs.New(errs.Conflict, "user %s is %s, and nobody else gets the name", name, tenantWords(u.Tenant))
+		case u.Name != name && strings.EqualFold(u.Name, name):
+			return errs.New(errs.Conflict, "there is a user %s, or was one: nobody else gets a name that differs by its case alone", u.Name)
+		}
+	}
+	for _, t := range tokens {
+		switch {
+		case t.Name == name && t.Tenant != tenant:
+			return errs.New(errs.Conflict, "token %s of %s is of somebody who is %s, and nobody else gets the name", t.ID, name, tenantWords(t.Tenant))
+		case t.Name != name && strings.EqualFold(t.Name, name):
+			return errs.New(errs.Conflict, "token %s is of %s: nobody else gets a name that differs by its case alone", t.ID, t.Name)
+		}
 	}
 	return nil
 }
@@ -144,7 +154,7 @@ func (s *Store) AddUser(ctx context.Context, who string, ask wire.NewUser) (wire
 	if err := checkUser(name, ask.Roles, ask.Participant, ask.Tenant); err != nil {
 		return wire.User{}, err
 	}
-	if err := s.sameTenant(ctx, name, ask.Tenant); err != nil {
+	if err := s.mayHave(ctx, name, ask.Tenant); err != nil {
 		return wire.User{}, err
 	}
 	h, _, err := s.newHash(ctx, name, ask.Password)

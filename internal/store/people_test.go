@@ -425,6 +425,12 @@ func TestNameOfSomebodyIsNobodysOfAnotherTenant(t *testing.T) {
 	if _, err := a.AddUser(t.Context(), "person:root", wire.NewUser{Name: "dan", Roles: []wire.Role{wire.Viewer}, Tenant: "north", Password: annsPassword}); err != nil {
 		t.Error(err)
 	}
+	for _, name := range []string{"Ann", "DAN"} { // two names would be two voices
+		_, err = a.CreateToken(t.Context(), "person:root", wire.AskToken{Name: name, Role: wire.Viewer})
+		kind(t, err, errs.Conflict)
+		_, err = a.AddUser(t.Context(), "person:root", wire.NewUser{Name: name, Roles: []wire.Role{wire.Viewer}, Password: annsPassword})
+		kind(t, err, errs.Conflict)
+	}
 }
 
 func TestWrongUsersAreRefused(t *testing.T) {

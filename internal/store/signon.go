@@ -44,7 +44,7 @@ func (s *Store) SignOn(ctx context.Context, id person.Identity, from string) (wi
 		}
 		if u.Created == 0 {
 			u.Tenant = estate.TenantID(id.Tenant)
-			if err := s.sameTenant(ctx, u.Name, u.Tenant); err != nil {
+			if err := s.mayHave(ctx, u.Name, u.Tenant); err != nil {
 				return wire.NewSession{}, err
 			}
 		}

@@ -50,7 +50,7 @@ func (s *Store) CreateToken(ctx context.Context, who string, ask wire.AskToken) 
 	if ask.Expires != 0 && ask.Expires <= s.now() {
 		return wire.NewToken{}, errs.New(errs.Invalid, "a token for %s that has expired already is of no use", ask.Name)
 	}
-	if err := s.sameTenant(ctx, ask.Name, ask.Tenant); err != nil {
+	if err := s.mayHave(ctx, ask.Name, ask.Tenant); err != nil {
 		return wire.NewToken{}, err
 	}
 	id := randomHex(6)

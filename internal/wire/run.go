@@ -39,6 +39,8 @@ type Run struct {
 	Schedules []string `json:"schedules,omitempty"`
 	// ReviewDue: glass was broken in it, and nobody has reviewed that yet.
 	ReviewDue bool `json:"reviewDue,omitempty"`
+	// Noted: people were told something in it.
+	Noted bool `json:"noted,omitempty"`
 	// Seq is the number of the last entry of the journal.
 	Seq int `json:"seq"`
 	// Incarnation is that of the store in which a person last said that the run goes on: in another one nothing of it acts (I10).
@@ -88,7 +90,7 @@ type RunIncident struct {
 func (h Run) At(r *run.Run) Run {
 	h.Phase, h.Paused, h.Outcome, h.Reason = r.Phase, r.Paused, r.Outcome, r.Reason
 	h.Steps, h.Settled, h.Asked = len(r.Steps), r.Settled(), r.Asked()
-	h.ReviewDue = len(r.Glass) > 0
+	h.ReviewDue, h.Noted = len(r.Glass) > 0, r.Noted()
 	if r.Phase == run.Over {
 		h.FinishedAt = r.Finished.UnixMilli()
 	}
