@@ -181,7 +181,7 @@ func TestEmergencyIsNeverRefusedByACalendarAndToldWhatSpeaksAgainstIt(t *testing
 		t.Errorf("the journal says %q", first.Notes)
 	}
 	n.apply("windows: [{name: now, lasts: 1h}]")
-	if head, _ = n.started(n.startAs(wire.Commander, plan.Emergency, nil)); len(head.Notes) != 1 || !strings.Contains(head.Notes[0], "the calendars cannot be read, so nothing was checked") {
+	if head, _ = n.started(n.startAs(wire.Commander, plan.Emergency, nil)); len(head.Notes) != 2 || !strings.Contains(head.Notes[0], "nobody is asked to announce the interruption") || !strings.Contains(head.Notes[1], "the calendars cannot be read, so nothing was checked") {
 		t.Errorf("%q", head.Notes)
 	}
 }

@@ -221,7 +221,11 @@ func overridden(p *plan.Program) []string {
 		if i == most {
 			return append(notes, fmt.Sprintf("the contract of mode %s is broken %d times more", p.Mode, len(breaches)-most))
 		}
-		notes = append(notes, fmt.Sprintf("the contract of mode %s is broken by step %s: %s", p.Mode, b.Step, b.Reason))
+		by := ""
+		if b.Step != "" {
+			by = " by step " + b.Step
+		}
+		notes = append(notes, fmt.Sprintf("the contract of mode %s is broken%s: %s", p.Mode, by, b.Reason))
 	}
 	return notes
 }

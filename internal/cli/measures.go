@@ -116,6 +116,9 @@ func (s *session) against(f measure.Finding, target time.Duration) string {
 		return s.say(looksWrong, f.Step, f.Text)
 	case measure.BreaksRules:
 	}
+	if f.Step == "" {
+		return s.say(breaksAsAWhole, f.Text)
+	}
 	return s.say(breaksRules, f.Step, f.Text)
 }
 

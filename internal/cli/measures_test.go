@@ -119,12 +119,12 @@ func TestPlanThatIsTooLongIsFoundBeforeItRuns(t *testing.T) {
 	f := withPlans(t)
 	f.manifest.Text = "apiVersion: perdure/v1\nkind: Plan\nname: late\nmodes: [emergency]\nrto: 10m\nsteps: [{id: a, wait: {for: 40m}}]\n"
 	r := run(t.Context(), call{env: f.env(), args: []string{"plan", "preflight", "late", "--mode", "emergency"}})
-	if r.code != 3 || !strings.Contains(r.out, "✗ the worst case 40m0s is longer than the objective 10m0s") {
+	if r.code != 3 || !strings.Contains(r.out, "✗ the worst case 40m0s is longer than the objective 10m0s") || !strings.Contains(r.out, "✗ the contract of the mode: nobody is asked to announce the interruption") {
 		t.Errorf("exit %d: %s%s", r.code, r.out, r.err)
 	}
 	r = run(t.Context(), call{env: f.env(), args: []string{"plan", "preflight", "late", "--mode", "emergency", "--json"}})
 	var got measure.Preflight
-	if err := json.Unmarshal([]byte(r.out), &got); err != nil || r.code != 3 || len(got.Findings) != 1 || got.Findings[0].Kind != measure.LateAtWorst {
+	if err := json.Unmarshal([]byte(r.out), &got); err != nil || r.code != 3 || len(got.Findings) != 2 || got.Findings[0].Kind != measure.LateAtWorst {
 		t.Errorf("exit %d: %s %v", r.code, r.out, err)
 	}
 }

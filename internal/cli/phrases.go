@@ -272,6 +272,7 @@ const (
 	lateMostly
 	lateSometimes
 	breaksRules
+	breaksAsAWhole
 	looksWrong
 	notLookedYet
 	lookedLine
@@ -741,6 +742,7 @@ var phrases = [phraseCount]text{
 	notLookedYet:      {"step %s cannot be looked at yet: %s", "步骤 %s 尚不能预检：%s"},
 	lookedLine:        {"looked at beforehand: %d", "已预检：%d 项"},
 	breaksRules:       {"step %s breaks the contract of the mode: %s", "步骤 %s 违反模式约束：%s"},
+	breaksAsAWhole:    {"the contract of the mode: %s", "模式约束：%s"},
 	preflightSoFar:    {"nothing that can be looked at yet speaks against the start", "目前可检查的内容未发现不宜开始的问题"},
 	preflightGood:     {"nothing speaks against the start", "未发现不宜开始的问题"},
 

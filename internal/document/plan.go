@@ -610,6 +610,10 @@ func (w *planWriter) times() Section {
 			fact("verdict", text)
 			w.miss(Late, w.plan.Name, "late."+string(one.Kind), t.span(one.Took), t.span(w.program.RTO))
 		case measure.BreaksRules:
+			if one.Step == "" {
+				w.miss(Breach, w.plan.Name, "miss.breach.plan", one.Text)
+				continue
+			}
 			w.miss(Breach, one.Step, "miss.breach", one.Step, one.Text)
 		case measure.LooksWrong: // nothing was looked at
 		}

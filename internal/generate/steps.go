@@ -199,6 +199,7 @@ func (w *writer) alarm() {
 		Manual: &plan.Manual{
 			Owner:       w.headquarters(commander),
 			Instruction: w.say("Announce the interruption to the public and report it to the authorities, within the times that the emergency response plan has for it. Write down when it was done."),
+			Announces:   true,
 			Fields:      []plan.Parameter{{Name: "announced", Doc: w.say("When, and where."), Type: plan.Text, Required: true}},
 		},
 	}, w.say("The contract of an emergency requires an announcement. It is a task beside the switch, never a gate."))

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -115,7 +116,7 @@ func Doubt(plans []Plan, catalogue Catalogue, tell Tell) {
 
 // Breach is what breaks the contract of the program's mode: only modes that are not strict have programs with any.
 type Breach struct {
-	Step   string `json:"step"` // its ID
+	Step   string `json:"step"` // its ID; empty: the plan as a whole breaks it
 	Reason string `json:"reason"`
 }
 
@@ -129,7 +130,20 @@ func (p *Program) Breaches(catalogue Catalogue) []Breach {
 	for _, b := range c.breaks(ContractOf(p.Mode)) {
 		out = append(out, Breach{Step: p.Nodes[b.step].ID, Reason: b.reason})
 	}
+	if ContractOf(p.Mode).Announcement && !IsBuiltIn(p.Plan) && !p.announces() {
+		out = append(out, Breach{Reason: fmt.Sprintf("nobody is asked to announce the interruption to the public, which mode %s asks for: no manual task of the mode has announces: true", p.Mode)})
+	}
 	return out
+}
+
+// announces reports whether a task of the program is the announcement to the public. A switch by itself is of an incident, whose rules have it.
+func (p *Program) announces() bool {
+	for i := range p.Nodes {
+		if m := p.Nodes[i].Step.Manual; m != nil && m.Announces && p.Includes(i) {
+			return true
+		}
+	}
+	return false
 }
 
 // Late reports whether the worst case is longer than the objective: what is cleaned up afterwards keeps nobody waiting for service.

@@ -75,6 +75,7 @@ func stepFields() []shape.Field {
 			{Name: "instruction", Doc: "What to do.", Shape: shape.Lines(4096), Required: true},
 			{Name: "fields", Doc: "What the person fills in.", Shape: shape.AList("fields", 0, 64, parameter(), shape.By("name"))},
 			{Name: "attachments", Doc: "How many files have to be attached at least; 8 can be at most.", Shape: shape.Number(0, MostAttachments)},
+			{Name: "announces", Doc: "The task is the announcement to the public that the contract of an emergency asks for.", Shape: shape.Flag()},
 		})},
 		{Name: "approval", Doc: "A decision of people; whoever started the run has no part in it.", Shape: shape.AnObject([]shape.Field{
 			{Name: "of", Doc: "Roles or participants who are asked.", Shape: ordered(shape.AList("roles or names of participants", 1, 32, shape.Formed(stepPattern, "a role or the name of a participant", 64), nil)), Required: true},

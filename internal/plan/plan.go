@@ -221,6 +221,8 @@ type Manual struct {
 	Fields      []Parameter `yaml:"fields,omitempty" json:"fields,omitempty"` // what is asked of the person
 	// Attachments is how many files have to be handed in at least.
 	Attachments int `yaml:"attachments,omitempty" json:"attachments,omitempty"`
+	// Announces: the task is the announcement to the public that the contract of an emergency asks for.
+	Announces bool `yaml:"announces,omitempty" json:"announces,omitempty"`
 }
 
 // Approval is a decision of people. Who started the run cannot approve it.

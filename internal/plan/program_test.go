@@ -622,3 +622,29 @@ func TestTargetsOfARunAreKnownBeforehandAsFarAsTheyCanBe(t *testing.T) {
 		}
 	}
 }
+
+func TestEmergencyHasATaskThatAnnouncesItToThePublic(t *testing.T) {
+	both := []plan.Mode{plan.Takeover, plan.Emergency}
+	say := func(announces bool, modes ...plan.Mode) plan.Step {
+		return plan.Step{ID: "say", Modes: modes, Manual: &plan.Manual{Owner: "operator", Instruction: "Announce.", Announces: announces}}
+	}
+	told := plan.Plan{Name: "told", Modes: both, Steps: []plan.Step{say(true)}}
+	for name, c := range map[string]struct {
+		step   plan.Step
+		breaks int
+	}{
+		"no task":            {next(act("go", "plain")), 1},
+		"another task":       {say(false), 1},
+		"the task":           {say(true), 0},
+		"of another mode":    {say(true, plan.Takeover), 1},
+		"within a subplan":   {plan.Step{ID: "sub", Subplan: &plan.Reference{Plan: "told"}}, 0},
+		"and one that is in": {say(true, plan.Emergency), 0},
+	} {
+		p := plan.Plan{Name: "p", Modes: both, Steps: []plan.Step{c.step}}
+		for mode, want := range map[plan.Mode]int{plan.Emergency: c.breaks, plan.Takeover: 0} { // a takeover needs none
+			if got := compile(t, mode, p, told).Breaches(touching); len(got) != want {
+				t.Errorf("%s, mode %s: %+v", name, mode, got)
+			}
+		}
+	}
+}
