@@ -3,12 +3,14 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"sync"
 	"time"
 
 	"perdure/internal/driver"
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/wire"
 )
 
@@ -132,10 +134,40 @@ func (a *Agent) doSandbox(ctx context.Context, ask wire.SandboxRequest) (out wir
 			out.Verdict = &v
 			out.Sandbox, err = a.opts.Sandboxes.Sandbox(ctx)
 		}
+	case wire.SandboxMask:
+		var masks []estate.Mask
+		if err = read("masks", ask.Masks, &masks); err != nil {
+			break
+		}
+		var v driver.SandboxMasked
+		if v, err = a.opts.Sandboxes.MaskSandbox(ctx, ask.Run, masks); err == nil {
+			out.Masked = &v
+			out.Sandbox, err = a.opts.Sandboxes.Sandbox(ctx)
+		}
+	case wire.SandboxShow:
+		var masks []estate.Mask
+		var shows []estate.Showing
+		if err = errors.Join(read("masks", ask.Masks, &masks), read("tables", ask.Shows, &shows)); err != nil {
+			break
+		}
+		if out.Shown, err = a.opts.Sandboxes.ShowSandbox(ctx, ask.Run, masks, shows); err == nil {
+			out.Sandbox, err = a.opts.Sandboxes.Sandbox(ctx)
+		}
 	case wire.SandboxDiscard:
 		err = a.opts.Sandboxes.DiscardSandbox(ctx, ask.Run)
 	}
 	return out, err
+}
+
+// read reads a part of a request that stands in it as JSON; empty: there is none.
+func read(what, text string, into any) error {
+	if text == "" {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		return errs.New(errs.Invalid, "%s of a request for a sandbox: %w", what, err)
+	}
+	return nil
 }
 
 // expire discards a sandbox whose time is over: its run may never come back to it.

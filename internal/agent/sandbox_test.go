@@ -4,17 +4,22 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"perdure/internal/driver"
 	"perdure/internal/errs"
+	"perdure/internal/estate"
 	"perdure/internal/wire"
 )
 
 // boxes is a driver whose clones take an hour.
-type boxes struct{ there driver.Sandbox }
+type boxes struct {
+	there  driver.Sandbox
+	masked []estate.Mask
+}
 
 func (b *boxes) Sandbox(context.Context) (driver.Sandbox, error) { return b.there, nil }
 
@@ -36,6 +41,22 @@ func (b *boxes) OpenSandbox(context.Context, string, []string) (driver.Sandbox, 
 func (b *boxes) TransactSandbox(_ context.Context, _ string, test driver.SandboxTest) (driver.SandboxTransacted, error) {
 	n := int64(len(test.Accounts))
 	return driver.SandboxTransacted{Accounts: n, Accepted: n, Refused: true, Other: string(test.Unit)}, nil
+}
+
+func (b *boxes) MaskSandbox(_ context.Context, run string, masks []estate.Mask) (driver.SandboxMasked, error) {
+	if len(masks) == 0 {
+		return driver.SandboxMasked{}, errs.New(errs.Invalid, "nothing is declared")
+	}
+	b.masked = masks
+	return driver.SandboxMasked{Columns: int64(len(masks)), Rows: 7}, nil
+}
+
+func (b *boxes) ShowSandbox(_ context.Context, _ string, masks []estate.Mask, shows []estate.Showing) ([]driver.SandboxRows, error) {
+	if !slices.Equal(masks, b.masked) {
+		return nil, errs.New(errs.Refused, "not masked")
+	}
+	cell := "m"
+	return []driver.SandboxRows{{Table: shows[0].Table, Columns: shows[0].Columns, Rows: [][]*string{{&cell, nil}}}}, nil
 }
 
 func (b *boxes) VerifySandbox(context.Context, string, string) (driver.SandboxVerdict, error) {
@@ -86,6 +107,37 @@ func TestSandboxIsWorkedOnWhileItIsAskedForAndGoesInTheEnd(t *testing.T) {
 		ask(wire.SandboxOpen, "r1", "2")
 		if answer, _ := ask(wire.SandboxOpen, "r1", "2"); answer.Error != "not alone" || answer.Kind != string(errs.Refused) {
 			t.Errorf("%+v", answer)
+		}
+		// Nothing is shown before all of the masks were done, and what is read wrong does nothing.
+		with := func(do wire.SandboxDo, attempt, masks string) wire.SandboxAnswer {
+			t.Helper()
+			body, _ := json.Marshal(wire.SandboxRequest{Group: "g1", Do: do, Run: "r1", Attempt: attempt, Masks: masks, Shows: `[{"table":"a.b","columns":["x","y"]}]`})
+			for {
+				out, err := a.sandbox(ctx, body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if answer := out.(wire.SandboxAnswer); answer.Done {
+					return answer
+				}
+				synctest.Wait()
+			}
+		}
+		const masks = `[{"table":"a.b","column":"x","as":"hash"}]`
+		if got := with(wire.SandboxShow, "6", masks); got.Error != "not masked" || got.Shown != nil {
+			t.Errorf("%+v", got)
+		}
+		if got := with(wire.SandboxMask, "7", ""); got.Kind != string(errs.Invalid) || got.Masked != nil {
+			t.Errorf("%+v", got)
+		}
+		if got := with(wire.SandboxMask, "8", `[{`); got.Kind != string(errs.Invalid) {
+			t.Errorf("%+v", got)
+		}
+		if got := with(wire.SandboxMask, "9", masks); got.Error != "" || got.Masked == nil || *got.Masked != (driver.SandboxMasked{Columns: 1, Rows: 7}) || got.Sandbox.Run != "r1" {
+			t.Errorf("%+v", got)
+		}
+		if got := with(wire.SandboxShow, "10", masks); got.Error != "" || len(got.Shown) != 1 || *got.Shown[0].Rows[0][0] != "m" || got.Shown[0].Rows[0][1] != nil {
+			t.Errorf("%+v", got)
 		}
 		// What is under way is given up for its own run's discard.
 		ask(wire.SandboxClone, "r1", "3")

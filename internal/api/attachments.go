@@ -111,7 +111,7 @@ func (s *Server) attachmentOf(ctx context.Context, id identity, in *attachmentIn
 	case err != nil:
 		return wire.KeptAttachment{}, nil, err
 	}
-	if !id.has(Viewer) { // whoever only takes part sees those of their own tasks
+	if !id.has(Viewer) { // whoever only takes part sees those of their own tasks, and what the run shows to participants
 		head, r, err := s.replay(ctx, in.Run)
 		if err != nil {
 			return wire.KeptAttachment{}, nil, err
@@ -119,7 +119,13 @@ func (s *Server) attachmentOf(ctx context.Context, id identity, in *attachmentIn
 		by := s.desk(ctx).person(id, head)
 		kept = slices.DeleteFunc(kept, func(a wire.KeptAttachment) bool {
 			n, ok := r.Node(a.Step)
-			return !ok || n.Step.Manual == nil || !by.Answers(n.Step.Manual.Owner)
+			switch {
+			case ok && n.Step.Manual != nil:
+				return !by.Answers(n.Step.Manual.Owner)
+			case ok && n.Step.Act != nil: // what was made for them; what an attempt has left otherwise counts nothing
+				return !slices.ContainsFunc(r.ShownTo(by), func(o run.Attachment) bool { return o.SHA256 == a.SHA256 })
+			}
+			return true
 		})
 		if len(kept) == 0 {
 			return wire.KeptAttachment{}, nil, unknown

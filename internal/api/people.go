@@ -324,6 +324,7 @@ func (s *Server) inbox(ctx context.Context, in *struct{ Paging }) (*page[wire.In
 			item.Plan = head.Plan
 		}
 		for _, item.Ask = range r.WaitsFor(desk.person(id, head)) {
+			item.Shown = r.ShownBefore(item.Step)
 			items = append(items, item)
 		}
 	}

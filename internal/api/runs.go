@@ -482,10 +482,10 @@ func stateOf(head wire.Run, r *run.Run) wire.RunState {
 		n := &r.Program.Nodes[i]
 		step := wire.RunStep{
 			ID: n.ID, Title: n.Step.Title, Kind: n.Step.Kind(), Status: s.Status, Attempts: s.Attempt, Text: s.Text, Error: s.Error, Reason: s.Reason,
-			Outputs: s.Outputs, Votes: s.Votes, Undo: s.Undo.Status, Delegations: s.Delegations, Added: s.Added,
+			Outputs: s.Outputs, Votes: s.Votes, Undo: s.Undo.Status, Delegations: s.Delegations, Added: s.Added, Attachments: s.Attachments,
 		}
 		if m := n.Step.Manual; m != nil {
-			step.Owner, step.Fields, step.Wants, step.Attachments = m.Owner, m.Fields, m.Attachments, s.Attachments
+			step.Owner, step.Fields, step.Wants = m.Owner, m.Fields, m.Attachments
 			if s.Answer != (run.Answer{}) {
 				step.Answer = &s.Answer
 			}

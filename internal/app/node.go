@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -119,7 +120,7 @@ func (c NodeConfig) run(ctx context.Context, instead resource.Set) error {
 	}
 	orders := resource.Orders{Book: st, Owners: control, By: "node:" + c.Name}
 	switches := switcher{Controller: control, store: st, orders: orders}
-	drivers := resource.Set{"unit": resource.Units{Switcher: switches}, "sandbox": resource.Sandboxes{Sandboxer: switches}, "archive": resource.Archives{Archiver: control}, "orders": orders, "notify": resource.Notes{Log: p.log}}
+	drivers := resource.Set{"unit": resource.Units{Switcher: switches}, "sandbox": resource.Sandboxes{Sandboxer: switches, Files: st, By: "node:" + c.Name}, "archive": resource.Archives{Archiver: control}, "orders": orders, "notify": resource.Notes{Log: p.log}}
 	maps.Copy(drivers, instead)
 	drivers = (&tenancy{store: st}).keep(drivers)
 	metrics := prometheus.NewRegistry()
@@ -575,7 +576,34 @@ func practised(set manifest.Set, id estate.UnitID, ask wire.SandboxRequest) (wir
 		ask.Unit, ask.Transaction, ask.Accounts, ask.Query = id, system.Drill.Transaction, strings.Join(own, "\n"), system.Verify
 	case wire.SandboxVerify:
 		ask.Query = system.Verify
+	case wire.SandboxMask:
+		if len(system.Drill.Mask) == 0 {
+			return ask, errs.New(errs.Invalid, "cannot mask the sandbox of %s: the manifest of system %s declares nothing (drill.mask)", id, system.Name)
+		}
+		return masked(ask, system)
+	case wire.SandboxShow:
+		if len(system.Drill.Show) == 0 {
+			return ask, errs.New(errs.Invalid, "cannot show the sandbox of %s: the manifest of system %s declares nothing (drill.show)", id, system.Name)
+		}
+		return masked(ask, system)
 	case wire.SandboxLook, wire.SandboxClone, wire.SandboxDiscard:
+	}
+	return ask, nil
+}
+
+// masked fills in what is masked, and where it is asked for what is shown.
+func masked(ask wire.SandboxRequest, system *manifest.System) (wire.SandboxRequest, error) {
+	masks, err := json.Marshal(system.Drill.Mask)
+	if err != nil {
+		return ask, err
+	}
+	ask.Masks = string(masks)
+	if ask.Do == wire.SandboxShow {
+		shows, err := json.Marshal(system.Drill.Show)
+		if err != nil {
+			return ask, err
+		}
+		ask.Shows = string(shows)
 	}
 	return ask, nil
 }
@@ -583,7 +611,7 @@ func practised(set manifest.Set, id estate.UnitID, ask wire.SandboxRequest) (wir
 // Sandbox asks about the sandbox of a unit's copy; its accounts are judged by the system's own query.
 func (s switcher) Sandbox(ctx context.Context, id estate.UnitID, site estate.SiteID, ask wire.SandboxRequest) (wire.SandboxAnswer, error) {
 	switch ask.Do {
-	case wire.SandboxOpen, wire.SandboxTransact, wire.SandboxVerify:
+	case wire.SandboxOpen, wire.SandboxTransact, wire.SandboxVerify, wire.SandboxMask, wire.SandboxShow:
 		m, err := s.store.Manifest(ctx, wire.Local)
 		if err != nil {
 			return wire.SandboxAnswer{}, err

@@ -60,7 +60,7 @@ func attachable(path string) ([]byte, error) {
 func (s *session) attachmentCommand() *cobra.Command {
 	var out string
 	c := &cobra.Command{
-		Use: "attachment RUN SHA256 --out FILE", Short: "Write a file that was handed in with a task; its digest is checked", Args: exactly("RUN", "SHA256"),
+		Use: "attachment RUN SHA256 --out FILE", Short: "Write a file that was handed in with a task, or made for participants; its digest is checked", Args: exactly("RUN", "SHA256"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
 				return usagef("--out is missing: say which new file it is written to")

@@ -666,6 +666,9 @@ func (s *session) showInbox(items []wire.InboxItem) {
 		if len(fields) > 0 {
 			text += " (" + strings.Join(fields, ", ") + ")"
 		}
+		for _, a := range i.Shown {
+			text += " " + s.say(inboxShown, a.Name, i.Run, a.SHA256, a.Name)
+		}
 		if !i.Due.IsZero() {
 			text += " (" + s.say(dueBy, i.Due.Local().Format("2006-01-02 15:04:05")) + ")"
 		}

@@ -99,7 +99,7 @@ func (f *fakeNode) servePeople(mux *http.ServeMux, answer func(pattern string, g
 		at := time.UnixMilli(now).UTC()
 		return []wire.InboxItem{
 			{Run: "r1", Plan: "p", Mode: plan.Takeover, Tabletop: true, Ask: runs.Ask{Why: runs.Decision, Step: "agree", Text: "Switch u1?", For: "commander", From: "bob", Since: at}},
-			{Run: "r2", Plan: "p", Mode: plan.Drill, Ask: runs.Ask{Why: runs.Task, Step: "count", Text: "Compare the totals.", For: "operator", Fields: []plan.Parameter{{Name: "difference"}}, Attachments: 1, Acknowledged: at, AcknowledgedBy: "eve", Since: at.Add(time.Minute)}},
+			{Run: "r2", Plan: "p", Mode: plan.Drill, Shown: []runs.Attachment{{Name: "u1-bank.customer.csv", SHA256: "5eed"}}, Ask: runs.Ask{Why: runs.Task, Step: "count", Text: "Compare the totals.", For: "operator", Fields: []plan.Parameter{{Name: "difference"}}, Attachments: 1, Acknowledged: at, AcknowledgedBy: "eve", Since: at.Add(time.Minute)}},
 			{Run: "r3", Plan: "p", Mode: plan.Emergency, Ask: runs.Ask{Why: runs.Review, Since: at.Add(time.Hour)}},
 			{Incident: "u1-1.7", Due: at.Add(3 * time.Hour), Ask: runs.Ask{Why: runs.Task, Step: "regulator", Text: "Report to the regulator", For: "commander", Since: at.Add(2 * time.Hour)}},
 			{Run: "r4", Plan: "p", Mode: plan.Drill, Due: at.Add(4 * time.Hour), Problem: &evaluation.Problem{Kind: evaluation.Attempts, Step: "switch", Attempts: 2, Text: "not yet"}, Ask: runs.Ask{Why: "rectification", Step: "2", For: "bob", Since: at.Add(3 * time.Hour)}},

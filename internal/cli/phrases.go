@@ -237,6 +237,7 @@ const (
 	inPlaceOf
 	inboxKnown
 	inboxFiles
+	inboxShown
 	colSince
 	colWhat
 	colFor
@@ -674,6 +675,7 @@ var phrases = [phraseCount]text{
 	nobodyWord:        {"nobody", "无人"},
 	inPlaceOf:         {"(for %s)", "（代 %s）"},
 	inboxFiles:        {"files: %d", "附件：%d"},
+	inboxShown:        {"[%s: perdure run attachment %s %s --out '%s']", "[%s：perdure run attachment %s %s --out '%s']"},
 
 	calendarTitle:  {"CALENDAR", "日历"},
 	calendarLine:   {"%s, at %s", "%s，%s"},

@@ -353,7 +353,11 @@ func remark(step wire.RunStep) string {
 		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s by %s for %s %s", word, v.Who, behalf, v.Comment)))
 	}
 	for _, a := range step.Attachments {
-		parts = append(parts, fmt.Sprintf("attached %s, %d bytes, SHA-256 %s", a.Name, a.Size, a.SHA256))
+		word := "attached"
+		if step.Kind == plan.ActStep {
+			word = "made"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s, %d bytes, SHA-256 %s", word, a.Name, a.Size, a.SHA256))
 	}
 	if step.Status == run.Open {
 		for _, d := range step.Delegations {

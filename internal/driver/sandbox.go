@@ -72,6 +72,22 @@ type SandboxTransacted struct {
 	Said string `json:"said,omitempty"`
 }
 
+// SandboxMasked is what was masked in an open sandbox.
+type SandboxMasked struct {
+	Tables  int64 `json:"tables"`
+	Columns int64 `json:"columns"`
+	// Rows are those that were written anew, Values what was overwritten in them and held against what was there before.
+	Rows   int64 `json:"rows"`
+	Values int64 `json:"values"`
+}
+
+// SandboxRows are the first rows of a table of a sandbox. A cell is nil where there is no value.
+type SandboxRows struct {
+	Table   string      `json:"table"`
+	Columns []string    `json:"columns"`
+	Rows    [][]*string `json:"rows"`
+}
+
 // Sandboxes makes a sandbox of a copy: one at a time, on the copy's own machine, reached by the agent alone. Nothing here waits for, or is
 // waited for by, what keeps the copy a copy.
 type Sandboxes interface {
@@ -87,6 +103,12 @@ type Sandboxes interface {
 	TransactSandbox(ctx context.Context, run string, test SandboxTest) (SandboxTransacted, error)
 	// VerifySandbox looks through the open sandbox and writes into it. The query judges accounts, as in Judge; empty: none is judged.
 	VerifySandbox(ctx context.Context, run, query string) (SandboxVerdict, error)
+	// MaskSandbox overwrites the columns in the open sandbox and proves that no value of before is left in them: all of it, or nothing. The same masks
+	// again change nothing; others are refused. Transactions are refused from then on: what they wrote would not be masked.
+	MaskSandbox(ctx context.Context, run string, masks []estate.Mask) (SandboxMasked, error)
+	// ShowSandbox reads what participants may look at. It refuses a sandbox in which not all of the masks were done, and a column that has none and is not
+	// named as plain.
+	ShowSandbox(ctx context.Context, run string, masks []estate.Mask, shows []estate.Showing) ([]SandboxRows, error)
 	// DiscardSandbox ends the server and removes all files; empty: of whatever run. That there is nothing is fine; another run's is left.
 	DiscardSandbox(ctx context.Context, run string) error
 	// SandboxTrace reports whether the copy itself has anything of what is written into sandboxes: it never has.

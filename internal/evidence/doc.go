@@ -10,7 +10,7 @@
 //	E1  Every byte of a pack counts: a bit that was flipped is found, and the section that it lies in is named.
 //	E2  What a pack is about is signed too: its last leaf lists the others and the files, so that none can be taken out, added or put elsewhere.
 //	E3  A checkpoint that nobody known has signed proves nothing, and is said to.
-//	E4  What was handed in with a task of the journal is in the pack, byte for byte.
+//	E4  What was handed in with a task of the journal, or made by one of its actions, is in the pack, byte for byte.
 //	E5  A decision that the journal says was signed by a person bears their signature, over this run, its program, its parameters and the question.
 //	E6  What was said to the held orders of the run is in the pack, word for word and in its order, as the log names it.
 package evidence

@@ -35,6 +35,7 @@ func (c *systemChecker) check() {
 	c.checkUnits(deployed)
 	c.checkSlots()
 	c.checkOverrides()
+	c.checkDrill()
 }
 
 func (c *systemChecker) checkModules() {

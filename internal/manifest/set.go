@@ -185,6 +185,9 @@ type Drill struct {
 	// Transaction is a SQL query that carries out one transaction of the application behind the guard and gives its status: $1 is the
 	// perdure.request, $2 the account.
 	Transaction string `yaml:"transaction,omitempty" json:"transaction,omitempty"`
+	// Mask is what is taken from the data before participants may look at it, Show what of it they may look at.
+	Mask []estate.Mask    `yaml:"mask,omitempty" json:"mask,omitempty"`
+	Show []estate.Showing `yaml:"show,omitempty" json:"show,omitempty"`
 }
 
 // Idempotency is the contract of repeated requests (I5).

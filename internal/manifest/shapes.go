@@ -121,6 +121,8 @@ func systemShape() shape.Shape {
 		shape.Field{Name: "drill", Doc: "What drills on clones of the data may do.", Shape: shape.AnObject([]shape.Field{
 			{Name: "accounts", Doc: "Test accounts, by their routing keys: a drill accepts transactions of these and of no others.", Shape: shape.AList("routing keys", 0, 100, shape.Formed(`^\S+$`, "a routing key without blanks", 128), nil)},
 			{Name: "transaction", Doc: "SQL query that carries out one transaction of the application behind the guard and gives its status: $1 is the perdure.request, $2 the account. It runs as the application.", Shape: query()},
+			{Name: "mask", Doc: "What is taken from the data of a sandbox before participants may look at it.", Shape: maskShape()},
+			{Name: "show", Doc: "What participants may look at.", Shape: showShape()},
 		})},
 		shape.Field{Name: "targets", Doc: "Declared values 声明值.", Required: true, Shape: shape.AnObject([]shape.Field{
 			{Name: "rto", Doc: "Recovery time objective.", Shape: shape.DurationBetween(time.Second, 365*24*time.Hour), Required: true},

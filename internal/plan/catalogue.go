@@ -148,6 +148,29 @@ func BuiltIn() Catalogue {
 			Touches: Touches{Image: Snapshot, Leaves: true, Cleaner: "discard"},
 		},
 		{
+			Driver: "sandbox", Name: "mask", Target: "a unit", Timeout: time.Hour,
+			Doc:  "Overwrite the columns that the system's manifest declares (drill.mask) in the open sandbox, all or nothing, and prove that no value of before is left in them. Transactions are refused from then on.",
+			With: []Parameter{sandboxSite()},
+			Outputs: []Parameter{
+				{Name: "tables", Type: Number},
+				{Name: "columns", Type: Number},
+				{Name: "rows", Type: Number, Doc: "Rows that were written anew."},
+				{Name: "values", Type: Number, Doc: "Values that were overwritten; none of before is left."},
+			},
+			Touches: Touches{Image: Snapshot, Leaves: true, Cleaner: "discard"},
+		},
+		{
+			Driver: "sandbox", Name: "show", Target: "a unit", Timeout: 5 * time.Minute,
+			Doc:  "Hand out to participants what the system's manifest lets them look at (drill.show), as files of the run. Refused where not all that is declared was masked in this sandbox.",
+			With: []Parameter{sandboxSite()},
+			Outputs: []Parameter{
+				{Name: "tables", Type: Number, Doc: "Tables that are shown, each in a file of its own."},
+				{Name: "rows", Type: Number},
+				{Name: "bytes", Type: Number},
+			},
+			Touches: Touches{Image: Snapshot, Leaves: true, Cleaner: "discard"},
+		},
+		{
 			Driver: "sandbox", Name: "discard", Target: "a unit", Timeout: 5 * time.Minute,
 			Doc:     "End the sandbox of the run and remove its files.",
 			With:    []Parameter{sandboxSite()},

@@ -22,7 +22,12 @@ type Sandboxer interface {
 }
 
 // Sandboxes is the driver of sandboxes: a clone of a unit's copy at a site, for the run that asks.
-type Sandboxes struct{ Sandboxer Sandboxer }
+type Sandboxes struct {
+	Sandboxer Sandboxer
+	// Files keeps what participants are shown, By is who hands it in: "node:a".
+	Files Files
+	By    string
+}
 
 const (
 	// sandboxLook is between two looks at what an agent does with a sandbox.
@@ -62,6 +67,10 @@ func (s Sandboxes) Ensure(ctx context.Context, c Call) (map[string]any, error) {
 			return nil, err
 		case err == nil && answer.Done && answer.Error != "":
 			return nil, errs.New(errs.Kind(answer.Kind), "%s", answer.Error)
+		case err == nil && answer.Done && ask.Do == wire.SandboxShow:
+			return s.handOut(ctx, c, answer)
+		case err == nil && answer.Done && ask.Do == wire.SandboxMask && answer.Masked == nil:
+			return nil, errs.New(errs.Unavailable, "the agent of %s at %s masks nothing: it is of an older version", id, site)
 		case err == nil && answer.Done:
 			return toldOf(answer), nil
 		}
@@ -77,6 +86,9 @@ func toldOf(a wire.SandboxAnswer) map[string]any {
 	out := map[string]any{"state": string(a.Sandbox.State), "bytes": float64(a.Sandbox.Bytes), "position": a.Sandbox.Position.String()}
 	if v := a.Transacted; v != nil {
 		out = map[string]any{"accounts": float64(v.Accounts), "accepted": float64(v.Accepted), "refused": v.Refused, "other": v.Other, "said": v.Said}
+	}
+	if v := a.Masked; v != nil {
+		out = map[string]any{"tables": float64(v.Tables), "columns": float64(v.Columns), "rows": float64(v.Rows), "values": float64(v.Values)}
 	}
 	if v := a.Verdict; v != nil {
 		out = map[string]any{
@@ -98,7 +110,8 @@ func (s Sandboxes) production(ctx context.Context, id estate.UnitID, site estate
 	}, nil
 }
 
-// Observe says whether the sandbox of the run is as the action leaves it. A verification leaves nothing to be seen: it is done again.
+// Observe says whether the sandbox of the run is as the action leaves it. A verification leaves nothing to be seen: it is done again. So is what was
+// masked, where the sandbox itself says that nothing is left to do, and what was shown, which becomes the same files.
 func (s Sandboxes) Observe(ctx context.Context, c Call) (map[string]any, bool, error) {
 	run, _, _ := strings.Cut(c.Key, "/")
 	answer, err := s.Sandboxer.Sandbox(ctx, estate.UnitID(c.Target), estate.SiteID(text(c.With["site"])), wire.SandboxRequest{Do: wire.SandboxLook, Run: run})
@@ -114,7 +127,7 @@ func (s Sandboxes) Observe(ctx context.Context, c Call) (map[string]any, bool, e
 		done = own && answer.Sandbox.State == driver.SandboxOpen
 	case wire.SandboxDiscard:
 		done = !own
-	case wire.SandboxLook, wire.SandboxTransact, wire.SandboxVerify:
+	case wire.SandboxLook, wire.SandboxTransact, wire.SandboxVerify, wire.SandboxMask, wire.SandboxShow:
 	}
 	return toldOf(answer), done, nil
 }

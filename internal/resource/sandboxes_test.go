@@ -2,15 +2,19 @@ package resource_test
 
 import (
 	"context"
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"perdure/internal/driver"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/plan"
 	"perdure/internal/resource"
+	"perdure/internal/run"
 	"perdure/internal/wire"
 )
 
@@ -102,5 +106,65 @@ func TestTestTransactionsAreTold(t *testing.T) {
 	}
 	if _, done, err := (resource.Sandboxes{Sandboxer: s}).Observe(t.Context(), sandboxCall("transact")); done || err != nil {
 		t.Errorf("nobody can see whether it was done: %v, %v", done, err)
+	}
+}
+
+// kept is a store of files.
+type kept struct{ files map[string]string }
+
+func (k *kept) PutAttachment(_ context.Context, id string, a wire.KeptAttachment, data []byte) (wire.KeptAttachment, error) {
+	k.files[id+"|"+a.Step+"|"+a.By+"|"+a.Name+"|"+a.Type] = string(data)
+	return a, nil
+}
+
+func TestMaskIsTold(t *testing.T) {
+	s := &sandboxer{looks: 2, answer: wire.SandboxAnswer{Done: true, Masked: &driver.SandboxMasked{Tables: 1, Columns: 2, Rows: 3, Values: 5}}}
+	result, err := resource.Sandboxes{Sandboxer: s}.Ensure(t.Context(), sandboxCall("mask"))
+	if want := map[string]any{"tables": 1.0, "columns": 2.0, "rows": 3.0, "values": 5.0}; err != nil || !maps.Equal(result, want) || s.asked[1].Do != wire.SandboxMask {
+		t.Errorf("%v, %v", result, err)
+	}
+	// An agent that does not know the word has done nothing.
+	for _, action := range []string{"mask", "show"} {
+		s = &sandboxer{looks: 2, answer: wire.SandboxAnswer{Done: true}}
+		if result, err := (resource.Sandboxes{Sandboxer: s}).Ensure(t.Context(), sandboxCall(action)); errs.KindOf(err) != errs.Unavailable {
+			t.Errorf("%s: %v, %v", action, result, err)
+		}
+		if _, done, err := (resource.Sandboxes{Sandboxer: s}).Observe(t.Context(), sandboxCall(action)); done || err != nil {
+			t.Errorf("%s: nobody can see whether it was done: %v, %v", action, done, err)
+		}
+	}
+}
+
+// What is shown is a table for spreadsheets in which nothing is calculated.
+func TestWhatIsShownBecomesFilesOfTheRun(t *testing.T) {
+	text := func(list ...string) []*string {
+		var row []*string
+		for _, v := range list {
+			if v == "NULL" {
+				row = append(row, nil)
+				continue
+			}
+			row = append(row, &v)
+		}
+		return row
+	}
+	s := &sandboxer{looks: 2, answer: wire.SandboxAnswer{Done: true, Shown: []driver.SandboxRows{
+		{Table: "bank.customer", Columns: []string{"id", "=name"}, Rows: [][]*string{
+			text("c-1", "=1+1"), text("c-2", "-12.50"), text("NULL", " @x"), text("+86 10", "-1+1"), text("李", "a,\"b\"\nc"), text("x\x00y\r", "＝1"), text("", "\t=2"), text("|x", "%y"), text("a-b", "1=1"),
+		}},
+		{Table: "bank.account", Columns: []string{"id"}},
+	}}}
+	store := &kept{files: map[string]string{}}
+	result, err := resource.Sandboxes{Sandboxer: s, Files: store, By: "node:a"}.Ensure(t.Context(), sandboxCall("show"))
+	files, _ := result[run.Files].([]run.Attachment)
+	if err != nil || len(files) != 2 || result["tables"] != 2.0 || result["rows"] != 9.0 || result["bytes"] != float64(files[0].Size+files[1].Size) {
+		t.Fatalf("%v, %v", result, err)
+	}
+	want := map[string]string{
+		"r1|step|node:a|u1-bank.customer.csv|text/csv; charset=utf-8": "\ufeffid,'=name\r\nc-1,'=1+1\r\nc-2,-12.50\r\n,' @x\r\n'+86 10,'-1+1\r\n李,\"a,\"\"b\"\"\r\nc\"\r\nx y ,'＝1\r\n,' =2\r\n'|x,'%y\r\na-b,1=1\r\n",
+		"r1|step|node:a|u1-bank.account.csv|text/csv; charset=utf-8":  "\ufeffid\r\n",
+	}
+	if diff := cmp.Diff(want, store.files); diff != "" {
+		t.Errorf("%s", diff)
 	}
 }

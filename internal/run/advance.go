@@ -356,7 +356,7 @@ func (r *Run) ended(i int, e Entry) error {
 	s.Result, s.unsure = e.Result, false
 	switch outcome {
 	case Done:
-		s.Outputs = e.Outputs
+		s.Outputs, s.Attachments = e.Outputs, e.Attachments
 		r.settle(i, DoneStep, e)
 	case Nothing:
 		s.Status = Ready

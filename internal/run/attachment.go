@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -20,7 +21,10 @@ const MostAttachment = 4 << 20
 // longestName bounds the name of a file, in characters.
 const longestName = 100
 
-// Attachment is a file that was handed in with a task. Its bytes are kept beside the journal, which names them by their digest.
+// Files is under which name the result of an action has files that it made, as a list of Attachment. The journal names them as those of a task.
+const Files = "files"
+
+// Attachment is a file that was handed in with a task, or made by an action. Its bytes are kept beside the journal, which names them by their digest.
 type Attachment struct {
 	Name string `json:"name"` // cleaned: no path, no controls
 	Type string `json:"type"` // what its bytes are, whatever it is called
@@ -148,7 +152,18 @@ func (a Attachment) PackName() string {
 	return "attachment-" + a.SHA256[:min(16, len(a.SHA256))] + "-" + plain
 }
 
-// Attachments are all that was handed in, in the order of the journal of which the run was made.
+// given parts a result from the files that an action made.
+func given(result map[string]any) (map[string]any, []Attachment) {
+	files, ok := result[Files].([]Attachment)
+	if !ok {
+		return result, nil
+	}
+	result = maps.Clone(result)
+	delete(result, Files)
+	return result, files
+}
+
+// Attachments are all that was handed in or made, in the order of the journal of which the run was made.
 func Attachments(journal []Entry) []Attachment {
 	var out []Attachment
 	for _, e := range journal {

@@ -122,3 +122,115 @@ steps:
 		t.Errorf("%+v", all)
 	}
 }
+
+// What an action made is named by the journal as what people hand in is: expressions and results see nothing of it.
+func TestFilesOfAnActionAreNamedByTheJournal(t *testing.T) {
+	p := plan.Plan{Name: "p", Modes: []plan.Mode{plan.Drill}, Steps: []plan.Step{
+		{ID: "show", Act: &plan.Call{Driver: "sandbox", Action: "show", Target: "u1", With: map[string]any{"site": "b"}, Expect: "result.rows == 1.0"}, Outputs: map[string]string{"rows": "result.rows"}},
+		{ID: "gone", Cleanup: true, Act: &plan.Call{Driver: "sandbox", Action: "discard", Target: "u1", With: map[string]any{"site": "b"}}},
+	}}
+	program, err := plan.Compile([]plan.Plan{p}, plan.BuiltIn(), "p", plan.Drill)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := run.NewAttachment("a.csv", []byte("x\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := run.Replay("r", program, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq := 0
+	say := func(e run.Entry) {
+		t.Helper()
+		seq++
+		e.Seq = seq
+		if err := r.Advance(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(run.Entry{What: run.Started, By: "ann"})
+	call := p.Steps[0].Act
+	say(run.Entry{What: run.Began, Node: "show", Attempt: 1, Call: call})
+	given := map[string]any{"rows": 1.0, run.Files: []run.Attachment{file}}
+	e := r.Judge(run.Attempt{Node: "show", Attempt: 1, Call: call}, given, nil)
+	if e.Outcome != run.Done || len(e.Attachments) != 1 || e.Attachments[0] != file || len(e.Result) != 1 || len(given) != 2 {
+		t.Fatalf("%+v", e)
+	}
+	if bad := r.Judge(run.Attempt{Node: "show", Attempt: 1, Call: call}, map[string]any{"rows": 2.0, run.Files: []run.Attachment{file}}, nil); bad.Outcome != run.Failed || bad.Attachments != nil {
+		t.Errorf("what did not come out as expected is shown: %+v", bad)
+	}
+	say(e)
+	if got := run.Attachments([]run.Entry{e}); len(got) != 1 || got[0] != file {
+		t.Errorf("%+v", got)
+	}
+}
+
+// What is shown is for those who are asked what comes after it in the plan, through subplans too, and for nobody else.
+func TestWhatIsShownIsForWhatComesAfterIt(t *testing.T) {
+	r := run.Begin("r1", programOf(t, `apiVersion: perdure/v1
+kind: Plan
+name: p
+modes: [drill]
+steps:
+- {id: one, after: [], subplan: {plan: sub}}
+- {id: two, after: [], act: {driver: sandbox, action: show, target: u2, with: {site: b}}}
+- {id: north, after: [one], subplan: {plan: asks}}
+- {id: south, after: [two], manual: {owner: south, instruction: Look.}}
+- {id: agree, after: [north, south], approval: {of: [boss], need: 1, text: "Well?"}}
+- {id: over, after: [agree], notify: {to: [west], text: It is over.}}
+- {id: east, after: [], manual: {owner: east, instruction: Look.}}
+- {id: gone, after: [agree], cleanup: true, act: {driver: sandbox, action: discard, target: u1, with: {site: b}}}
+- {id: gone2, after: [agree], cleanup: true, act: {driver: sandbox, action: discard, target: u2, with: {site: b}}}
+---
+apiVersion: perdure/v1
+kind: Plan
+name: sub
+modes: [drill]
+steps:
+- {id: show, act: {driver: sandbox, action: show, target: u1, with: {site: b}}}
+- {id: gone, cleanup: true, act: {driver: sandbox, action: discard, target: u1, with: {site: b}}}
+---
+apiVersion: perdure/v1
+kind: Plan
+name: asks
+modes: [drill]
+steps:
+- {id: look, manual: {owner: north, instruction: Look.}}
+`, plan.Drill))
+	var ids []string
+	for _, n := range r.Program.Nodes {
+		ids = append(ids, n.ID)
+	}
+	shows := func(node, name string) []run.Entry {
+		return []run.Entry{
+			{By: "node:a", What: run.Began, Node: node, Attempt: 1},
+			{By: "node:a", What: run.Ended, Node: node, Attempt: 1, Outcome: run.Done, Attachments: []run.Attachment{{Name: name, SHA256: name}}},
+		}
+	}
+	took(t, r, run.Entry{By: "ann", What: run.Started}, run.Entry{By: "node:a", What: run.Entered, Node: "one"}, run.Entry{By: "node:a", What: run.Opened, Node: "east"})
+	took(t, r, shows("one/show", "first")...)
+	took(t, r, shows("two", "second")...)
+	took(t, r, shows("one/gone", "")[0], run.Entry{By: "node:a", What: run.Ended, Node: "one/gone", Attempt: 1, Outcome: run.Done}, run.Entry{By: "node:a", What: run.Ended, Node: "one", Outcome: run.Done},
+		run.Entry{By: "node:a", What: run.Entered, Node: "north"}, run.Entry{By: "node:a", What: run.Opened, Node: "north/look"}, run.Entry{By: "node:a", What: run.Opened, Node: "south"})
+	names := func(list []run.Attachment) (out string) {
+		for _, a := range list {
+			out += a.Name + " "
+		}
+		return out
+	}
+	for owner, want := range map[string]string{"north": "first ", "south": "second ", "east": "", "boss": ""} { // boss is not asked yet
+		if got := names(r.ShownTo(of("li", owner))); got != want {
+			t.Errorf("%s is shown %q, not %q, of %v", owner, got, want, ids)
+		}
+	}
+	if got := names(r.ShownBefore("agree")); got != "first second " {
+		t.Errorf("before the approval: %q", got)
+	}
+	for _, step := range []string{"none", "over", "gone"} {
+		if got := r.ShownBefore(step); got != nil {
+			t.Errorf("%s asks nobody, and shows %v", step, got)
+		}
+	}
+}

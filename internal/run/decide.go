@@ -361,6 +361,7 @@ func (d *decider) undo() {
 
 // Judge makes the end of an attempt of what its driver said: what was expected has to hold, and outputs have to have a value.
 func (r *Run) Judge(a Attempt, result map[string]any, failure error) Entry {
+	result, files := given(result)
 	e := Entry{What: Ended, Node: a.Node, Attempt: a.Attempt, Undo: a.Undo, Outcome: Done, Result: result}
 	if failure != nil {
 		e.Outcome, e.Error = Failed, failure.Error()
@@ -391,7 +392,7 @@ func (r *Run) Judge(a Attempt, result map[string]any, failure error) Entry {
 		e.Outcome, e.Error = Failed, err.Error()
 		return e
 	}
-	e.Outputs = outputs
+	e.Outputs, e.Attachments = outputs, files
 	return e
 }
 

@@ -20,7 +20,7 @@ type Entry struct {
 	Outcome Outcome        `json:"outcome,omitempty"` // of Ended and Finished
 	Probed  bool           `json:"probed,omitempty"`  // the outcome is what a probe found
 	Result  map[string]any `json:"result,omitempty"`  // what an action gave, or what a person filled in
-	// Attachments, of Completed, are files that were handed in: their bytes are kept beside the journal.
+	// Attachments, of Completed, are files that were handed in, of Ended those that the action made: their bytes are kept beside the journal.
 	Attachments []Attachment   `json:"attachments,omitempty"`
 	Outputs     map[string]any `json:"outputs,omitempty"`
 	Error       string         `json:"error,omitempty"`

@@ -94,7 +94,7 @@ type Step struct {
 	Added       []string
 	// Answer is what was answered to a task since it was asked the last time.
 	Answer Answer
-	// Attachments are files that were handed in with a task.
+	// Attachments are files that were handed in with a task, or made by an action.
 	Attachments []Attachment
 	// Read is who has said that they have read a note.
 	Read   []string

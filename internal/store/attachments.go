@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -79,13 +80,21 @@ func (s *Store) PutAttachment(ctx context.Context, id string, a wire.KeptAttachm
 	if err != nil {
 		return a, err
 	}
-	event, err := s.event(revision, wire.Event{Who: "person:" + a.By, What: "run.attached", Subject: id}, kept.KeptAttachment)
+	event, err := s.event(revision, wire.Event{Who: handedInBy(a.By), What: "run.attached", Subject: id}, kept.KeptAttachment)
 	if err != nil {
 		return a, err
 	}
 	// Who else has written the same bytes meanwhile has made it whole: that is as good.
 	_, _, err = s.commit(ctx, "keep file "+a.Name, []clientv3.Cmp{unchanged(attachedAt(id, a), revision)}, []clientv3.Op{write, event})
 	return kept.KeptAttachment, err
+}
+
+// handedInBy is who has handed in a file: a person, or the node whose driver made it.
+func handedInBy(by string) string {
+	if strings.HasPrefix(by, "node:") {
+		return by
+	}
+	return "person:" + by
 }
 
 // countAttachment notes that a file is to be kept, within the bounds, and gives what is noted of it. One that is noted already is not counted again.

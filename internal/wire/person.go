@@ -221,6 +221,8 @@ type InboxItem struct {
 	Incident string    `json:"incident,omitempty"`
 	// Tabletop: the run walks its plan around a table, and nothing is done.
 	Tabletop bool `json:"tabletop,omitempty"`
+	// Shown are files that the run has made for who is asked: those of what comes before it in the plan.
+	Shown []run.Attachment `json:"shown,omitempty"`
 	// Due is until when it has to be done, zero where it has no clock. Of an incident Why is declaration, task, review or closure, and Step the task.
 	Due time.Time `json:"due,omitzero"`
 	// Problem is what has to be put right: Why is then rectification, assignment or retest, and Step the number of the item.

@@ -164,7 +164,7 @@ type SignedWord struct {
 	Signed string   `json:"signed" doc:"the signed text, PDSIG:…"`
 }
 
-// KeptAttachment is a file that was handed in for a step of a run, as the store keeps it. It counts once the journal names it.
+// KeptAttachment is a file that was handed in for a step of a run, or made by its action, as the store keeps it. It counts once the journal names it.
 type KeptAttachment struct {
 	run.Attachment
 	Step string `json:"step"`
@@ -206,7 +206,7 @@ type RunStep struct {
 	// Text is what people are asked, filled in once they are; Owner whose task it is, Fields what its person fills in.
 	Text  string `json:"text,omitempty"`
 	Owner string `json:"owner,omitempty"`
-	// Wants is how many files a task wants at least, Attachments those that were handed in.
+	// Wants is how many files a task wants at least, Attachments those that were handed in, or that an action made.
 	Wants       int              `json:"wants,omitempty"`
 	Attachments []run.Attachment `json:"attachments,omitempty"`
 	Fields      []plan.Parameter `json:"fields,omitempty"`

@@ -17,6 +17,8 @@ const (
 	SandboxOpen     SandboxDo = "open"
 	SandboxTransact SandboxDo = "transact"
 	SandboxVerify   SandboxDo = "verify"
+	SandboxMask     SandboxDo = "mask"
+	SandboxShow     SandboxDo = "show"
 	SandboxDiscard  SandboxDo = "discard"
 )
 
@@ -33,6 +35,9 @@ type SandboxRequest struct {
 	Accounts    string        `json:"accounts,omitempty"`
 	Unit        estate.UnitID `json:"unit,omitempty"`
 	Transaction string        `json:"transaction,omitempty"`
+	// Masks are the declared masks, of mask and show, Shows what is shown; both as JSON: a request is compared with the one before.
+	Masks string `json:"masks,omitempty"`
+	Shows string `json:"shows,omitempty"`
 }
 
 // SandboxAnswer says how the sandbox stands, and what became of what was asked for.
@@ -41,6 +46,9 @@ type SandboxAnswer struct {
 	Verdict *driver.SandboxVerdict `json:"verdict,omitempty"`
 	// Transacted is of transact.
 	Transacted *driver.SandboxTransacted `json:"transacted,omitempty"`
+	// Masked is of mask, Shown of show.
+	Masked *driver.SandboxMasked `json:"masked,omitempty"`
+	Shown  []driver.SandboxRows  `json:"shown,omitempty"`
 	// Done: it is over. Error is why it came to nothing, with its Kind.
 	Done  bool   `json:"done"`
 	Error string `json:"error,omitempty"`

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"perdure/internal/driver"
+	"perdure/internal/errs"
 	"perdure/internal/guard"
 )
 
@@ -63,6 +64,9 @@ func (d *Database) TransactSandbox(ctx context.Context, run string, test driver.
 		err = errors.Join(err, d.inSandbox(ctx, closeSandbox))
 	}()
 	err = d.inSandbox(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		if was, _, err := maskedIn(ctx, conn); err != nil || was != "" {
+			return errors.Join(failed(err, "cannot look whether the sandbox of %s is masked", d.o.Member), maskedBefore(was))
+		}
 		if out.Other, err = otherAccount(ctx, conn, test); err != nil {
 			return err
 		}
@@ -88,6 +92,14 @@ func (d *Database) TransactSandbox(ctx context.Context, run string, test driver.
 		return nil
 	})
 	return out, err
+}
+
+// maskedBefore refuses transactions in a sandbox that is masked: what they write would not be.
+func maskedBefore(masks string) error {
+	if masks == "" {
+		return nil
+	}
+	return errs.New(errs.Refused, "the sandbox is masked, and what transactions write now would not be: they come before the masks")
 }
 
 // closeSandbox closes what was opened for transactions, also by an agent that died over it.
