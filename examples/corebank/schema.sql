@@ -19,6 +19,14 @@ create table if not exists corebank.account (
   balance numeric(20,2) not null check (balance >= 0)
 ) with (fillfactor = 60);
 
+-- Whose accounts they are. Payments do not look at it; who takes part in a drill sees it masked.
+create table if not exists corebank.customer (
+  account  corebank.account_id primary key,
+  name     text not null,
+  phone    text not null,
+  document text not null -- what they have shown that they are who they are
+);
+
 -- The journal: the lines of one entry sum to zero. An entry is made by one request, its cause, and both are one transaction.
 -- external is the counterpart of money that comes from outside or goes there, transit of money on its way between units.
 create table if not exists corebank.journal (
@@ -183,9 +191,10 @@ begin
 end $$;
 
 -- Behind the guard, and the application may do its business and no more.
-select perdure.protect('corebank.account'), perdure.protect('corebank.journal');
+select perdure.protect('corebank.account'), perdure.protect('corebank.customer'), perdure.protect('corebank.journal');
 grant usage on schema corebank to perdure_app;
 grant select, update on corebank.account to perdure_app;
+grant select on corebank.customer to perdure_app;
 grant select, insert on corebank.journal to perdure_app;
 grant usage on sequence corebank.entry to perdure_app;
 grant select on corebank.ledger to perdure_app;

@@ -1,6 +1,6 @@
 # Drills that are cancelled, and drills whose parts die in the middle: production is not touched, and nothing of them is left.
 
-within 4m
+within 5m
 estate two-city
 start
 load rate 100 accounts 600 via a,b
@@ -21,7 +21,13 @@ step "the agents beside the clones die while they are made" drill zh "克隆过�
   wait run at clone-u1 60s
   fault crash agent of u1-b harmless
   fault crash agent of u2-a harmless
-  wait run over 90s
+  wait run asks look-u1-head-office 90s
+  wait run asks look-u2-head-office 90s
+  complete look-u1-head-office set usable=true
+  complete look-u1-clearing-house set usable=true
+  complete look-u2-head-office set usable=true
+  complete look-u2-clearing-house set usable=true
+  wait run over 60s
   wait sandboxes gone 5s
 end
 
@@ -29,16 +35,46 @@ step "the sandbox's agent and its servers die at once" drill zh "代理与数据
   run drill-corebank mode drill as ann because "its agent and all of its servers will die"
   wait run at open-u1 60s
   fault crash process agent-u1-b
-  wait run over 90s
+  wait run asks look-u1-head-office 90s
+  wait run asks look-u2-head-office 90s
+  complete look-u1-head-office set usable=true
+  complete look-u1-clearing-house set usable=true
+  complete look-u2-head-office set usable=true
+  complete look-u2-clearing-house set usable=true
+  wait run over 60s
   wait sandboxes gone 5s
   wait estate ready 60s
+end
+
+step "the sandbox's agents die while it is masked" drill zh "脱敏时代理进程被杀"
+  run drill-corebank mode drill as ann because "its agents will die once more"
+  wait run at mask-u1 60s
+  fault crash agent of u1-b harmless
+  wait run at mask-u2 60s
+  fault crash agent of u2-a harmless
+  wait run asks look-u1-head-office 90s
+  wait run asks look-u2-head-office 90s
+  fetch u1 as head-office
+  fetch u2 as clearing-house
+  complete look-u1-head-office set usable=true
+  complete look-u1-clearing-house set usable=true
+  complete look-u2-head-office set usable=true
+  complete look-u2-clearing-house set usable=true
+  wait run over 60s
+  wait sandboxes gone 5s
 end
 
 step "the node that carries it out dies" drill zh "执行演练的控制节点被杀"
   run drill-corebank mode drill as ann because "the node that carries it out will die"
   wait run at open-u1 60s
   fault crash process leader harmless
-  wait run over 90s
+  wait run asks look-u1-head-office 90s
+  wait run asks look-u2-head-office 90s
+  complete look-u1-head-office set usable=true
+  complete look-u1-clearing-house set usable=true
+  complete look-u2-head-office set usable=true
+  complete look-u2-clearing-house set usable=true
+  wait run over 60s
   wait sandboxes gone 5s
   wait estate ready 60s
 end

@@ -11,7 +11,13 @@ wait load steady 30s
 # A drill on clones of the copies, beside the load: production is not touched by it, and nothing is left.
 generate drill system corebank
 run drill-corebank mode drill as ann because "the quarter's drill"
-wait run over 90s
+wait run asks look-u1-head-office 60s
+wait run asks look-u2-head-office 60s
+complete look-u1-head-office set usable=true
+complete look-u1-clearing-house set usable=true
+complete look-u2-head-office set usable=true
+complete look-u2-clearing-house set usable=true
+wait run over 60s
 # The copy in the other city is asynchronous: a takeover could lose something.
 generate takeover site a to c refused "mode takeover may lose nothing"
 

@@ -42,6 +42,19 @@ func TestDrillsAreToldOfTestAccounts(t *testing.T) {
 	if got := ask(wire.SandboxClone, "u1"); got != (wire.SandboxRequest{Do: wire.SandboxClone}) {
 		t.Errorf("cloned with %+v", got)
 	}
+	// Masks are told whole: what is shown is held against all of them.
+	if got := ask(wire.SandboxMask, "u1"); !strings.Contains(got.Masks, `"column":"phone","as":"last4"`) || got.Shows != "" || got.Accounts != "" {
+		t.Errorf("masked with %+v", got)
+	}
+	if got := ask(wire.SandboxShow, "u2"); got.Masks != ask(wire.SandboxMask, "u1").Masks || !strings.Contains(got.Shows, `"table":"corebank.customer"`) {
+		t.Errorf("shown with %+v", got)
+	}
+	set.System("corebank").Drill.Mask, set.System("corebank").Drill.Show = nil, nil
+	for _, do := range []wire.SandboxDo{wire.SandboxMask, wire.SandboxShow} {
+		if _, err := practised(set, "u1", wire.SandboxRequest{Do: do}); errs.KindOf(err) != errs.Invalid {
+			t.Errorf("%s without a declaration: %v", do, err)
+		}
+	}
 	set.System("corebank").Drill.Transaction = ""
 	if _, err := practised(set, "u1", wire.SandboxRequest{Do: wire.SandboxTransact}); errs.KindOf(err) != errs.Invalid {
 		t.Errorf("without a transaction: %v", err)

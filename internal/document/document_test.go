@@ -582,6 +582,45 @@ func FuzzTextOfAnyKindIsTheSameInAllFormats(f *testing.F) {
 	})
 }
 
+func TestWhatWasShownIsListedWithItsDigest(t *testing.T) {
+	p := runtest.Program(t, `apiVersion: perdure/v1
+kind: Plan
+name: p
+modes: [drill]
+steps:
+- {id: show, act: {driver: sandbox, action: show, target: u1, with: {site: b}}}
+- {id: gone, cleanup: true, act: {driver: sandbox, action: discard, target: u1, with: {site: b}}}
+`, plan.Drill)
+	journal := runtest.Journal(t, `
+0s ann started -
+1s node:a began show {"attempt":1}
+2s node:a ended show {"attempt":1,"outcome":"done","result":{"rows":20},"attachments":[{"name":"u1-b.customer.csv","type":"text/csv","size":1200,"sha256":"5eed"}]}
+3s node:a began gone {"attempt":1}
+4s node:a ended gone {"attempt":1,"outcome":"done"}
+5s node:a finished - {"outcome":"done"}
+`)
+	for l, want := range map[document.Language][]string{
+		document.English: {"showed participants", "attached u1-b.customer.csv (text/csv, 1200 bytes, SHA-256 5eed)"},
+		document.Chinese: {"向参演单位展示", "附件 u1-b.customer.csv（text/csv，1200 字节，SHA-256 5eed）"},
+	} {
+		d, err := document.Report(document.Source{Run: "r", Program: p, Journal: journal}, l, time.UTC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, s := range d.Sections {
+			for _, row := range s.Rows {
+				if line := strings.Join(row, "|"); strings.Contains(line, want[0]) && strings.Contains(line, want[1]) {
+					found++
+				}
+			}
+		}
+		if found != 1 {
+			t.Errorf("%s: told %d times: %q", l, found, want)
+		}
+	}
+}
+
 func TestWhatWasHandedInIsListedWithItsDigest(t *testing.T) {
 	p := runtest.Program(t, "apiVersion: perdure/v1\nkind: Plan\nname: p\nmodes: [drill]\nsteps: [{id: count, manual: {owner: desk, instruction: Count.}}]\n", plan.Drill)
 	journal := runtest.Journal(t, `

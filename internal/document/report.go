@@ -310,7 +310,9 @@ func (w *writer) people() Section {
 		case run.Started, run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled, run.Acknowledged, run.Approved, run.Declined, run.Completed,
 			run.Delegated, run.AddedApprover, run.BrokeGlass, run.Reviewed, run.Attested:
 		case run.Took, run.Entered, run.Passed, run.Began, run.Ended, run.Opened, run.Finished:
-			continue
+			if len(e.Attachments) == 0 { // else people were shown something
+				continue
+			}
 		}
 		what := w.t.word("said", string(e.What))
 		if e.Undo {

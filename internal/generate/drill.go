@@ -64,7 +64,7 @@ func (s *scope) sandboxAt(g *manifest.Group) estate.SiteID {
 	return best
 }
 
-// drillSteps are those of a drill: look, clone, open, verify, look again, discard, and look what is left.
+// drillSteps are those of a drill: look, clone, open, verify, mask, show, look again, discard, and look what is left.
 func (w *writer) drillSteps() []step {
 	w.tell("begin", w.say("Tell that it begins"), w.say("%s begins: %s", w.scope.o.title(), w.summary()), w.say("Who takes part hears of it. Production is not interrupted, so nobody has to agree."), []string{})
 	var ends []string
@@ -72,8 +72,8 @@ func (w *writer) drillSteps() []step {
 	for _, p := range w.parts {
 		for i := range p.moves {
 			m := &p.moves[i]
-			end, sweep := w.drill(p, m)
-			ends = append(ends, end)
+			last, sweep := w.drill(p, m)
+			ends = append(ends, last...)
 			sweeps = append(sweeps, sweep)
 		}
 	}
@@ -84,8 +84,9 @@ func (w *writer) drillSteps() []step {
 	return w.out
 }
 
-// drill writes the steps of one group, and gives the last of them before the cleanup, and what writes that.
-func (w *writer) drill(p *part, m *move) (last string, sweep func()) {
+// drill writes the steps of one group, and gives the last of them before the cleanup, and what writes that. The sandbox waits for nobody who looks at
+// what was shown of it.
+func (w *writer) drill(p *part, m *move) (ends []string, sweep func()) {
 	group, id := string(m.group.Name), p.system.Name
 	call := func(action, expect string) *plan.Call {
 		return &plan.Call{Driver: sandboxDriver, Action: action, Target: m.unit(), With: map[string]any{"site": string(m.to)}, Expect: expect}
@@ -125,10 +126,11 @@ func (w *writer) drill(p *part, m *move) (last string, sweep func()) {
 			"accounts": "result.accounts", "inconsistent": "result.inconsistent", "written": "result.written",
 		},
 	}, w.say("Tables and indexes are whole, the books of all accounts agree by the system's own query, and a row can be written."))
-	last = w.add("during-"+group, plan.Step{
-		Title: w.say("Look how %s stands during the drill", group), System: id, After: &[]string{verified}, Check: call("production", well), Outputs: figures,
+	shown, looks := w.seen(p, m, verified, call)
+	last := w.add("during-"+group, plan.Step{
+		Title: w.say("Look how %s stands during the drill", group), System: id, After: &[]string{shown}, Check: call("production", well), Outputs: figures,
 	}, w.say("Production is untouched: it takes writes, and its copy has nothing of what was written into the sandbox."))
-	return last, func() {
+	return append([]string{last}, looks...), func() {
 		discard := w.add("discard-"+group, plan.Step{
 			Title: w.say("Discard the sandbox of %s", group), System: id, After: &[]string{last}, Cleanup: true, OnFailure: plan.Ask,
 			Act: call("discard", ""), Retry: &plan.Retry{Times: 3, Pause: shape.Duration(time.Second), Factor: 2, Most: shape.Duration(time.Minute)},
@@ -138,6 +140,36 @@ func (w *writer) drill(p *part, m *move) (last string, sweep func()) {
 			Check: call("production", well+" && result.sandbox != run.id"), Outputs: figures,
 		}, w.say("Lag, connections and writes after the drill; and the sandbox is gone."))
 	}
+}
+
+// seen writes what has participants look at the data, where the manifest lets them: it is masked before. It gives the last step that needs the sandbox,
+// and those of people, who look at files.
+func (w *writer) seen(p *part, m *move, after string, call func(action, expect string) *plan.Call) (last string, looks []string) {
+	group, id, drill := string(m.group.Name), p.system.Name, &p.system.Drill
+	if len(drill.Mask) > 0 {
+		after = w.add("mask-"+group, plan.Step{
+			Title: w.say("Mask the sandbox of %s", group), System: id, After: &[]string{after}, Act: call("mask", ""),
+			Outputs: map[string]string{"tables": "result.tables", "columns": "result.columns", "rows": "result.rows", "values": "result.values"},
+		}, w.say("Who has no right to production data sees none: what the manifest declares is overwritten, and no value of before is left."))
+	}
+	if len(drill.Show) == 0 {
+		return after, nil
+	}
+	after = w.add("show-"+group, plan.Step{
+		Title: w.say("Show participants the data of %s", group), System: id, After: &[]string{after}, Act: call("show", ""),
+		Outputs: map[string]string{"tables": "result.tables", "rows": "result.rows"},
+	}, w.say("The rows that the manifest lets them look at, as files of the run; refused where not all that is declared was masked."))
+	for _, one := range participantsOf(w.scope.set, []*part{p}, tenantOf(w.parts)) {
+		looks = append(looks, w.add("look-"+group+"-"+one.Name, plan.Step{
+			Title: w.say("%s looks at the data of %s", one.Name, group), System: id, After: &[]string{after},
+			Manual: &plan.Manual{
+				Owner:       one.Name,
+				Instruction: w.say("Look at the data of %s as the drill has it: perdure inbox names the files. Say whether the business could go on with it.", group) + w.reached(one),
+				Fields:      []plan.Parameter{{Name: "usable", Doc: w.say("The business could go on with this data."), Type: plan.Boolean, Required: true}},
+			},
+		}, w.say("The verification by the business: %s takes part as %s.", one.Name, one.Type)))
+	}
+	return after, looks
 }
 
 // drillTitle is that of a drill.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -246,6 +247,12 @@ func anEstate(t *rapid.T) manifest.Set {
 				s.Units = append(s.Units, u)
 			}
 		}
+		if rapid.Bool().Draw(t, "masked") {
+			s.Drill.Mask = []estate.Mask{{Table: "b.customer", Column: "name", As: estate.MaskHash}}
+		}
+		if rapid.Bool().Draw(t, "shown") {
+			s.Drill.Show = []estate.Showing{{Table: "b.account", Columns: []string{"id"}, Plain: []string{"id"}, Rows: 20}}
+		}
 		set.Systems, systems = append(set.Systems, s), append(systems, name)
 	}
 	some := func(label string, least int) []estate.SystemID {
@@ -297,6 +304,7 @@ func TestEveryGeneratedPlanIsGoodForItsModeAndKeepsTheOrder(t *testing.T) {
 		translated(t, &set, o, again)
 		if o.Mode == plan.Drill {
 			practised(t, &set, g)
+			looked(t, &set, program)
 			return
 		}
 		ordered(t, &set, o, program)
@@ -392,6 +400,62 @@ func practised(t *rapid.T, set *manifest.Set, g generate.Generated) {
 	}
 	if len(cloned) == 0 || fmt.Sprint(cloned) != fmt.Sprint(discarded) {
 		t.Fatalf("cloned %v, discarded %v", cloned, discarded)
+	}
+}
+
+// looked: what a manifest lets participants look at is shown once for each group, and to each of them; after it is masked, where something is to be, and
+// before anybody looks.
+func looked(t *rapid.T, set *manifest.Set, p *plan.Program) {
+	before := make([]map[string]bool, len(p.Nodes)) // actions that were done: "mask g1"
+	shown := map[estate.GroupID]int{}
+	tasks := map[string]int{}
+	for i := range p.Nodes {
+		before[i] = map[string]bool{}
+		for _, d := range p.Nodes[i].After {
+			maps.Copy(before[i], before[d.Node])
+			if call := p.Nodes[d.Node].Step.Act; call != nil {
+				_, u := set.Unit(estate.UnitID(call.Target))
+				before[i][call.Action+" "+string(u.Group)] = true
+			}
+		}
+		step := p.Nodes[i].Step
+		system := set.System(step.System)
+		switch {
+		case step.Manual != nil:
+			tasks[string(step.System)+" "+step.Manual.Owner]++
+			if len(system.Drill.Show) == 0 || !slices.ContainsFunc(slices.Collect(maps.Keys(before[i])), func(done string) bool { return strings.HasPrefix(done, "show ") }) {
+				t.Fatalf("step %s looks at what nobody has shown", p.Nodes[i].ID)
+			}
+		case step.Act == nil:
+		case step.Act.Action == "mask" && len(system.Drill.Mask) == 0, step.Act.Action == "show" && len(system.Drill.Show) == 0:
+			t.Fatalf("step %s: nothing is declared", p.Nodes[i].ID)
+		case step.Act.Action == "show" || step.Act.Action == "mask":
+			_, u := set.Unit(estate.UnitID(step.Act.Target))
+			if !before[i]["verify "+string(u.Group)] || step.Act.Action == "show" && len(system.Drill.Mask) > 0 && !before[i]["mask "+string(u.Group)] {
+				t.Fatalf("step %s comes too early: %v", p.Nodes[i].ID, before[i])
+			}
+			if step.Act.Action == "show" {
+				shown[u.Group]++
+			}
+		case step.Act.Action == "clone" && len(system.Drill.Show) > 0:
+			_, u := set.Unit(estate.UnitID(step.Act.Target))
+			shown[u.Group] += 10
+			for _, one := range set.Participants {
+				if len(one.Systems) == 0 || slices.Contains(one.Systems, step.System) {
+					tasks[string(step.System)+" "+one.Name] += 10
+				}
+			}
+		}
+	}
+	for of, n := range tasks {
+		if n%11 != 0 {
+			t.Fatalf("%s looks %d times, of groups that are shown %d", of, n%10, n/10)
+		}
+	}
+	for g, n := range shown {
+		if n != 11 {
+			t.Fatalf("%s is shown %d times", g, n-10)
+		}
 	}
 }
 

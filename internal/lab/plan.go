@@ -230,7 +230,7 @@ func (l *Lab) initSQL(dir string) (map[estate.GroupID][]string, error) {
 				b.WriteString(";\n")
 			}
 		}
-		b.WriteString("reset session_replication_role;\nanalyze corebank.account;\n")
+		b.WriteString(customersSQL + "reset session_replication_role;\nanalyze corebank.account;\n")
 		file := filepath.Join(dir, "accounts-"+string(g.Name)+".sql")
 		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
 			return nil, errs.New(errs.Unavailable, "cannot lay out the estate: %w", err)
@@ -239,6 +239,13 @@ func (l *Lab) initSQL(dir string) (map[estate.GroupID][]string, error) {
 	}
 	return files, nil
 }
+
+// customersSQL makes up whose the accounts are: of their names there are fewer than of them, as it is with people.
+const customersSQL = `insert into corebank.customer (account, name, phone, document)
+select a.id, (array['王','李','张','刘','陈','杨','赵','黄','周','吴'])[1 + n % 10] || (array['伟','芳','娜','敏','静','强','磊','洋','艳','勇','军'])[1 + n / 10 % 11],
+  '138' || lpad((n % 100000000)::text, 8, '0'), '1101011990' || lpad((n % 100000000)::text, 8, '0')
+from corebank.account a, abs(hashtext(a.id)::bigint) n;
+`
 
 // Latencies between sites where nobody says otherwise.
 const (

@@ -204,7 +204,12 @@ func (r *running) bootstrap(ctx context.Context) error {
 		return err
 	}
 	for name, role := range personRoles {
-		if err := r.person(ctx, name, role); err != nil {
+		if err := r.person(ctx, name, role, ""); err != nil {
+			return err
+		}
+	}
+	for _, p := range r.plan.set.Participants { // of each there is one who is called like it
+		if err := r.person(ctx, p.Name, wire.Participant, p.Name); err != nil {
 			return err
 		}
 	}
@@ -219,9 +224,9 @@ func (r *running) bootstrap(ctx context.Context) error {
 }
 
 // person makes a token and keeps it in the person's file.
-func (r *running) person(ctx context.Context, name string, role wire.Role) error {
+func (r *running) person(ctx context.Context, name string, role wire.Role, participant string) error {
 	if err := until(ctx, "a token for "+name, func() error {
-		token, err := r.people["admin"].CreateToken(ctx, wire.AskToken{Name: name, Role: role})
+		token, err := r.people["admin"].CreateToken(ctx, wire.AskToken{Name: name, Role: role, Participant: participant})
 		if err != nil {
 			return err
 		}

@@ -48,6 +48,8 @@ func parseAction(word string, w *words) Action {
 		return parseRun(w)
 	case "orders":
 		return parseOrders(w)
+	case "fetch":
+		return parseFetch(w)
 	case "approve", "decline", "complete", "retry":
 		return parseAnswer(w, word)
 	case "cancel":
@@ -294,6 +296,22 @@ func parseOrders(w *words) Action {
 		}
 	}
 	return o
+}
+
+// parseFetch reads who fetches what the run shows.
+func parseFetch(w *words) Action {
+	f := Fetch{Unit: estate.UnitID(w.name("a unit"))}
+	w.one("as")
+	f.As = w.name("a participant")
+	for w.more() {
+		switch w.one("at", "refused") {
+		case "at":
+			f.At = estate.SiteID(w.name("the site of the node that is asked"))
+		case "refused":
+			f.Refused = refusal(w)
+		}
+	}
+	return f
 }
 
 // assignment reads NAME=VALUE.

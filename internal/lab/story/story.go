@@ -204,6 +204,15 @@ type Orders struct {
 	Refused string // as in Switch
 }
 
+// Fetch has a participant fetch what the run shows of a unit's sandbox, and holds it against the unit's own database: it is of that data, and has nothing
+// that is masked.
+type Fetch struct {
+	Unit    estate.UnitID
+	As      string // of the participants of the estate
+	At      estate.SiteID
+	Refused string // as in Switch
+}
+
 // Evidence writes the evidence of every run into a pack and verifies it without the estate.
 type Evidence struct{ At estate.SiteID }
 
@@ -318,6 +327,7 @@ func (Orders) action()   {}
 func (Generate) action() {}
 func (StartRun) action() {}
 func (Answer) action()   {}
+func (Fetch) action()    {}
 func (Evidence) action() {}
 func (Fault) action()    {}
 func (Heal) action()     {}

@@ -59,6 +59,8 @@ step "lost city" emergency loss resent 3 two-owners no-survivor
   orders enter 4
   orders prove at b refused "no order"
   orders drop 2 as bob because "taken back"
+  fetch u1 as head-office
+  fetch u2 as head-office at c refused "no file"
   retry orders-u1 as ann because "they were entered"
   generate takeover site a to b as ann at c
   generate drill system corebank refused "a snapshot"
