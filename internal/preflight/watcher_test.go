@@ -122,6 +122,7 @@ rto: 1h
 steps:
 - {id: a, timeout: 1m, check: {driver: world, action: look, target: one, expect: result.is == "good"}}
 - {id: b, timeout: 1m, check: {driver: world, action: look, target: two}}
+- {id: say, after: [], onFailure: continue, manual: {owner: operator, instruction: Announce it., announces: true}}
 `
 
 // TestArmedRunsAreLookedAheadAtAgainAndAgain in virtual time: what changes in the world or in the manifest is found, by the leader alone, each

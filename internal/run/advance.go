@@ -235,7 +235,7 @@ func (r *Run) takeStep(i int, e Entry) error {
 		if s.Status != Ready {
 			return r.refuseStep(i, e)
 		}
-		s.Status, s.Opened, s.Text, s.Answer, s.Asked = Open, e.At, e.Text, Answer{}, e.Seq
+		s.Status, s.Opened, s.Text, s.Answer, s.Votes, s.Asked = Open, e.At, e.Text, Answer{}, nil, e.Seq
 		r.ready.remove(i)
 		r.active.add(i)
 	case Began:

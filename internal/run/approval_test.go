@@ -144,6 +144,20 @@ func TestApproverIsNotAddedWhereThatCouldNotBeMet(t *testing.T) {
 	refused(t, r, add("p16"), errs.Refused)
 }
 
+// What was said to an approval whose time was over counts no more when it is asked anew, as with signed texts (R8): the question may be another one.
+func TestApprovalThatIsAskedAnewBeginsWithoutVoices(t *testing.T) {
+	r := opened(t, "{of: [operations, business], need: 2}, onFailure: ask", plan.Takeover)
+	took(t, r,
+		approve("bob", "operations"),
+		run.Entry{By: "node:a", What: run.Ended, Node: "ask", Outcome: run.Failed, Error: "nothing came of it within 1h"},
+		run.Entry{By: "cid", What: run.Retried, Node: "ask", Text: "once more"},
+		run.Entry{By: "node:a", What: run.Opened, Node: "ask", Text: "Go, an hour later?"},
+		approve("dan", "business"))
+	status(t, r, "ask", run.Open)
+	took(t, r, approve("bob", "operations")) // who was asked before is asked again
+	status(t, r, "ask", run.DoneStep)
+}
+
 func glass(by string) run.Entry {
 	return run.Entry{By: by, What: run.BrokeGlass, Node: "ask", Text: "nobody is reached", Factor: time.Unix(1, 0)}
 }

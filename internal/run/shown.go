@@ -18,8 +18,8 @@ func (r *Run) ShownBefore(step string) []Attachment {
 				continue
 			}
 			before[d.Node] = true
-			for j := range nodes { // a subplan with all that is in it
-				before[j] = before[j] || r.within(j, d.Node)
+			for j := d.Node + 1; j < len(nodes) && r.within(j, d.Node); j++ { // a subplan with all that is in it, which stands behind it
+				before[j] = true
 			}
 			look(d.Node)
 		}
