@@ -410,7 +410,7 @@ func (v *verifier) keep(name string, data []byte, at place) error {
 		return nil
 	}
 	if m := fileLine.FindStringSubmatch(name); m != nil {
-		if v.treeAt != (place{}) {
+		if n := len(v.files); n > 0 && v.files[n-1].name > m[1] || v.treeAt != (place{}) {
 			v.fault(shortName(name), at, "the file does not stand in its place")
 		}
 		whole := sha256.Sum256(data)

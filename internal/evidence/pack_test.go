@@ -249,6 +249,7 @@ func TestForgedPacksAreFoundAlthoughTheirHashesAreMadeAnew(t *testing.T) {
 		{"a file is changed", func(q *evidence.Pack) { q.Files[1].Data = []byte("<p>failed</p>\n") }, "file report.html"},
 		{"a file is taken out", func(q *evidence.Pack) { q.Files = q.Files[:1] }, "file report.html"},
 		{"a file is put in", func(q *evidence.Pack) { q.Files = append(q.Files, evidence.File{Name: "x", Data: nil}) }, "file x"},
+		{"two files are exchanged", func(q *evidence.Pack) { q.Files[0], q.Files[1] = q.Files[1], q.Files[0] }, "file program.json"},
 		{"a file stands twice", func(q *evidence.Pack) { q.Files = append(q.Files, q.Files[1]) }, "file report.html"},
 		{"another log's checkpoint", func(q *evidence.Pack) {
 			for range 30 {
