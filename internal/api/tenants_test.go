@@ -179,7 +179,10 @@ func twoBanks(t *testing.T) *node {
 		}
 		n.user(name+"-user", wire.Viewer)
 	}
-	platform.want(200, "POST", "/api/v1/runs", wire.StartRun{Plan: "zzother-platform", Mode: plan.Drill, ID: mark + "-platform"})
+	platform.want(200, "POST", "/api/v1/runs", wire.StartRun{Plan: "zzother-platform", Mode: plan.Drill, ID: "pats-run"})
+	for _, name := range []string{"north", mark} { // of a run of the platform's own that belongs to their incident a tenant learns its name, and nothing else
+		platform.want(200, "POST", "/api/v1/incidents/"+name+"-told/words", wire.IncidentWord{What: incident.Link, Run: "pats-run"})
+	}
 	platform.want(200, "POST", "/api/v1/incidents", wire.OpenIncident{ID: mark + "-city", Title: "the city, " + mark, Facts: incident.Facts{Units: []estate.UnitID{"north-u", mark + "-u"}}})
 	n.as("gateway:a").want(204, "PUT", "/api/v1/gateways/a/ack", wire.Ack{Version: 3, Status: json.RawMessage(`{"of":"` + mark + `"}`)})
 	return n
@@ -247,6 +250,10 @@ func TestNobodyOfATenantReadsOrChangesWhatIsAnothers(t *testing.T) {
 	}
 	if now := n.whole(); now != before {
 		t.Errorf("what is another's was changed:\n%s\n%s", before, now)
+	}
+	report := callers["north-viewer"].want(200, "GET", "/api/v1/incidents/north-told/report", nil)
+	if text := string(report.body); !strings.Contains(text, "of north") || strings.Contains(text, mark) {
+		t.Errorf("the report of their incident: %.2000s", text)
 	}
 	for _, c := range []*caller{callers["north-viewer"]} {
 		seen := map[string]bool{}
