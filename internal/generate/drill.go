@@ -138,6 +138,8 @@ func (w *writer) drill(p *part, m *move) (ends []string, sweep func()) {
 		w.add("after-"+group, plan.Step{
 			Title: w.say("Look that nothing of the drill of %s is left", group), System: id, After: &[]string{discard}, Cleanup: true, OnFailure: plan.Ask,
 			Check: call("production", well+" && result.sandbox != run.id"), Outputs: figures,
+			// A unit that is just changing hands is looked at again before anybody is asked.
+			Retry: &plan.Retry{Times: 6, Pause: shape.Duration(time.Second), Factor: 2, Most: shape.Duration(time.Minute)},
 		}, w.say("Lag, connections and writes after the drill; and the sandbox is gone."))
 	}
 }
