@@ -39,12 +39,13 @@ func TestWhatAProgramDoesNotKnowIsRefused(t *testing.T) {
 		`[{"seq":1,"what":"dreamt","by":"ann"}]`:         true,
 		`[{"seq":1,"what":"ended","outcome":"perhaps"}]`: true,
 		`[{"seq":1,"what":"began","unless":"it rains"}]`: true,
+		`{"format":0}`:                                   true, // no form has that number
+		`[{"seq":1,`:                                     false,
+		`{"format":"2"}`:                                 false,
+		`[{"seq":"x"}]`:                                  false,
+
 		`[{"seq":1,"what":"began","call":{"driver":"world","action":"set","gently":true}}]`: true,
 		`[{"seq":1,"what":"completed","attachments":[{"name":"a","language":"zh"}]}]`:       true,
-		`{"format":0}`:   true, // no form has that number
-		`[{"seq":1,`:     false,
-		`{"format":"2"}`: false,
-		`[{"seq":"x"}]`:  false,
 	} {
 		_, err := run.Decode([]byte(text))
 		if err == nil || run.Newer(err) != newer || run.Newer(fmt.Errorf("read: %w", err)) != newer {
