@@ -76,20 +76,13 @@ func (s *Server) mayBelong(ctx context.Context, person, name string, tenant esta
 		return errs.New(errs.Invalid, "%s is a participant: nobody of %s is called so", person, name)
 	case slices.Contains(names, name):
 		if of := list[slices.Index(names, name)].Tenant; of != tenant {
-			return errs.New(errs.Invalid, "participant %s is %s and %s is %s: who belongs to a participant is of its tenant", name, whose(of), person, whose(tenant))
+			return errs.New(errs.Invalid, "participant %s is %s and %s is %s: who belongs to a participant is of its tenant", name, of.Whose(), person, tenant.Whose())
 		}
 		return nil
 	case len(names) == 0:
 		return errs.New(errs.NotFound, "the applied manifest has no participant %q, and no other one", name)
 	}
 	return errs.New(errs.NotFound, "the applied manifest has no participant %q; allowed: %s", name, strings.Join(names, ", "))
-}
-
-func whose(t estate.TenantID) string {
-	if t == "" {
-		return "of no tenant"
-	}
-	return "of tenant " + string(t)
 }
 
 // isTenant refuses a tenant that the applied manifest has not: its people would see nothing.

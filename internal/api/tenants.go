@@ -40,10 +40,10 @@ func (s *Server) within(ctx huma.Context, id identity) error {
 	if id.Tenant == "" {
 		return nil
 	}
-	if ctx.Operation().Metadata["reach"] != Everybody {
-		return errs.New(errs.Forbidden, "%s is of tenant %s, and this is about the platform as a whole", id.Name, id.Tenant)
-	}
 	with := context.WithValue(ctx.Context(), identityKey{}, id)
+	if ctx.Operation().Metadata["reach"] != Everybody {
+		return platformOnly(with)
+	}
 	for _, name := range pathNames(ctx.Operation().Path) {
 		if err := s.mine(with, name, ctx.Param(name)); err != nil {
 			return err
@@ -391,6 +391,15 @@ func (s *scoped) hasRun(ctx context.Context, id string) error {
 	return err
 }
 
+// ofRun asks the store about a run of the tenant.
+func ofRun[T any](ctx context.Context, s *scoped, id string, ask func() (T, error)) (T, error) {
+	if err := s.hasRun(ctx, id); err != nil {
+		var none T
+		return none, err
+	}
+	return ask()
+}
+
 // CreateRun starts a run of the tenant.
 func (s *scoped) CreateRun(ctx context.Context, start wire.RunStart) (wire.Run, error) {
 	if tenant := who(ctx).Tenant; tenant != "" && start.Head.Tenant != tenant {
@@ -401,50 +410,32 @@ func (s *scoped) CreateRun(ctx context.Context, start wire.RunStart) (wire.Run, 
 
 // Program is that of a run of the tenant.
 func (s *scoped) Program(ctx context.Context, id string) (*plan.Program, error) {
-	if err := s.hasRun(ctx, id); err != nil {
-		return nil, err
-	}
-	return s.Store.Program(ctx, id)
+	return ofRun(ctx, s, id, func() (*plan.Program, error) { return s.Store.Program(ctx, id) })
 }
 
 // Journal is that of a run of the tenant.
 func (s *scoped) Journal(ctx context.Context, id string, after int) ([]run.Entry, error) {
-	if err := s.hasRun(ctx, id); err != nil {
-		return nil, err
-	}
-	return s.Store.Journal(ctx, id, after)
+	return ofRun(ctx, s, id, func() ([]run.Entry, error) { return s.Store.Journal(ctx, id, after) })
 }
 
 // Say says something to a run of the tenant.
 func (s *scoped) Say(ctx context.Context, id string, e run.Entry) (wire.Run, error) {
-	if err := s.hasRun(ctx, id); err != nil {
-		return wire.Run{}, err
-	}
-	return s.Store.Say(ctx, id, e)
+	return ofRun(ctx, s, id, func() (wire.Run, error) { return s.Store.Say(ctx, id, e) })
 }
 
 // PutAttachment keeps a file of a run of the tenant.
 func (s *scoped) PutAttachment(ctx context.Context, id string, a wire.KeptAttachment, data []byte) (wire.KeptAttachment, error) {
-	if err := s.hasRun(ctx, id); err != nil {
-		return wire.KeptAttachment{}, err
-	}
-	return s.Store.PutAttachment(ctx, id, a, data)
+	return ofRun(ctx, s, id, func() (wire.KeptAttachment, error) { return s.Store.PutAttachment(ctx, id, a, data) })
 }
 
 // Attachments are of a run of the tenant.
 func (s *scoped) Attachments(ctx context.Context, id, sum string) ([]wire.KeptAttachment, error) {
-	if err := s.hasRun(ctx, id); err != nil {
-		return nil, err
-	}
-	return s.Store.Attachments(ctx, id, sum)
+	return ofRun(ctx, s, id, func() ([]wire.KeptAttachment, error) { return s.Store.Attachments(ctx, id, sum) })
 }
 
 // AttachmentData is of a run of the tenant.
 func (s *scoped) AttachmentData(ctx context.Context, id, sum string) ([]byte, error) {
-	if err := s.hasRun(ctx, id); err != nil {
-		return nil, err
-	}
-	return s.Store.AttachmentData(ctx, id, sum)
+	return ofRun(ctx, s, id, func() ([]byte, error) { return s.Store.AttachmentData(ctx, id, sum) })
 }
 
 // Armed are runs of the tenant's plans.
@@ -465,26 +456,17 @@ func (s *scoped) Armed(ctx context.Context, r wire.Read) ([]measure.Armed, error
 
 // OrderHead is of a run of the tenant.
 func (s *scoped) OrderHead(ctx context.Context, id string, r wire.Read) (heldorder.Head, error) {
-	if err := s.hasRun(ctx, id); err != nil {
-		return heldorder.Head{}, err
-	}
-	return s.Store.OrderHead(ctx, id, r)
+	return ofRun(ctx, s, id, func() (heldorder.Head, error) { return s.Store.OrderHead(ctx, id, r) })
 }
 
 // Orders are of a run of the tenant.
 func (s *scoped) Orders(ctx context.Context, id string) (*heldorder.Ledger, error) {
-	if err := s.hasRun(ctx, id); err != nil {
-		return nil, err
-	}
-	return s.Store.Orders(ctx, id)
+	return ofRun(ctx, s, id, func() (*heldorder.Ledger, error) { return s.Store.Orders(ctx, id) })
 }
 
 // OrderWords are of a run of the tenant.
 func (s *scoped) OrderWords(ctx context.Context, id string) ([]byte, error) {
-	if err := s.hasRun(ctx, id); err != nil {
-		return nil, err
-	}
-	return s.Store.OrderWords(ctx, id)
+	return ofRun(ctx, s, id, func() ([]byte, error) { return s.Store.OrderWords(ctx, id) })
 }
 
 // SayOrders says something to the orders of a run of the tenant.
@@ -497,18 +479,12 @@ func (s *scoped) SayOrders(ctx context.Context, id, by string, w heldorder.Word,
 
 // OpenSheet opens the sheet of a run of the tenant.
 func (s *scoped) OpenSheet(ctx context.Context, by string, sheet rectification.Sheet) (rectification.Sheet, error) {
-	if err := s.hasRun(ctx, sheet.Run); err != nil {
-		return rectification.Sheet{}, err
-	}
-	return s.Store.OpenSheet(ctx, by, sheet)
+	return ofRun(ctx, s, sheet.Run, func() (rectification.Sheet, error) { return s.Store.OpenSheet(ctx, by, sheet) })
 }
 
 // Sheet is that of a run of the tenant.
 func (s *scoped) Sheet(ctx context.Context, id string, r wire.Read) (rectification.Sheet, error) {
-	if err := s.hasRun(ctx, id); err != nil {
-		return rectification.Sheet{}, err
-	}
-	return s.Store.Sheet(ctx, id, r)
+	return ofRun(ctx, s, id, func() (rectification.Sheet, error) { return s.Store.Sheet(ctx, id, r) })
 }
 
 // Sheets are of runs of the tenant.

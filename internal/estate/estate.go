@@ -20,6 +20,14 @@ type SystemID string
 // TenantID names an institution 租户 that has systems of its own on the platform; empty: the platform itself.
 type TenantID string
 
+// Whose says in words whose somebody or something is.
+func (t TenantID) Whose() string {
+	if t == "" {
+		return "the platform's own"
+	}
+	return "of tenant " + string(t)
+}
+
 // UnitID names a unit 单元: it owns slots and is current on exactly one deployment.
 type UnitID string
 

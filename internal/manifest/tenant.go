@@ -113,12 +113,8 @@ func (c *checker) checkTenants() {
 
 // own tells of something that is not the tenant's. What is of no tenant may name what is of any.
 func (k *tenantsChecker) own(field, what, name string, of estate.TenantID) {
-	switch {
-	case k.tenant == "" || of == k.tenant:
-	case of == "":
-		k.tell(k.document, field, "", "%s %s is the platform's own, and this is of tenant %s (T1)", what, name, k.tenant)
-	default:
-		k.tell(k.document, field, "", "%s %s is of tenant %s, and this is of tenant %s (T1)", what, name, of, k.tenant)
+	if k.tenant != "" && of != k.tenant {
+		k.tell(k.document, field, "", "%s %s is %s, and this is %s (T1)", what, name, of.Whose(), k.tenant.Whose())
 	}
 }
 

@@ -96,7 +96,7 @@ func (s *Store) mayHave(ctx context.Context, name string, tenant estate.TenantID
 	for _, u := range users {
 		switch {
 		case u.Name == name && u.Tenant != tenant:
-			return errs.New(errs.Conflict, "user %s is %s, and nobody else gets the name", name, tenantWords(u.Tenant))
+			return errs.New(errs.Conflict, "user %s is %s, and nobody else gets the name", name, u.Tenant.Whose())
 		case u.Name != name && strings.EqualFold(u.Name, name):
 			return errs.New(errs.Conflict, "there is a user %s, or was one: nobody else gets a name that differs by its case alone", u.Name)
 		}
@@ -104,7 +104,7 @@ func (s *Store) mayHave(ctx context.Context, name string, tenant estate.TenantID
 	for _, t := range tokens {
 		switch {
 		case t.Name == name && t.Tenant != tenant:
-			return errs.New(errs.Conflict, "token %s of %s is of somebody who is %s, and nobody else gets the name", t.ID, name, tenantWords(t.Tenant))
+			return errs.New(errs.Conflict, "token %s of %s is of somebody who is %s, and nobody else gets the name", t.ID, name, t.Tenant.Whose())
 		case t.Name != name && strings.EqualFold(t.Name, name):
 			return errs.New(errs.Conflict, "token %s is of %s: nobody else gets a name that differs by its case alone", t.ID, t.Name)
 		}

@@ -49,7 +49,7 @@ func (s *Store) SignOn(ctx context.Context, id person.Identity, from string) (wi
 			}
 		}
 		if id.OfTenant && id.Tenant != string(u.Tenant) {
-			return wire.NewSession{}, errs.New(errs.Forbidden, "%s is %s here, and the provider says %s: a person is of one for ever; whoever changes is another user", u.Name, tenantWords(u.Tenant), tenantWords(estate.TenantID(id.Tenant)))
+			return wire.NewSession{}, errs.New(errs.Forbidden, "%s is %s here, and the provider says %s: a person is of one for ever; whoever changes is another user", u.Name, u.Tenant.Whose(), estate.TenantID(id.Tenant).Whose())
 		}
 		before := u.Roles
 		u.Subject = &wire.Subject{Issuer: id.Issuer, Subject: id.Subject, Roles: roles, At: s.now()}
@@ -114,13 +114,6 @@ func limited(u storedUser, roles []wire.Role) []wire.Role {
 		return wire.Narrowed(roles, u.Limit)
 	}
 	return roles
-}
-
-func tenantWords(t estate.TenantID) string {
-	if t == "" {
-		return "the platform's own"
-	}
-	return "of tenant " + string(t)
 }
 
 // mayNot says why somebody is not let in, nil: they are.
