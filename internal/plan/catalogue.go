@@ -49,6 +49,17 @@ func (c Catalogue) Find(driver, action string) *Action {
 	return &c[i]
 }
 
+// Of is what one driver can do.
+func (c Catalogue) Of(driver string) Catalogue {
+	var own Catalogue
+	for _, a := range c {
+		if a.Driver == driver {
+			own = append(own, a)
+		}
+	}
+	return own
+}
+
 // Drivers are the names of the drivers.
 func (c Catalogue) Drivers() []string {
 	var names []string

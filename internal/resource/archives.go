@@ -24,15 +24,7 @@ type Archives struct{ Archiver Archiver }
 const archiveLook = time.Second
 
 // Actions gives what the product says of its own driver.
-func (Archives) Actions() plan.Catalogue {
-	var own plan.Catalogue
-	for _, a := range plan.BuiltIn() {
-		if a.Driver == "archive" {
-			own = append(own, a)
-		}
-	}
-	return own
-}
+func (Archives) Actions() plan.Catalogue { return plan.BuiltIn().Of("archive") }
 
 // Ensure has the agent restore, and waits for the end. It is safe to repeat: what was restored is left as it is.
 func (d Archives) Ensure(ctx context.Context, c Call) (map[string]any, error) {

@@ -40,15 +40,7 @@ type Orders struct {
 }
 
 // Actions gives what the product says of its own driver.
-func (Orders) Actions() plan.Catalogue {
-	var own plan.Catalogue
-	for _, a := range plan.BuiltIn() {
-		if a.Driver == "orders" {
-			own = append(own, a)
-		}
-	}
-	return own
-}
+func (Orders) Actions() plan.Catalogue { return plan.BuiltIn().Of("orders") }
 
 // Ensure asks the owner for every order that is open, where the action does so, and counts.
 func (o Orders) Ensure(ctx context.Context, c Call) (map[string]any, error) {

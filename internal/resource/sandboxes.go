@@ -37,15 +37,7 @@ const (
 )
 
 // Actions gives what the product says of its own driver.
-func (Sandboxes) Actions() plan.Catalogue {
-	var own plan.Catalogue
-	for _, a := range plan.BuiltIn() {
-		if a.Driver == "sandbox" {
-			own = append(own, a)
-		}
-	}
-	return own
-}
+func (Sandboxes) Actions() plan.Catalogue { return plan.BuiltIn().Of("sandbox") }
 
 // Ensure has the copy's agent do it, and waits for the end.
 func (s Sandboxes) Ensure(ctx context.Context, c Call) (map[string]any, error) {

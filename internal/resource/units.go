@@ -27,15 +27,7 @@ type Units struct{ Switcher Switcher }
 const lookAgain = 100 * time.Millisecond
 
 // Actions gives what the product says of its own driver.
-func (u Units) Actions() plan.Catalogue {
-	var own plan.Catalogue
-	for _, a := range plan.BuiltIn() {
-		if a.Driver == "unit" {
-			own = append(own, a)
-		}
-	}
-	return own
-}
+func (Units) Actions() plan.Catalogue { return plan.BuiltIn().Of("unit") }
 
 // Ensure makes the unit current at the site, and waits until it is. A switch of the same step that is under way is waited for.
 func (u Units) Ensure(ctx context.Context, c Call) (map[string]any, error) {
