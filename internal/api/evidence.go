@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -18,6 +20,43 @@ type Evidence interface {
 	Stretch(ctx context.Context, who string, from int64) ([]byte, error)
 	// Journal says in which log the journal of a run is, and as which entries.
 	Journal(ctx context.Context, run string) (origin string, leaves []int64, err error)
+	// Retiring says what a retirement of what is older than an instant would take out; zero: of what the policy lets go.
+	Retiring(ctx context.Context, before time.Time) (wire.Retiring, error)
+	// Retire begins to take it out.
+	Retire(ctx context.Context, who string, ask wire.Retire) (wire.Retirement, error)
+}
+
+// archivist gives what keeps the evidence log.
+func (s *Server) archivist() (Evidence, error) {
+	if s.d.Evidence == nil {
+		return nil, errs.New(errs.Unavailable, "this node keeps no evidence")
+	}
+	return s.d.Evidence, nil
+}
+
+func (s *Server) evidenceRetiring(ctx context.Context, in *struct {
+	Before time.Time `query:"before" doc:"what is older; where it is missing, what the policy lets go"`
+},
+) (*body[wire.Retiring], error) {
+	e, err := s.archivist()
+	if err != nil {
+		return nil, err
+	}
+	return answer(e.Retiring(ctx, in.Before))
+}
+
+func (s *Server) evidenceRetire(ctx context.Context, in *struct{ Body wire.Retire }) (*body[wire.Retirement], error) {
+	e, err := s.archivist()
+	if err == nil {
+		err = s.forReal(ctx, who(ctx))
+	}
+	if err == nil && strings.TrimSpace(in.Body.Reason) == "" {
+		err = errs.New(errs.Invalid, "reason is missing: it stands in the audit log")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answer(e.Retire(ctx, who(ctx).Name, in.Body))
 }
 
 func (s *Server) evidenceKeys(ctx context.Context, _ *nothing) (*body[[]wire.LogKey], error) {

@@ -285,6 +285,11 @@ func (s *Server) setPolicy(ctx context.Context, in *struct {
 	if in.Body.Signatures != nil {
 		p.Signatures = *in.Body.Signatures
 	}
+	if d := in.Body.RetentionDays; d != nil {
+		if p.RetentionDays = d; *d < 0 {
+			p.RetentionDays = nil
+		}
+	}
 	return answer(s.d.Store.SetPolicy(ctx, who(ctx).Name, p))
 }
 

@@ -125,6 +125,8 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/calendar", onlyViewers, Everybody, "calendar", "Windows, freezes, cut-offs and schedules as they stand now", "runs", 0, to(s.calendar)},
 		{"GET", "/api/v1/duty", onlyViewers, Everybody, "duty", "Who is on duty now and until when, gaps ahead, and people who are on duty and could not answer", "people", 0, to(s.dutyView)},
 		{"POST", "/api/v1/evidence/stretch", onlyAuditors, PlatformOnly, "evidenceStretch", "The evidence log itself from an entry on, at most 20,000 entries and about 64 MiB at a time, as one file that perdure evidence verify takes", "evidence", 0, stream("application/octet-stream", s.evidenceStretch)},
+		{"GET", "/api/v1/evidence/retirement", onlyViewers, PlatformOnly, "evidenceRetiring", "What of the evidence is old enough to be retired, and how the last retirement stands", "evidence", 0, to(s.evidenceRetiring)},
+		{"POST", "/api/v1/evidence/retirement", onlyAdmins, PlatformOnly, "evidenceRetire", "Take out of the store what was exported and has been kept for long enough", "evidence", largeBody, to(s.evidenceRetire)},
 		{"GET", "/api/v1/evidence/keys", onlyViewers, Everybody, "evidenceKeys", "The public keys that nodes sign the evidence log with", "evidence", 0, to(s.evidenceKeys)},
 
 		{"POST", "/api/v1/incidents", operators, Everybody, "openIncident", "Open an incident by hand", "incidents", 0, to(s.openIncident)},

@@ -1,28 +1,24 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/note"
 
-	"perdure/internal/client"
 	"perdure/internal/errs"
 	"perdure/internal/evidence"
 )
 
 func (s *session) evidenceCommand() *cobra.Command {
 	c := &cobra.Command{Use: "evidence", Short: "Make packs of evidence, and verify them without any server", Args: cobra.ArbitraryArgs, RunE: parent}
-	c.AddCommand(s.evidencePackCommand(), s.evidenceExportCommand(), s.evidenceVerifyCommand(), s.evidenceKeysCommand())
+	c.AddCommand(s.evidencePackCommand(), s.evidenceExportCommand(), s.evidenceVerifyCommand(), s.evidenceKeysCommand(), s.evidenceRetireCommand())
 	return c
 }
 
@@ -57,12 +53,15 @@ func (s *session) evidencePackCommand() *cobra.Command {
 
 func (s *session) evidenceExportCommand() *cobra.Command {
 	var keys string
+	var packs bool
 	c := &cobra.Command{
 		Use: "export DIR --keys FILE", Short: "Write what is new in the evidence log into a folder, as packs that follow each other without a gap",
 		Long: `Write the evidence log itself, of all runs, decisions, approvals and changes, into a folder away from the estate: what is new since the last time,
 as files that follow each other without a gap. Each is verified before it is kept, and that it continues the ones before. Run it from time to time, as from
-cron, onto storage that nobody can write twice: "perdure evidence verify DIR" tells later that nothing is missing.`,
-		Example: "  perdure evidence export /mnt/worm/evidence --keys bank.keys",
+cron, onto storage that nobody can write twice: "perdure evidence verify DIR" tells later that nothing is missing.
+
+With --packs there is also a pack of each run that is over, with its program, its files and its reports: what is retired later has to be in one.`,
+		Example: "  perdure evidence export /mnt/worm/evidence --keys bank.keys --packs",
 		Args:    exactly("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if keys == "" {
@@ -79,170 +78,24 @@ cron, onto storage that nobody can write twice: "perdure evidence verify DIR" te
 			if err != nil {
 				return err
 			}
-			return s.exportLog(cmd.Context(), c, args[0], known)
+			files, err := s.exportLog(cmd.Context(), c, args[0], known)
+			if err == nil && packs {
+				var more []string
+				more, err = s.exportRuns(cmd.Context(), c, args[0], known)
+				files = append(files, more...)
+			}
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.emit(map[string]any{"folder": args[0], "files": files})
+			}
+			return nil
 		},
 	}
 	c.Flags().StringVar(&keys, "keys", "", "file with the public keys that you trust, one a line")
+	c.Flags().BoolVar(&packs, "packs", false, "also a pack of each run that is over")
 	return c
-}
-
-// exportLog writes stretches of the log until all is there that was in it when it began.
-func (s *session) exportLog(ctx context.Context, c *client.Client, dir string, known note.Verifiers) error {
-	have, err := stretchesIn(dir)
-	if err != nil {
-		return err
-	}
-	// A store that was recovered begins another log, from its first entry on: which one it is shows with what is read.
-	from, ends := int64(0), map[string]int64{}
-	for _, x := range have {
-		ends[x.origin] = max(ends[x.origin], x.to)
-		from = max(from, x.to)
-	}
-	var written []string
-	for until := int64(-1); until < 0 || from < until; {
-		part, v, err := fetchStretch(ctx, c, dir, from, known)
-		if from > 0 && until < 0 && (errs.KindOf(err) == errs.NotFound || errs.KindOf(err) == errs.Invalid) { // this log is shorter than that one was
-			from = 0
-			part, v, err = fetchStretch(ctx, c, dir, from, known)
-		}
-		if err != nil {
-			return err
-		}
-		if end := ends[v.Origin]; until < 0 && from != end { // it is another log than the one that was written last
-			_ = os.Remove(part)
-			from = end
-			if part, v, err = fetchStretch(ctx, c, dir, from, known); err != nil {
-				return err
-			}
-		}
-		if until < 0 {
-			until = v.Size - 1 // but for the entry that says that this was read
-		}
-		name := stretch{origin: v.Origin, from: v.Stretch.From, to: v.Stretch.To}.file()
-		if err := os.Rename(part, filepath.Join(dir, name)); err != nil {
-			return errs.New(errs.Invalid, "cannot keep %s: %w", name, err)
-		}
-		from, written = v.Stretch.To, append(written, name)
-		if !s.json {
-			fmt.Fprintln(s.Out, s.say(stretchWritten, name, v.Stretch.To-v.Stretch.From, v.Size))
-		}
-	}
-	if s.json {
-		return s.emit(map[string]any{"folder": dir, "files": written})
-	}
-	return nil
-}
-
-// fetchStretch writes one pack of the log into a file of the folder that is not kept yet, and verifies it.
-func fetchStretch(ctx context.Context, c *client.Client, dir string, from int64, known note.Verifiers) (string, evidence.Verdict, error) {
-	file, err := os.CreateTemp(dir, ".perdure-log-")
-	if err != nil {
-		return "", evidence.Verdict{}, errs.New(errs.Invalid, "cannot write into %s: %w", dir, err)
-	}
-	defer file.Close()
-	var v evidence.Verdict
-	if _, err = c.EvidenceStretch(ctx, from, file); err == nil {
-		if err = file.Sync(); err == nil {
-			_, err = file.Seek(0, io.SeekStart)
-		}
-	}
-	if err == nil {
-		v, err = evidence.Verify(file, known, nil)
-	}
-	switch {
-	case err != nil:
-	case !v.Good():
-		err = errs.New(errs.Refused, "what the estate gave of its log proves nothing, and is not kept: %s", v.Faults[0])
-	case v.Stretch == nil || v.Stretch.From != from:
-		err = errs.New(errs.Refused, "the estate gave another part of its log than from entry %d on", from)
-	}
-	if err != nil {
-		_ = os.Remove(file.Name())
-	}
-	return file.Name(), v, err
-}
-
-// stretch is a file of a folder that the log was exported into.
-type stretch struct {
-	origin   string
-	from, to int64
-}
-
-var stretchFile = regexp.MustCompile(`^log-([0-9]{1,19})\.([A-Za-z0-9]{1,64})-([0-9]{14})-([0-9]{14})\.pack$`)
-
-func (x stretch) file() string {
-	return fmt.Sprintf("log-%s-%014d-%014d.pack", strings.TrimPrefix(x.origin, originPrefix), x.from, x.to)
-}
-
-// originPrefix is in front of the incarnation in the origin of a log.
-const originPrefix = "perdure/"
-
-// stretchesIn lists the stretches in a folder, those of each log in their order.
-func stretchesIn(dir string) ([]stretch, error) {
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, errs.New(errs.NotFound, "cannot read %s: %w", dir, err)
-	}
-	var out []stretch
-	for _, f := range files { // in the order of their names
-		m := stretchFile.FindStringSubmatch(f.Name())
-		if m == nil {
-			continue
-		}
-		from, _ := strconv.ParseInt(m[3], 10, 64) // the form bounds them
-		to, _ := strconv.ParseInt(m[4], 10, 64)
-		out = append(out, stretch{originPrefix + m[1] + "." + m[2], from, to})
-	}
-	return out, nil
-}
-
-// verifyFolder verifies each stretch of a folder, and that those of each log follow each other from its first entry on.
-func (s *session) verifyFolder(dir string, known note.Verifiers) error {
-	list, err := stretchesIn(dir)
-	if err != nil {
-		return err
-	}
-	if len(list) == 0 {
-		return errs.New(errs.NotFound, "%s has no file of the evidence log; perdure evidence export writes them", dir)
-	}
-	ends, faults := map[string]int64{}, 0
-	wrong := func(x stretch, format string, args ...any) {
-		faults++
-		fmt.Fprintf(s.Out, "%s %s: %s\n", s.paint(red, "✗"), x.file(), fmt.Sprintf(format, args...))
-	}
-	var entries int64
-	for _, x := range list {
-		file, err := os.Open(filepath.Join(dir, x.file()))
-		if err != nil {
-			return errs.New(errs.NotFound, "cannot read %s: %w", x.file(), err)
-		}
-		v, err := evidence.Verify(file, known, nil)
-		file.Close()
-		if err != nil {
-			return errs.New(errs.Invalid, "cannot read %s: %w", x.file(), err)
-		}
-		for _, f := range v.Faults {
-			wrong(x, "%s", f)
-		}
-		switch {
-		case !v.Good():
-		case v.Stretch == nil || v.Origin != x.origin || v.Stretch.From != x.from || v.Stretch.To != x.to:
-			wrong(x, "it is not what its name says")
-		case x.from > ends[x.origin]:
-			wrong(x, "entries %d to %d of log %s are missing before it", ends[x.origin], x.from-1, x.origin)
-		default:
-			entries += x.to - max(x.from, ends[x.origin])
-		}
-		ends[x.origin] = max(ends[x.origin], x.to)
-	}
-	if faults > 0 {
-		return errs.New(errs.Refused, "%s proves nothing: faults found: %d", dir, faults)
-	}
-	if s.json {
-		return s.emit(map[string]any{"files": len(list), "entries": entries})
-	}
-	fmt.Fprintln(s.Out, s.paint(green, s.say(folderGood, len(list), entries)))
-	return nil
 }
 
 // writeNew writes a file that is not there yet, whole or not at all.
@@ -308,7 +161,11 @@ With --files the program of the run and, where it was over, its report and its m
 				return err
 			}
 			if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
-				return s.verifyFolder(args[0], known)
+				a, err := s.verifyArchive(args[0], known)
+				if err != nil {
+					return err
+				}
+				return s.showArchive(a)
 			}
 			in := s.In
 			if args[0] != "-" {
@@ -396,6 +253,9 @@ func (s *session) showVerdict(v evidence.Verdict) {
 		good := s.say(packGood, dash(v.Run))
 		if v.Stretch != nil {
 			good = s.say(stretchGood, v.Stretch.From, v.Stretch.To-1)
+			if n := v.Stretch.Missing(); n > 0 {
+				good = s.say(stretchRetired, v.Stretch.From, v.Stretch.To-1, n)
+			}
 		}
 		fmt.Fprintln(s.Out, s.paint(green, good))
 		fmt.Fprintln(s.Out, "  "+s.say(packFacts, v.Leaves, dash(strings.Join(v.Files, ", ")), v.Origin, v.Size, strings.Join(v.Signers, ", ")))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/boombuler/barcode/qr"
@@ -594,9 +595,10 @@ func (s *session) policyCommand() *cobra.Command {
 		},
 	}
 	set := &cobra.Command{
-		Use: "set POLICY WHAT VALUE", Short: "Say what the estate wants: second-factor required-for-real on|off|all, or signatures count-for-real on|off",
+		Use: "set POLICY WHAT VALUE", Short: "Say what the estate wants: second-factor required-for-real on|off|all, signatures count-for-real on|off, or evidence kept-for DAYS|ever",
 		Long: `second-factor required-for-real on|off|all: whose second factor is required for what is done for real, of sessions (on), of nobody (off), or of
-tokens too, which have none (all). signatures count-for-real on|off: whether what was signed with a key counts there; the key was added with a second factor.`,
+tokens too, which have none (all). signatures count-for-real on|off: whether what was signed with a key counts there; the key was added with a second factor.
+evidence kept-for DAYS|ever: for how many days everything stays in the store at least, before what was exported may be taken out (perdure evidence retire).`,
 		Args: exactly("POLICY", "WHAT", "VALUE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var change wire.PolicyChange
@@ -606,8 +608,16 @@ tokens too, which have none (all). signatures count-for-real on|off: whether wha
 			case args[0] == "signatures" && args[1] == "count-for-real" && slices.Contains([]string{"on", "off"}, args[2]):
 				on := args[2] == "on"
 				change.Signatures = &on
+			case args[0] == "evidence" && args[1] == "kept-for":
+				days, err := strconv.Atoi(args[2])
+				if args[2] == "ever" {
+					days = -1
+				} else if err != nil || days < 0 || days > wire.MostRetention {
+					return usagef("evidence kept-for %s: give a number of days from 0 to %d, or ever", args[2], wire.MostRetention)
+				}
+				change.RetentionDays = &days
 			default:
-				return usagef("there is no such policy; allowed: second-factor required-for-real on|off|all, signatures count-for-real on|off")
+				return usagef("there is no such policy; allowed: second-factor required-for-real on|off|all, signatures count-for-real on|off, evidence kept-for DAYS|ever")
 			}
 			c, err := s.estate()
 			if err != nil {
@@ -635,6 +645,11 @@ func (s *session) showPolicy(p wire.Policy, err error) error {
 		state, said = "on", signaturesOn
 	}
 	fmt.Fprintf(s.Out, "signatures count-for-real %s  %s\n", state, s.say(said))
+	if d := p.RetentionDays; d != nil {
+		fmt.Fprintf(s.Out, "evidence kept-for %d  %s\n", *d, s.say(keptForDays, *d))
+	} else {
+		fmt.Fprintf(s.Out, "evidence kept-for ever  %s\n", s.say(keptForEver))
+	}
 	return nil
 }
 

@@ -249,6 +249,18 @@ const (
 	stretchGood
 	stretchWritten
 	folderGood
+	folderRuns
+	folderRetired
+	stretchRetired
+	runPackWritten
+	keptForDays
+	keptForEver
+	askRetire
+	retiringNothing
+	retiringLine
+	stayingLine
+	retiringProgress
+	retiredLine
 	reportWritten
 	clockNames
 	rtoFromDisruption
@@ -653,6 +665,18 @@ var phrases = [phraseCount]text{
 	stretchGood:       {"good: entries %d to %d of the log are all there, every byte is what was signed", "核验通过：日志条目 %d 至 %d 完整，与签名时逐字节一致"},
 	stretchWritten:    {"%s: entries: %d; the log had %d", "%s：条目 %d；日志共 %d 条"},
 	folderGood:        {"good: files: %d, without a gap; entries: %d, every byte is what was signed", "核验通过：文件 %d 个，连续无缺；条目 %d，与签名时逐字节一致"},
+	folderRuns:        {"packs of runs: %d", "执行证据包：%d"},
+	folderRetired:     {"entries that were retired before they were exported here, and whose hashes alone are proved: %d", "导出前已到期移出、仅存哈希的条目：%d"},
+	stretchRetired:    {"good: entries %d to %d of the log, but for %d that were retired before; every byte is what was signed", "核验通过：日志条目 %d 至 %d，其中 %d 条此前已到期移出；其余与签名时逐字节一致"},
+	runPackWritten:    {"%s: entries: %d; files: %s", "%s：条目 %d；文件 %s"},
+	keptForDays:       {"what was exported may be taken out of the store after %d days", "已导出的证据满 %d 天后可移出存储"},
+	keptForEver:       {"nothing is ever taken out of the store", "证据永不移出存储"},
+	askRetire:         {"Take %d runs and %d entries out of the store for good?", "将 %d 次执行、%d 个条目永久移出存储？"},
+	retiringNothing:   {"evidence is kept for ever; perdure policy set evidence kept-for DAYS says for how long", "证据永久保存；可用 perdure policy set evidence kept-for DAYS 设定保存天数"},
+	retiringLine:      {"older than %s: runs that go: %d, entries: %d of %d", "早于 %s：移出执行 %d 次，条目 %d（共 %d）"},
+	stayingLine:       {"runs that stay: %d (%s): %s", "保留执行 %d 次（%s）：%s"},
+	retiringProgress:  {"runs that have gone: %d; entries looked at: %d of %d", "已移出执行 %d 次；已检查条目 %d / %d"},
+	retiredLine:       {"runs that have gone: %d, entries: %d; perdure node reclaim makes each node's store small", "已移出执行 %d 次、条目 %d；perdure node reclaim 可收缩各节点存储"},
 	packFacts:         {"entries: %d; files: %s; log %s of %d entries, signed by %s", "条目 %d；文件 %s；日志 %s 共 %d 条，签名 %s"},
 	userBelongs:       {"user %s belongs to %s", "用户 %s 属于 %s"},
 	taskAnswered:      {"run %s, %s: %s", "执行 %s，%s：%s"},

@@ -179,6 +179,78 @@ func TestCommandLineRunsAnEstate(t *testing.T) {
 	n.want(t, 0, "nothing to change", "manifest", "diff", "../../examples/estate")
 }
 
+// TestExportedEvidenceIsRetiredFromARealNode: what went is in the folder, the rest is proved as before, also after a restart and a recovery (E7).
+func TestExportedEvidenceIsRetiredFromARealNode(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a real node")
+	}
+	n := newRealNode(t)
+	n.start(t)
+	n.want(t, 0, "applied as revision", "apply", "--yes", "../../examples/estate")
+	for _, id := range []string{"walk-1", "walk-2"} {
+		n.want(t, 0, id, "run", "start", "move-unit", "--mode", "takeover", "--set", "unit=u1", "--set", "to=b", "--tabletop", "--id", id, "--no-wait", "--yes")
+		n.want(t, 0, "", "run", "cancel", id, "--reason", "shown")
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(30 * time.Second); strings.Count(n.run(t, "run", "list", "--json").out, `"finishedAt"`) < 2; {
+		select {
+		case <-end:
+			t.Fatalf("the runs are not over: %s", n.run(t, "run", "list").out)
+		case <-tick.C:
+		}
+	}
+	keys, dir := n.path("bank.keys"), n.path("archive")
+	if err := os.WriteFile(keys, []byte(n.run(t, "evidence", "keys").out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	retire := func(more ...string) []string {
+		return append([]string{"evidence", "retire", dir, "--keys", keys}, more...)
+	}
+	n.want(t, 0, "evidence kept-for ever", "policy", "show")
+	n.want(t, 0, "evidence is kept for ever", retire("--dry-run")...)
+	n.want(t, 3, "evidence is kept for ever", retire("--reason", "test", "--yes")...)
+	n.want(t, 2, "from 0 to 36500, or ever", "policy", "set", "evidence", "kept-for", "always")
+	n.want(t, 0, "evidence kept-for 0", "policy", "set", "evidence", "kept-for", "0")
+	n.want(t, 0, "runs that stay: 2 (walk-1, walk-2): there is no pack of all of it", retire("--dry-run")...)
+	n.want(t, 0, "log-1.", "evidence", "export", dir, "--keys", keys, "--packs")
+	n.want(t, 0, "packs of runs: 2", "evidence", "verify", dir, "--keys", keys)
+	n.want(t, 2, "--reason TEXT is missing", retire()...)
+	n.want(t, 2, "--yes", retire("--reason", "test")...)
+	if err := os.Rename(filepath.Join(dir, runPackIn(t, dir, "walk-2")), n.path("elsewhere")); err != nil {
+		t.Fatal(err)
+	}
+	n.want(t, 3, "has no pack of all of 1 runs that would go (walk-2)", retire("--reason", "test", "--yes")...)
+	n.want(t, 0, "run-walk-2-", "evidence", "export", dir, "--keys", keys, "--packs")
+	n.want(t, 0, "runs that have gone: 2", retire("--reason", "test", "--yes")...)
+	n.want(t, 4, "run walk-1 was retired on", "run", "report", "walk-1")
+	n.want(t, 4, "run walk-1 was retired on", "evidence", "pack", "walk-1", "--out", n.path("late.pack"))
+	n.want(t, 0, "walk-1", "run", "list")
+	n.want(t, 0, "", "evidence", "export", dir, "--keys", keys, "--packs")
+	n.want(t, 0, "packs of runs: 2", "evidence", "verify", dir, "--keys", keys)
+	n.halt()
+	n.start(t)
+	n.want(t, 0, "evidence.retired", "events")
+	fresh := n.path("fresh")
+	n.want(t, 0, "", "evidence", "export", fresh, "--keys", keys)
+	n.want(t, 0, "entries that were retired before they were exported here", "evidence", "verify", fresh, "--keys", keys)
+	n.halt()
+	n.want(t, 0, "incarnation 2.", "node", "recover", "--config", n.path("node.yaml"), "--by", "ann", "--reason", "majority lost", "--yes")
+	n.start(t)
+	n.want(t, 0, "log-2.", "evidence", "export", fresh, "--keys", keys)
+	n.want(t, 0, "entries that were retired", "evidence", "verify", fresh, "--keys", keys)
+}
+
+// runPackIn is the name of the pack of a run in a folder.
+func runPackIn(t *testing.T, dir, id string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "run-"+id+"-*.pack"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v %v", files, err)
+	}
+	return filepath.Base(files[0])
+}
+
 // TestNodeThatDoesNotReadTheFormatOfJournalsRefuses (R9): the one that runs ends, it does not start again, and it recovers nothing.
 func TestNodeThatDoesNotReadTheFormatOfJournalsRefuses(t *testing.T) {
 	if testing.Short() {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"perdure/internal/calendar"
 	"perdure/internal/document"
@@ -136,6 +137,22 @@ func (c *Client) EvidencePack(ctx context.Context, id string, w io.Writer) (int6
 func (c *Client) EvidenceStretch(ctx context.Context, from int64, w io.Writer) (int64, error) {
 	query := url.Values{"from": {strconv.FormatInt(from, 10)}}
 	return c.download(ctx, call{method: http.MethodPost, path: "/api/v1/evidence/stretch", query: query}, "evidence log", w)
+}
+
+// EvidenceRetiring says what of the evidence is old enough to be retired; before may be zero, for what the policy lets go.
+func (c *Client) EvidenceRetiring(ctx context.Context, before time.Time) (wire.Retiring, error) {
+	query := url.Values{}
+	if !before.IsZero() {
+		query.Set("before", before.UTC().Format(time.RFC3339Nano))
+	}
+	return get[wire.Retiring](ctx, c, "/api/v1/evidence/retirement", query)
+}
+
+// EvidenceRetire begins to take out of the store what was exported and has been kept for long enough.
+func (c *Client) EvidenceRetire(ctx context.Context, ask wire.Retire) (wire.Retirement, error) {
+	var v wire.Retirement
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/evidence/retirement", in: ask, out: &v, once: true, changes: true})
+	return v, err
 }
 
 // EvidenceKeys are the public keys that nodes sign the evidence log with.

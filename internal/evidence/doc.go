@@ -13,4 +13,5 @@
 //	E4  What was handed in with a task of the journal, or made by one of its actions, is in the pack, byte for byte.
 //	E5  A decision that the journal says was signed by a person bears their signature, over this run, its program, its parameters and the question.
 //	E6  What was said to the held orders of the run is in the pack, word for word and in its order, as the log names it.
+//	E7  What was retired is in the log by its hash: every checkpoint holds as before, what stays is proved as before, and a stretch names what it lacks.
 package evidence

@@ -67,6 +67,23 @@ type Contents struct {
 type Stretch struct {
 	From int64 `json:"from"`
 	To   int64 `json:"to"`
+	// Retired are those of them that were taken out before, and are in packs of an earlier time: their hashes alone are left (E7).
+	Retired []Range `json:"retired,omitempty"`
+}
+
+// Range is leaves that follow each other: From to To, To not included.
+type Range struct {
+	From int64 `json:"from"`
+	To   int64 `json:"to"`
+}
+
+// Missing is how many leaves of the stretch were retired.
+func (s Stretch) Missing() int64 {
+	var n int64
+	for _, r := range s.Retired {
+		n += r.To - r.From
+	}
+	return n
 }
 
 // ContentsOfPack is what the event says that the last leaf is about.
@@ -159,6 +176,7 @@ type Verdict struct {
 	Files   []string `json:"files,omitempty"`
 	Origin  string   `json:"origin"`  // of the log, as the checkpoint says
 	Size    int64    `json:"size"`    // of the log at the checkpoint
+	Root    string   `json:"root"`    // of the log at the checkpoint, in base64
 	Signers []string `json:"signers"` // of known keys
 	// Signatures are decisions that people have signed away from the platform, whose signatures hold (E5).
 	Signatures []Signature `json:"signatures,omitempty"`
@@ -472,7 +490,7 @@ func (v *verifier) checkCheckpoint(known note.Verifiers) (tlog.Tree, bool) {
 		v.fault(checkpointLine, v.checkAt, "%v", err)
 		return tlog.Tree{}, false
 	}
-	v.verdict.Origin, v.verdict.Size = c.Origin, c.Tree.N
+	v.verdict.Origin, v.verdict.Size, v.verdict.Root = c.Origin, c.Tree.N, c.Tree.Hash.String()
 	return c.Tree, true
 }
 
@@ -594,17 +612,32 @@ func (v *verifier) checkOrders(last place) {
 	}
 }
 
-// checkStretch holds a stretch of the log against what its last leaf says: nothing but its leaves, and none of them missing (E2). What journals say of files
-// and of signatures is looked at in the packs of their runs, which have the files.
+// checkStretch holds a stretch of the log against what its last leaf says: nothing but its leaves, and none of them missing (E2) but those that were
+// retired (E7). What journals say of files and of signatures is looked at in the packs of their runs, which have the files.
 func (v *verifier) checkStretch(s Stretch, c Contents) {
 	last := v.leaves[len(v.leaves)-1]
-	next := s.From
+	next, retired := s.From, s.Retired
+	end := s.From
+	for _, r := range retired {
+		if r.From < end || r.To <= r.From || r.To > s.To {
+			v.fault(fmt.Sprintf("leaf %d", last.index), last.place, "it calls leaves %d to %d retired, which cannot be", r.From, r.To-1)
+			return
+		}
+		end = r.To
+	}
+	skip := func() {
+		for len(retired) > 0 && retired[0].From == next {
+			next, retired = retired[0].To, retired[1:]
+		}
+	}
+	skip()
 	for _, l := range v.leaves[:len(v.leaves)-1] {
 		if l.index != next {
 			v.fault(fmt.Sprintf("leaf %d", l.index), l.place, "leaf %d should stand here: the stretch has a gap, or what does not belong to it", next)
 			return
 		}
 		next++
+		skip()
 	}
 	if s.From < 0 || s.To <= s.From || next != s.To || last.index < s.To || c.Run != "" || len(c.Leaves)+len(c.Files) > 0 {
 		v.fault(fmt.Sprintf("leaf %d", last.index), last.place, "the pack should have the leaves from %d to %d, and ends before %d", s.From, s.To-1, next)

@@ -157,7 +157,7 @@ func TestStretchOfTheLogHasAllOfItsLeavesAndNoOthers(t *testing.T) {
 	c := evidence.Contents{Leaves: []int64{}, Stretch: &evidence.Stretch{From: 5, To: 9}}
 	p := l.packed(t, c, nil, []int64{5, 6, 7, 8})
 	v := verdictOf(t, written(t, p), l.known)
-	if !v.Good() || v.Run != "" || v.Stretch == nil || *v.Stretch != (evidence.Stretch{From: 5, To: 9}) {
+	if !v.Good() || v.Run != "" || v.Stretch == nil || v.Stretch.From != 5 || v.Stretch.To != 9 || v.Stretch.Missing() != 0 {
 		t.Fatalf("%+v", v)
 	}
 	for name, wrong := range map[string]evidence.Pack{
@@ -183,6 +183,44 @@ func TestStretchOfTheLogHasAllOfItsLeavesAndNoOthers(t *testing.T) {
 		flipped[i] ^= 1
 		if v, err := evidence.Verify(bytes.NewReader(flipped), l.known, nil); err == nil && v.Good() {
 			t.Fatalf("byte %d is another one, and nothing was found", i)
+		}
+	}
+}
+
+// TestStretchNamesWhatWasRetired, and is proved by what is left: of what it names there is nothing, and of the rest nothing is missing (E7).
+func TestStretchNamesWhatWasRetired(t *testing.T) {
+	l := newLog(t)
+	for i := range 21 {
+		l.append(t, fmt.Appendf(nil, `{"key":"events/%d","value":{}}`, i))
+	}
+	of := func(retired ...evidence.Range) evidence.Contents {
+		return evidence.Contents{Leaves: []int64{}, Stretch: &evidence.Stretch{From: 5, To: 12, Retired: retired}}
+	}
+	for name, good := range map[string]evidence.Pack{
+		"within":   l.packed(t, of(evidence.Range{From: 7, To: 9}), nil, []int64{5, 6, 9, 10, 11}),
+		"at first": l.packed(t, of(evidence.Range{From: 5, To: 7}), nil, []int64{7, 8, 9, 10, 11}),
+		"at last":  l.packed(t, of(evidence.Range{From: 10, To: 12}), nil, []int64{5, 6, 7, 8, 9}),
+		"several":  l.packed(t, of(evidence.Range{From: 5, To: 6}, evidence.Range{From: 6, To: 8}, evidence.Range{From: 10, To: 12}), nil, []int64{8, 9}),
+		"all":      l.packed(t, of(evidence.Range{From: 5, To: 12}), nil, nil),
+	} {
+		if v := verdictOf(t, written(t, good), l.known); !v.Good() || v.Stretch.Missing() == 0 {
+			t.Errorf("%s: %v", name, v.Faults)
+		}
+	}
+	for name, wrong := range map[string]evidence.Pack{
+		"one more is missing":      l.packed(t, of(evidence.Range{From: 7, To: 9}), nil, []int64{5, 6, 10, 11}),
+		"one of them is there":     l.packed(t, of(evidence.Range{From: 7, To: 9}), nil, []int64{5, 6, 8, 9, 10, 11}),
+		"the last is missing":      l.packed(t, of(evidence.Range{From: 7, To: 9}), nil, []int64{5, 6, 9, 10}),
+		"of what comes before":     l.packed(t, of(evidence.Range{From: 4, To: 7}), nil, []int64{7, 8, 9, 10, 11}),
+		"of what comes behind":     l.packed(t, of(evidence.Range{From: 10, To: 13}), nil, []int64{5, 6, 7, 8, 9}),
+		"backwards":                l.packed(t, of(evidence.Range{From: 9, To: 7}), nil, []int64{5, 6, 9, 10, 11}),
+		"over each other":          l.packed(t, of(evidence.Range{From: 5, To: 8}, evidence.Range{From: 7, To: 9}), nil, []int64{9, 10, 11}),
+		"in another order":         l.packed(t, of(evidence.Range{From: 10, To: 12}, evidence.Range{From: 5, To: 6}), nil, []int64{6, 7, 8, 9}),
+		"of nothing":               l.packed(t, of(evidence.Range{From: 7, To: 7}), nil, []int64{5, 6, 7, 8, 9, 10, 11}),
+		"without end in its range": l.packed(t, of(evidence.Range{From: 5, To: 1 << 62}), nil, nil),
+	} {
+		if v := verdictOf(t, written(t, wrong), l.known); v.Good() {
+			t.Errorf("%s: it is good", name)
 		}
 	}
 }

@@ -47,6 +47,7 @@ type Store interface {
 	Run(ctx context.Context, id string, r wire.Read) (wire.Run, error)
 	OrderHead(ctx context.Context, run string, r wire.Read) (heldorder.Head, error)
 	ProgramText(ctx context.Context, id string) ([]byte, error)
+	Retirements
 }
 
 // Options configure a notary.
@@ -57,7 +58,9 @@ type Options struct {
 	// IsLeader says whether this node lets the log grow; nil: always.
 	IsLeader func() bool
 	MayAct   func() error
-	Logger   *slog.Logger
+	// Now gives the wall clock, by which evidence has been kept for long enough (default time.Now).
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Times of a notary.
@@ -85,12 +88,67 @@ type Notary struct {
 	origin string
 }
 
-// tree is the log as this node has read it: hashes, and which leaves belong to which run.
+// tree is the log as this node has read it: hashes, where the leaves are and what they are about, and which of them belong to which run.
 type tree struct {
 	size   int64
 	hashes []tlog.Hash
 	runs   map[string][]int64
 	refs   []wire.LogRef
+	about  []about
+	// packed is, of each run, the first leaf that says what a pack of it has, of those that say the most, and how many leaves about the run that are.
+	packed map[string]packed
+	// exported is the entry from which on nothing was retired, as far as is known.
+	exported int64
+}
+
+// about is what a leaf is about: a run, empty where it is none, and when it was written where it is an event, in Unix milliseconds.
+type about struct {
+	run string
+	at  int64
+}
+
+type packed struct {
+	leaf   int64
+	leaves int
+}
+
+func newTree() tree { return tree{runs: map[string][]int64{}, packed: map[string]packed{}} }
+
+// add takes over the next leaf. Of one that was retired there is the hash alone.
+func (t *tree) add(ref wire.LogRef, hash tlog.Hash, data []byte) error {
+	hashes, err := tlog.StoredHashesForRecordHash(t.size, hash, t)
+	if err != nil {
+		return errs.New(errs.Internal, "the evidence log cannot be hashed: %w", err)
+	}
+	var of about
+	if ref.Hash == "" {
+		var contents *evidence.Contents
+		if of, contents = aboutOf(ref.Key, data); contents != nil && contents.Run != "" && len(contents.Leaves) > t.packed[contents.Run].leaves {
+			t.packed[contents.Run] = packed{t.size, len(contents.Leaves)}
+		}
+	}
+	if run, ok := t.runs[of.run]; of.run != "" {
+		if ok {
+			of.run = t.about[run[0]].run // the same text for all leaves of a run
+		}
+		t.runs[of.run] = append(run, t.size)
+	}
+	t.hashes, t.refs, t.about = append(t.hashes, hashes...), append(t.refs, ref), append(t.about, of)
+	t.size++
+	return nil
+}
+
+// hash is that of a leaf.
+func (t *tree) hash(index int64) tlog.Hash { return t.hashes[tlog.StoredHashIndex(0, index)] }
+
+// retire notes that a leaf was.
+func (t *tree) retire(index int64) {
+	t.refs[index].Hash = t.hash(index).String()
+	if run := t.about[index].run; run != "" {
+		delete(t.runs, run)
+		delete(t.packed, run)
+	}
+	t.about[index] = about{}
 }
 
 // ReadHashes gives stored hashes by their indexes.
@@ -114,7 +172,10 @@ func New(store Store, o Options) (*Notary, error) {
 	if o.IsLeader == nil {
 		o.IsLeader = func() bool { return true }
 	}
-	return &Notary{store: store, o: o, log: o.Logger.With("node", o.Node), signer: signer, public: public, tree: tree{runs: map[string][]int64{}}}, nil
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Notary{store: store, o: o, log: o.Logger.With("node", o.Node), signer: signer, public: public, tree: newTree()}, nil
 }
 
 // keyOf reads the signing key of the node, or makes it.
@@ -183,10 +244,13 @@ func (n *Notary) grow(ctx context.Context) error {
 			continue
 		}
 		c, err := n.store.LogCheckpoint(ctx)
-		if err != nil || c.Size >= head.Size {
+		if err != nil {
 			return err
 		}
-		return n.sign(ctx)
+		if c.Size < head.Size {
+			return n.sign(ctx)
+		}
+		return n.retire(ctx)
 	}
 }
 
@@ -277,7 +341,7 @@ func (n *Notary) read(ctx context.Context) error {
 		return err
 	}
 	if origin := originOf(own.Incarnation); origin != n.origin {
-		n.origin, n.tree = origin, tree{runs: map[string][]int64{}}
+		n.origin, n.tree = origin, newTree()
 	}
 	for {
 		refs, err := n.store.LogRefs(ctx, n.tree.size)
@@ -285,37 +349,79 @@ func (n *Notary) read(ctx context.Context) error {
 			return err
 		}
 		for _, ref := range refs {
-			data, err := n.store.LogLeaf(ctx, ref)
+			ref, data, err := n.fetch(ctx, n.tree.size, ref)
+			if err == nil {
+				err = n.take(ctx, ref, data)
+			}
 			if err != nil {
 				return err
 			}
-			hashes, err := tlog.StoredHashes(n.tree.size, data, &n.tree)
-			if err != nil {
-				return errs.New(errs.Internal, "the evidence log cannot be hashed: %w", err)
-			}
-			if run := runOf(ref.Key, data); run != "" {
-				n.tree.runs[run] = append(n.tree.runs[run], n.tree.size)
-			}
-			n.tree.hashes, n.tree.refs = append(n.tree.hashes, hashes...), append(n.tree.refs, ref)
-			n.tree.size++
 		}
 	}
 }
 
+// take adds a leaf that was fetched to the tree. That it was retired is believed where somebody has asked for it.
+func (n *Notary) take(ctx context.Context, ref wire.LogRef, data []byte) error {
+	if ref.Hash == "" {
+		return n.tree.add(ref, tlog.RecordHash(data), data)
+	}
+	if n.tree.size >= n.tree.exported {
+		r, err := n.store.Retirement(ctx)
+		if err != nil {
+			return err
+		}
+		if n.tree.exported = r.Exported; n.tree.size >= r.Exported {
+			return errs.New(errs.Internal, "leaf %d of the evidence log is gone, and nobody has asked for its retirement: it was tampered with", n.tree.size)
+		}
+	}
+	hash, err := tlog.ParseHash(ref.Hash)
+	if err != nil {
+		return errs.New(errs.Internal, "leaf %d of the evidence log was retired, and its hash cannot be read: %w", n.tree.size, err)
+	}
+	return n.tree.add(ref, hash, nil)
+}
+
+// fetch gives a leaf; of one that was retired, be it since the reference was read, the reference with its hash alone.
+func (n *Notary) fetch(ctx context.Context, index int64, ref wire.LogRef) (wire.LogRef, []byte, error) {
+	if ref.Hash != "" {
+		return ref, nil, nil
+	}
+	data, err := n.store.LogLeaf(ctx, ref)
+	if err == nil {
+		return ref, data, nil
+	}
+	now, again := n.store.LogRefs(ctx, index)
+	if again != nil || len(now) == 0 || now[0].Hash == "" || now[0].Key != ref.Key {
+		return ref, nil, err
+	}
+	return now[0], nil, nil
+}
+
 func originOf(i estate.Incarnation) string { return fmt.Sprintf("perdure/%d.%s", i.Counter, i.ID) }
 
-// runOf is the run that a leaf is about.
-func runOf(key string, data []byte) string {
+// aboutOf says what a leaf is about, and the contents of the pack that it names, if it does.
+func aboutOf(key string, data []byte) (about, *evidence.Contents) {
 	if rest, ok := strings.CutPrefix(key, "journals/"); ok {
 		id, _, _ := strings.Cut(rest, "/")
-		return id
+		return about{run: id}, nil
 	}
 	var r evidence.Record
 	var e wire.Event
-	if json.Unmarshal(data, &r) == nil && json.Unmarshal(r.Value, &e) == nil && strings.HasPrefix(e.What, "run.") {
-		return e.Subject
+	if json.Unmarshal(data, &r) != nil || json.Unmarshal(r.Value, &e) != nil {
+		return about{}, nil
 	}
-	return ""
+	of := about{at: e.At}
+	var contents *evidence.Contents
+	switch {
+	case strings.HasPrefix(e.What, "run."):
+		of.run = e.Subject
+	case e.What == evidence.ContentsOfPack:
+		contents = &evidence.Contents{}
+		if json.Unmarshal(e.Detail, contents) != nil {
+			contents = nil
+		}
+	}
+	return of, contents
 }
 
 // Journal says in which log the journal of a run is, and which of its leaves it is. It waits until all of it is there.
@@ -389,7 +495,10 @@ func (n *Notary) Stretch(ctx context.Context, who string, from int64) ([]byte, e
 	defer cancel()
 	n.mu.Lock()
 	err := n.read(ctx)
-	size, refs := n.tree.size, n.tree.refs
+	size, refs := n.tree.size, []wire.LogRef(nil)
+	if from >= 0 && from < size {
+		refs = slices.Clone(n.tree.refs[from:min(size, from+mostStretch)])
+	}
 	n.mu.Unlock()
 	switch {
 	case err != nil:
@@ -399,22 +508,28 @@ func (n *Notary) Stretch(ctx context.Context, who string, from int64) ([]byte, e
 	case from == size:
 		return nil, errs.New(errs.NotFound, "the evidence log has %d entries: there is none from entry %d on yet", size, from)
 	}
-	to, bytes := from, 0
-	for to < min(size, from+mostStretch) && bytes < mostStretchBytes {
-		data, err := n.store.LogLeaf(ctx, refs[to])
+	stretch := evidence.Stretch{From: from, To: from}
+	var leaves []int64
+	for bytes := 0; len(refs) > 0 && bytes < mostStretchBytes; refs = refs[1:] {
+		ref, data, err := n.fetch(ctx, stretch.To, refs[0])
 		if err != nil {
 			return nil, err
 		}
-		to, bytes = to+1, bytes+len(data)
+		last := len(stretch.Retired) - 1
+		switch {
+		case ref.Hash == "":
+			leaves, bytes = append(leaves, stretch.To), bytes+len(data)
+		case last >= 0 && stretch.Retired[last].To == stretch.To:
+			stretch.Retired[last].To++
+		default:
+			stretch.Retired = append(stretch.Retired, evidence.Range{From: stretch.To, To: stretch.To + 1})
+		}
+		stretch.To++
 	}
-	contents := evidence.Contents{Leaves: []int64{}, Stretch: &evidence.Stretch{From: from, To: to}}
+	contents := evidence.Contents{Leaves: []int64{}, Stretch: &stretch}
 	mark := hexOf(contents)
 	if err := n.store.Note(ctx, who, evidence.ContentsOfPack, "log", contents); err != nil {
 		return nil, err
-	}
-	leaves := make([]int64, 0, to-from)
-	for i := from; i < to; i++ {
-		leaves = append(leaves, i)
 	}
 	return n.assemble(ctx, evidence.Pack{}, leaves, mark)
 }
@@ -433,15 +548,13 @@ func (n *Notary) leavesOf(ctx context.Context, head wire.Run) ([]int64, error) {
 		n.mu.Lock()
 		err := n.read(ctx)
 		leaves := slices.Clone(n.tree.runs[head.ID])
-		refs := n.tree.refs
+		whole := slices.ContainsFunc(leaves, func(i int64) bool { return n.tree.refs[i].Revision >= head.Revision }) // the head is written with every entry
 		n.mu.Unlock()
 		if err != nil {
 			return nil, err
 		}
-		for _, i := range leaves {
-			if refs[i].Revision >= head.Revision { // the head is written with every entry
-				return leaves, nil
-			}
+		if whole {
+			return leaves, nil
 		}
 		if err := sleep(ctx, lookForSize); err != nil {
 			return nil, err
@@ -462,7 +575,7 @@ func (n *Notary) assemble(ctx context.Context, p evidence.Pack, leaves []int64, 
 			last, err = n.find(ctx, mark)
 		}
 		if err == nil && last >= 0 && c.Size > last {
-			p, err = n.take(ctx, p, append(slices.Clone(leaves), last), c)
+			p, err = n.proved(ctx, p, append(slices.Clone(leaves), last), c)
 			n.mu.Unlock()
 			if err != nil {
 				return nil, err
@@ -490,7 +603,7 @@ func (n *Notary) find(ctx context.Context, mark string) (int64, error) {
 		if !strings.HasPrefix(n.tree.refs[i].Key, "events/") {
 			continue
 		}
-		data, err := n.store.LogLeaf(ctx, n.tree.refs[i])
+		_, data, err := n.fetch(ctx, i, n.tree.refs[i])
 		if err != nil {
 			return -1, err
 		}
@@ -501,15 +614,18 @@ func (n *Notary) find(ctx context.Context, mark string) (int64, error) {
 	return -1, nil
 }
 
-// take puts leaves, tree and checkpoint into the pack.
-func (n *Notary) take(ctx context.Context, p evidence.Pack, indexes []int64, c wire.LogCheckpoint) (evidence.Pack, error) {
+// proved puts leaves, tree and checkpoint into the pack.
+func (n *Notary) proved(ctx context.Context, p evidence.Pack, indexes []int64, c wire.LogCheckpoint) (evidence.Pack, error) {
 	if c.Size > n.tree.size {
 		return p, errs.New(errs.Unavailable, "the evidence log goes on while it is read: try again")
 	}
 	for _, i := range indexes {
-		data, err := n.store.LogLeaf(ctx, n.tree.refs[i])
+		ref, data, err := n.fetch(ctx, i, n.tree.refs[i])
 		if err != nil {
 			return p, err
+		}
+		if ref.Hash != "" {
+			return p, errs.New(errs.Unavailable, "entry %d of the evidence log is being retired while it is read: try again", i)
 		}
 		p.Leaves = append(p.Leaves, evidence.Leaf{Index: i, Data: data})
 	}

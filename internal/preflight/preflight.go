@@ -87,7 +87,7 @@ func (p *Preflights) History(ctx context.Context, plans []string) (*measure.Hist
 func done(runs []wire.Run, plans []string) []wire.Run {
 	var list []wire.Run
 	for _, r := range runs {
-		if r.Outcome == run.Done && !r.Tabletop && slices.Contains(plans, r.Plan) {
+		if r.Outcome == run.Done && !r.Tabletop && r.RetiredAt == 0 && slices.Contains(plans, r.Plan) {
 			list = append(list, r)
 		}
 	}

@@ -271,7 +271,10 @@ func (s *Store) ProgramText(ctx context.Context, id string) ([]byte, error) {
 		return nil, err
 	}
 	if pinned.modified == 0 {
-		return nil, errs.New(errs.NotFound, "there is no run %q; `perdure run list` lists them", id)
+		if err := s.retired(ctx, id); err != nil {
+			return nil, err
+		}
+		return nil, errs.New(errs.Internal, "run %s has no program", id)
 	}
 	at, err := decode[programAt](pinned)
 	if err != nil {
@@ -322,6 +325,9 @@ func (s *Store) Journal(ctx context.Context, id string, after int) ([]run.Entry,
 				out = append(out, one)
 			}
 		}
+	}
+	if after == 0 && (len(out) == 0 || out[0].Seq != 1) { // there is no journal without its first entry but one that goes
+		return nil, s.retired(ctx, id)
 	}
 	return out, nil
 }

@@ -215,6 +215,9 @@ func (s *Store) SetPolicy(ctx context.Context, who string, p wire.Policy) (wire.
 	if !slices.Contains([]wire.FactorPolicy{wire.FactorOff, wire.FactorSessions, wire.FactorAll}, p.SecondFactor) {
 		return p, errs.New(errs.Invalid, "second factor %q is not one of off, on, all", p.SecondFactor)
 	}
+	if d := p.RetentionDays; d != nil && (*d < 0 || *d > wire.MostRetention) {
+		return p, errs.New(errs.Invalid, "evidence cannot be kept for %d days; allowed: 0 to %d, or for ever", *d, wire.MostRetention)
+	}
 	p.By, p.At = who, s.now()
 	write, err := put(policyKey, p)
 	if err != nil {

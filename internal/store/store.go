@@ -56,6 +56,7 @@ const (
 	logBatchesPrefix     = "log/batches/"
 	checkpointKey        = "log/checkpoint"
 	logKeysPrefix        = "log/keys/"
+	retirementKey        = "log/retirement"
 	incidentsPrefix      = "incidents/"
 	gapsPrefix           = "gaps/"
 	keyedPrefix          = "keyed/"

@@ -201,16 +201,23 @@ const (
 type Policy struct {
 	SecondFactor FactorPolicy `json:"secondFactor" enum:"off,on,all"`
 	// Signatures: what is signed with a key that was added in a session with a second factor counts where one is required.
-	Signatures bool   `json:"signatures"`
-	By         string `json:"by,omitempty"`
-	At         int64  `json:"at,omitempty"` // Unix milliseconds
+	Signatures bool `json:"signatures"`
+	// RetentionDays is for how long evidence is kept here at least, before what was exported may be retired; nil: for ever.
+	RetentionDays *int   `json:"retentionDays,omitempty" minimum:"0" maximum:"36500"`
+	By            string `json:"by,omitempty"`
+	At            int64  `json:"at,omitempty"` // Unix milliseconds
 }
 
 // PolicyChange says what is to be another way; what it does not name stays.
 type PolicyChange struct {
 	SecondFactor FactorPolicy `json:"secondFactor,omitempty" enum:"off,on,all"`
 	Signatures   *bool        `json:"signatures,omitempty"`
+	// RetentionDays is -1 for ever.
+	RetentionDays *int `json:"retentionDays,omitempty" minimum:"-1" maximum:"36500"`
 }
+
+// MostRetention bounds for how many days a policy says that evidence is kept, short of for ever.
+const MostRetention = 36500
 
 // InboxItem is one thing that waits for a person.
 type InboxItem struct {

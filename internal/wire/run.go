@@ -41,6 +41,8 @@ type Run struct {
 	ReviewDue bool `json:"reviewDue,omitempty"`
 	// Noted: people were told something in it.
 	Noted bool `json:"noted,omitempty"`
+	// RetiredAt is when its journal and all that belongs to it were taken out of the store, in Unix milliseconds: they are in its pack alone.
+	RetiredAt int64 `json:"retiredAt,omitempty"`
 	// Seq is the number of the last entry of the journal.
 	Seq int `json:"seq"`
 	// Incarnation is that of the store in which a person last said that the run goes on: in another one nothing of it acts (I10).
