@@ -322,6 +322,32 @@ func TestPolicyConfirmWaitsForAPerson(t *testing.T) {
 	})
 }
 
+// An emergency of an owner that lives is a switch in order: its copies wait for it, so they cannot replace it, and nobody has to stop it first.
+func TestEmergencyOfALivingOwnerIsHandedOverInOrder(t *testing.T) {
+	promised := func(path string, _ []byte) (any, error) {
+		if path == "/v1/consent" {
+			return wire.ConsentAnswer{WaitMillis: 300, Life: life(b, 1), Detail: "promised to the present owner"}, nil
+		}
+		return wire.AgentState{Group: group, Member: b, Life: 1, Running: true, Answering: true}, nil
+	}
+	ask := wire.SwitchRequest{To: "b", Mode: unit.Emergency, ID: "s1", Reason: "smoke in the hall"}
+	watching(t, nil, nil, func(w *world) {
+		w.set(func() { w.agents[b] = promised })
+		answer, err := w.Switch(w.t.Context(), "ann", u1, ask)
+		if err != nil || answer.Switch == nil || answer.Switch.Phase != unit.Closing || answer.Switch.Mode != unit.Takeover || answer.Switch.Lossy || answer.Switch.Reason != ask.Reason || w.record().Owner != life(a, 1) {
+			t.Fatalf("%+v, %v", answer.Switch, err)
+		}
+	})
+	for name, agent := range map[string]func(string, []byte) (any, error){"gone": gone, "hanging": hangs} {
+		watching(t, nil, nil, func(w *world) { // who has just died is waited for, and hands over nothing
+			w.set(func() { w.agents[a], w.agents[b] = agent, promised })
+			if _, err := w.Switch(w.t.Context(), "ann", u1, ask); errs.KindOf(err) != errs.Refused || !strings.Contains(err.Error(), "promised to the present owner") || len(w.posts) != 0 {
+				t.Fatalf("%s: %v after %+v", name, err, w.posts)
+			}
+		})
+	}
+}
+
 func TestPersonMayConfirmAMemberThatWasRestarted(t *testing.T) {
 	restarted := func(r *unit.Record) {
 		r.Policy.Failover = unit.Confirm
