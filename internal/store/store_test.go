@@ -702,6 +702,10 @@ func TestWatchBeginsAnewAfterCompactionAndInANewIncarnation(t *testing.T) {
 	if u := <-watch(t, s, future, "groups/"); !u.Reset || u.Position.Incarnation.Counter != 2 {
 		t.Fatalf("a watcher of the old incarnation: %+v", u)
 	}
+	future.Incarnation.Counter, future.Incarnation.ID = 2, (<-watch(t, s, wire.Position{}, "groups/")).Position.Incarnation.ID
+	if u := <-watch(t, s, future, "groups/"); !u.Reset || u.Position.Revision >= future.Revision {
+		t.Fatalf("a watcher from a position that never was: %+v", u)
+	}
 }
 
 func TestWatchRefusesSecrets(t *testing.T) {

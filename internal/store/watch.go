@@ -23,8 +23,8 @@ func secretPrefixes() []string {
 // to handle, one call for all changes of one revision, until ctx ends or handle fails. It is served by the local member
 // and goes on without a quorum.
 //
-// A position of another incarnation, an unknown one (revision 0) and one whose history is compacted begin with a reset:
-// the whole state in one update. Updates without changes say only that everything up to their position was delivered.
+// A position of another incarnation, an unknown one (revision 0), one that is not reached yet and one whose history is compacted begin with a
+// reset: the whole state in one update. Updates without changes say only that everything up to their position was delivered.
 func (s *Store) Watch(ctx context.Context, from wire.Position, prefixes []string, handle func(wire.Update) error) error {
 	for _, p := range prefixes {
 		for _, secret := range secretPrefixes() {
@@ -55,7 +55,7 @@ func (w *watcher) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if w.at.Revision == 0 || w.at.Incarnation != own.Incarnation {
+	if w.at.Revision == 0 || w.at.Incarnation != own.Incarnation || w.ahead(ctx) {
 		if err := w.reset(ctx); err != nil {
 			return err
 		}
@@ -82,6 +82,17 @@ func (w *watcher) once(ctx context.Context) error {
 		return nil
 	}
 	return errs.New(errs.Unavailable, "the watch of the control store ended")
+}
+
+// ahead: the store has never come to the position, so nothing would be delivered for a long time. The local member alone may lag behind; what cannot be told
+// is taken for true.
+func (w *watcher) ahead(ctx context.Context) bool {
+	for _, r := range []wire.Read{wire.Local, wire.Fresh} {
+		if _, at, err := w.s.get(ctx, incarnationKey, r); err != nil || w.at.Revision <= at {
+			return false
+		}
+	}
+	return true
 }
 
 // deliver hands on one answer, split by revision. done asks for a new watch: the incarnation changed.
