@@ -225,7 +225,7 @@ func TestExportedEvidenceIsRetiredFromARealNode(t *testing.T) {
 	n.want(t, 0, "runs that have gone: 2", retire("--reason", "test", "--yes")...)
 	n.want(t, 4, "run walk-1 was retired on", "run", "report", "walk-1")
 	n.want(t, 4, "run walk-1 was retired on", "evidence", "pack", "walk-1", "--out", n.path("late.pack"))
-	n.want(t, 0, "walk-1", "run", "list")
+	n.want(t, 0, "cancelled, retired", "run", "list")
 	n.want(t, 0, "", "evidence", "export", dir, "--keys", keys, "--packs")
 	n.want(t, 0, "packs of runs: 2", "evidence", "verify", dir, "--keys", keys)
 	n.halt()

@@ -248,6 +248,8 @@ func stateOfRun(r wire.Run) (string, colour) {
 	switch {
 	case r.Phase == run.Over && r.ReviewDue:
 		return string(r.Outcome) + ", review due", red
+	case r.RetiredAt != 0:
+		return string(r.Outcome) + ", retired", plain
 	case r.Phase == run.Over && r.Outcome == run.Done:
 		return string(r.Outcome), green
 	case r.Phase == run.Over:
