@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"strings"
+
+	"perdure/internal/document"
 )
 
 // language is what people read.
@@ -51,4 +53,9 @@ func (s *session) word(w string) string {
 		}
 	}
 	return w
+}
+
+// recorded says a note that is kept in English in the language of the session.
+func (s *session) recorded(note string) string {
+	return document.Language(s.language()).Recorded(note)
 }

@@ -117,9 +117,9 @@ func (s *session) against(f measure.Finding, target time.Duration) string {
 	case measure.BreaksRules:
 	}
 	if f.Step == "" {
-		return s.say(breaksAsAWhole, f.Text)
+		return s.say(breaksAsAWhole, s.recorded(f.Text))
 	}
-	return s.say(breaksRules, f.Step, f.Text)
+	return s.say(breaksRules, f.Step, s.recorded(f.Text))
 }
 
 // took writes a duration to a tenth of a second.

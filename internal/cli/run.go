@@ -141,7 +141,7 @@ func (s *session) runStartCommand() *cobra.Command {
 // showNotes tells what the calendars said of a start.
 func (s *session) showNotes(notes []string) {
 	for _, n := range notes {
-		fmt.Fprintf(s.Out, "%s: %s\n", s.paint(yellow, s.say(doubtful)), n)
+		fmt.Fprintf(s.Out, "%s: %s\n", s.paint(yellow, s.say(doubtful)), s.recorded(n))
 	}
 }
 

@@ -611,10 +611,10 @@ func (w *planWriter) times() Section {
 			w.miss(Late, w.plan.Name, "late."+string(one.Kind), t.span(one.Took), t.span(w.program.RTO))
 		case measure.BreaksRules:
 			if one.Step == "" {
-				w.miss(Breach, w.plan.Name, "miss.breach.plan", one.Text)
+				w.miss(Breach, w.plan.Name, "miss.breach.plan", t.recorded(one.Text))
 				continue
 			}
-			w.miss(Breach, one.Step, "miss.breach", one.Step, one.Text)
+			w.miss(Breach, one.Step, "miss.breach", one.Step, t.recorded(one.Text))
 		case measure.LooksWrong: // nothing was looked at
 		}
 	}

@@ -350,7 +350,7 @@ func (w *writer) deviations() Section {
 		s.Rows = append(s.Rows, []string{w.at(at), node, w.t.say(key, args...)})
 	}
 	for _, b := range w.src.Program.Breaches(plan.BuiltIn()) {
-		add(time.Time{}, b.Step, "dev.contract", b.Reason)
+		add(time.Time{}, b.Step, "dev.contract", w.t.recorded(b.Reason))
 	}
 	took := 0
 	for _, e := range w.src.Journal {
@@ -377,7 +377,7 @@ func (w *writer) deviations() Section {
 			add(e.At, e.Node, "dev.brokeGlass", e.By, orDash(e.Text))
 		case run.Started:
 			for _, note := range e.Notes {
-				add(e.At, "", "dev.note", note)
+				add(e.At, "", "dev.note", w.t.recorded(note))
 			}
 		case run.Entered, run.Passed, run.Began, run.Opened, run.Finished, run.Acknowledged, run.Approved, run.Completed, run.Delegated, run.AddedApprover, run.Reviewed, run.Attested:
 		}

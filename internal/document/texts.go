@@ -124,6 +124,7 @@ var english = catalogue{
 	"more": "%s … (%d more characters stand in the journal)", "page": "Page %s",
 	"unit.h": "%d h", "unit.min": "%d min", "unit.s": "%.3f s", "yes": "yes", "false": "no",
 
+	languageKey:  string(English),
 	"mode.drill": "simulated drill", "mode.takeover": "planned takeover", "mode.emergency": "emergency switch", "mode.switch-back": "switch-back", "mode.failover": "failover", "mode.move": "move",
 	"mode.experiment": "experiment", "mode.verification": "restore verification", "mode.inspection": "inspection", "mode.change": "change",
 	"kind.act": "act", "kind.check": "check", "kind.manual": "task", "kind.approval": "approval", "kind.wait": "wait", "kind.notify": "note", "kind.subplan": "subplan",
@@ -666,6 +667,7 @@ var chinese = catalogue{
 	"more": "%s …（其余 %d 个字符见日志）", "page": "第 %s 页",
 	"unit.h": "%d 小时", "unit.min": "%d 分", "unit.s": "%.3f 秒", "yes": "是", "false": "否",
 
+	languageKey:  string(Chinese),
 	"mode.drill": "模拟演练", "mode.takeover": "主动接管", "mode.emergency": "紧急切换", "mode.switch-back": "回切", "mode.failover": "故障切换", "mode.move": "迁移",
 	"mode.experiment": "混沌试验", "mode.verification": "恢复验证", "mode.inspection": "巡检", "mode.change": "变更",
 	"kind.act": "操作", "kind.check": "检查", "kind.manual": "任务", "kind.approval": "审批", "kind.wait": "等待", "kind.notify": "通知", "kind.subplan": "子预案",
