@@ -19,8 +19,13 @@ step "planned switch-back of u1, b to a" switch-back zh "u1 计划回切 B→A" 
   wait gap closed 10s
 end
 
-# The same there and back as runs of a plan, with people in it: one starts it, another approves, and a task is answered.
+# The same there and back as runs of a plan, with people in it: one starts it, another approves, and a task is answered. It begins in a window that
+# somebody else has approved: the lab's are approved by the duty manager from the beginning.
 step "u1 to b by its plan" takeover zh "u1 按预案接管 A→B" switches u1 1 switches u2 0
+  window night revoked as bob because "the branches are not told yet"
+  window always revoked as bob because "the branches are not told yet"
+  run move-unit mode takeover set unit=u1 set to=b as ann refused "window always is open and not approved"
+  window always approved as bob because "agreed with the branches"
   run move-unit mode takeover set unit=u1 set to=b as ann because "power works at a"
   wait run asks agree 30s
   approve agree for commander as ann refused "started"
@@ -33,6 +38,8 @@ step "u1 to b by its plan" takeover zh "u1 按预案接管 A→B" switches u1 1 
 end
 
 step "u1 home by its plan" switch-back zh "u1 按预案回切 B→A" switches u1 1 switches u2 0
+  run move-unit mode switch-back set unit=u1 set to=a as bob refused "who approves is never who starts"
+  window always approved as ann because "the branches are told"
   run move-unit mode switch-back set unit=u1 set to=a as bob because "power works are over"
   wait run asks agree 30s
   approve agree for commander as ann

@@ -48,6 +48,7 @@ type Store interface {
 	CreateToken(ctx context.Context, who string, ask wire.AskToken) (wire.NewToken, error)
 	RevokeToken(ctx context.Context, who, id string) error
 
+	WindowStore
 	RunStore
 	IncidentStore
 	RectificationStore

@@ -581,7 +581,7 @@ func TestAgentIsGrantedNothingThatTheControllerRefuses(t *testing.T) {
 
 func TestSwitchesAreCarriedOutInThePersonsName(t *testing.T) {
 	n := start(t)
-	n.apply()
+	n.apply(allDay)
 	n.open("u1")
 	operator, commander := n.as("operator"), n.as("commander")
 	operator.want(200, "POST", "/api/v1/units/u1/switch", wire.SwitchRequest{To: "b", Mode: unit.Takeover})

@@ -55,6 +55,12 @@ func TestEveryChangeThatAPersonAsksForIsInTheAuditLog(t *testing.T) {
 		{"POST /api/v1/runs", "the-operator", ask(operator, "POST", "/api/v1/runs", wire.StartRun{Plan: "p", Mode: plan.Drill, ID: "r2"})},
 		{"POST /api/v1/runs/{run}/words", "the-operator", ask(operator, "POST", "/api/v1/runs/r1/words", word(run.Paused, ""))},
 		{"PUT /api/v1/runs/{run}/attachments", "the-operator", ask(operator, "PUT", "/api/v1/runs/r1/attachments?step=count&name=a.txt", octets("text"))},
+		{"POST /api/v1/windows/{window}/approve", "the-commander", func() reply {
+			n.manifestOf(always)
+			commander.want(204, "POST", "/api/v1/windows/always/revoke", wire.RevokeWindow{Reason: "again"})
+			return commander.do("POST", "/api/v1/windows/always/approve", wire.ApproveWindow{Digest: n.digest("always"), Reason: "agreed"})
+		}},
+		{"POST /api/v1/windows/{window}/revoke", "the-commander", ask(commander, "POST", "/api/v1/windows/always/revoke", wire.RevokeWindow{Reason: "not tonight"})},
 		{"PUT /api/v1/runs/{run}/orders", "the-operator", func() reply {
 			n.takenOver("away")
 			return operator.do("PUT", "/api/v1/runs/away/orders?holder=branch-north", csv(heldOrders))
@@ -115,7 +121,7 @@ func TestEveryChangeThatAPersonAsksForIsInTheAuditLog(t *testing.T) {
 		}},
 		{"PUT /api/v1/manifest", "the-operator", ask(operator, "PUT", "/api/v1/manifest", "group u9")},
 		{"POST /api/v1/units/{unit}/switch", "the-operator", func() reply {
-			n.apply()
+			n.apply(allDay)
 			return operator.do("POST", "/api/v1/units/u1/switch", wire.SwitchRequest{To: "b", Mode: unit.Takeover})
 		}},
 	}

@@ -15,6 +15,7 @@ import (
 	"perdure/internal/manifest"
 	"perdure/internal/plan"
 	"perdure/internal/run"
+	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
 
@@ -62,7 +63,7 @@ parameters: [{name: unit, default: u1}]
 steps: [{id: a, wait: {for: 20m}}]
 `
 
-// apply puts a manifest of the plan and the calendars, each a window and so on, in UTC.
+// apply puts a manifest of the plan and the calendars, each a window and so on, in UTC, and has the windows approved.
 func (n *node) apply(calendars ...string) {
 	n.t.Helper()
 	var text strings.Builder
@@ -70,12 +71,32 @@ func (n *node) apply(calendars ...string) {
 	for i, c := range calendars {
 		fmt.Fprintf(&text, "---\napiVersion: perdure/v1\nkind: Calendar\nname: c%d\ntimeZone: UTC\n%s\n", i, c)
 	}
-	m, err := n.store.Manifest(n.t.Context(), wire.Fresh)
-	if err != nil {
-		n.t.Fatal(err)
+	n.manifestOf(text.String())
+}
+
+// allDay is a window that is always open, for everything.
+const allDay = `windows: [{name: always, cron: "0 0 * * *", duration: 24h}]`
+
+// always is a calendar with a window that is always open, for everything.
+const always = `---
+apiVersion: perdure/v1
+kind: Calendar
+name: always
+timeZone: UTC
+windows: [{name: always, cron: "0 0 * * *", duration: 24h}]
+`
+
+// inWindow has cal, who starts nothing, approve the windows of a manifest that is applied.
+func (n *node) inWindow(text string) {
+	n.t.Helper()
+	set, _ := manifest.Known(manifest.File{Name: "m", Text: []byte(text)})
+	digests := calendar.Digests(set.Calendars)
+	if len(digests) == 0 {
+		return
 	}
-	if _, err := n.store.ApplyManifest(n.t.Context(), "test", text.String(), m.Revision, nil, wire.ManifestPlan{}); err != nil {
-		n.t.Fatal(err)
+	cal := n.person("cal", wire.Commander)
+	for name, digest := range digests {
+		cal.want(http.StatusOK, "POST", "/api/v1/windows/"+name+"/approve", wire.ApproveWindow{Digest: digest, Reason: "agreed"})
 	}
 }
 
@@ -117,13 +138,29 @@ func refused(t *testing.T, r reply, why ...string) {
 	}
 }
 
-func TestWithoutACalendarEveryStartSaysThatNothingWasChecked(t *testing.T) {
+// W3, for every mode.
+func TestWithoutACalendarWhatNeedsAWindowIsRefusedWithTheWayOutAndNothingElseIs(t *testing.T) {
 	n := start(t)
-	n.apply()
-	head, first := n.started(n.startAs(wire.Operator, plan.Takeover, nil))
-	if want := []string{calendar.Unchecked}; !slices.Equal(head.Notes, want) || !slices.Equal(first.Notes, want) {
-		t.Errorf("%q, %q", head.Notes, first.Notes)
+	text := strings.Replace(aPlan, "[takeover, emergency, drill, change]", "[takeover, emergency, drill, change, switch-back, experiment, verification, inspection, move]", 1)
+	n.manifestOf(text)
+	needed := []plan.Mode{plan.Takeover, plan.SwitchBack, plan.Experiment, plan.Change}
+	for _, mode := range []plan.Mode{plan.Takeover, plan.SwitchBack, plan.Experiment, plan.Change, plan.Emergency, plan.Drill, plan.Verification, plan.Inspection, plan.Move} {
+		r := n.startAs(wire.Commander, mode, nil)
+		if slices.Contains(needed, mode) {
+			refused(t, r, "mode "+string(mode)+" needs a window that was approved, and there is no calendar (W3)", "kind Calendar", "perdure apply", "perdure calendar approve WINDOW --reason TEXT")
+			continue
+		}
+		if head, first := n.started(r); !slices.Contains(head.Notes, calendar.Unchecked) || !slices.Equal(first.Notes, head.Notes) || first.Facts != nil {
+			t.Errorf("%s: %q, %+v", mode, head.Notes, first)
+		}
 	}
+	n.apply("") // an empty calendar has no window either
+	refused(t, n.startAs(wire.Commander, plan.Takeover, nil), "no window of the calendars is for plan p in mode takeover")
+	// A switch of a unit is a run, and judged as one.
+	n.open("u1")
+	n.manifestOf(text)
+	refused(t, n.as("operator").do("POST", switchU1, wire.SwitchRequest{To: "b", Mode: unit.Takeover}), "(W3)")
+	n.as("commander").want(http.StatusOK, "POST", switchU1, wire.SwitchRequest{To: "c", Mode: unit.Emergency})
 }
 
 func TestTakeoverOutsideItsWindowIsRefusedWithTheNextOne(t *testing.T) {

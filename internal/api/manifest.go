@@ -55,7 +55,11 @@ func (s *Server) applyOnce(ctx context.Context, id identity, text string, revisi
 	if err != nil {
 		return wire.ManifestChange{}, err
 	}
-	change := wire.ManifestChange{Diff: plan.Diff, Warnings: plan.Warnings, Revision: current.Revision}
+	approvals, _, err := s.d.Store.WindowApprovals(ctx, wire.Fresh)
+	if err != nil {
+		return wire.ManifestChange{}, err
+	}
+	change := wire.ManifestChange{Diff: plan.Diff, Warnings: plan.Warnings, Revision: current.Revision, Waiting: approvals.Waiting(plan.Windows)}
 	if dryRun || current.Revision != 0 && current.Text == text && len(plan.Create)+len(plan.Amend)+len(plan.Remove) == 0 {
 		return change, nil
 	}

@@ -41,7 +41,7 @@ type planner struct {
 
 func (p planner) Program(text, name string, mode plan.Mode) (*plan.Program, error) {
 	switch {
-	case text != "", plan.IsBuiltIn(name):
+	case text != "" && text != always, plan.IsBuiltIn(name):
 		return p.plans.Program(text, name, mode)
 	case name == "count":
 		return runtest.Program(p.t, taskPlan, mode), nil
@@ -211,6 +211,7 @@ func TestPreflightLooks(t *testing.T) {
 
 func TestStartSaysWhenServiceWasDisrupted(t *testing.T) {
 	n := start(t)
+	n.manifestOf(always)
 	operator := n.as("operator")
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	ask := wire.StartRun{Plan: "count", Mode: plan.Takeover, Params: map[string]any{"to": "b"}, ID: "r1", DisruptedAt: now.Add(-time.Minute), DetectedAt: now.Add(-time.Second)}

@@ -29,7 +29,7 @@ func (n *node) takenOver(id string) {
 		text.Write(data)
 		text.WriteString("\n---\n")
 	}
-	n.manifestOf(text.String() + aPlan + "---\n" + branches)
+	n.manifestOf(text.String() + aPlan + "---\n" + branches + always)
 	n.held(id, plan.Takeover)
 }
 

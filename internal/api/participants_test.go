@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"perdure/internal/api"
+	"perdure/internal/calendar"
+	"perdure/internal/manifest"
 	"perdure/internal/plan"
 	"perdure/internal/run"
 	"perdure/internal/wire"
@@ -39,14 +41,22 @@ steps:
 - {id: agree, after: [], approval: {of: [branch-north, commander], need: 2, text: "Go?"}}
 `
 
-// manifestOf applies a manifest.
+// manifestOf applies a manifest, and has its windows approved.
 func (n *node) manifestOf(text string) {
+	n.t.Helper()
+	n.raw(text)
+	n.inWindow(text)
+}
+
+// raw applies a manifest, as a node does.
+func (n *node) raw(text string) {
 	n.t.Helper()
 	m, err := n.store.Manifest(n.t.Context(), wire.Fresh)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	if _, err := n.store.ApplyManifest(n.t.Context(), "test", text, m.Revision, nil, wire.ManifestPlan{}); err != nil {
+	set, _ := manifest.Known(manifest.File{Name: "m", Text: []byte(text)})
+	if _, err := n.store.ApplyManifest(n.t.Context(), "test", text, m.Revision, nil, wire.ManifestPlan{Windows: calendar.Digests(set.Calendars)}); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -191,7 +201,7 @@ func TestEverybodyOfAParticipantAnswersItsTasksAndNobodyOfAnother(t *testing.T) 
 
 func TestWhoTakesPartLearnsNothingElseOfARun(t *testing.T) {
 	n := start(t)
-	n.manifestOf(branches)
+	n.manifestOf(branches + always)
 	n.held("r", plan.Takeover)
 	li := n.takesPart("li", "branch-north")
 	for _, r := range n.Routes() {
@@ -273,7 +283,7 @@ func TestOperatorAnswersForAParticipantThatCallsInItsOwnName(t *testing.T) {
 
 func TestUserBelongsToADeclaredParticipantAndNeedsASecondFactorForReal(t *testing.T) {
 	n := start(t)
-	n.manifestOf(branches)
+	n.manifestOf(branches + always)
 	admin := n.as("admin")
 	li := wire.NewUser{Name: "li", Roles: []wire.Role{wire.Participant}, Password: password}
 	admin.want(422, "POST", "/api/v1/users", li)

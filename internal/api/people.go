@@ -311,7 +311,7 @@ func (s *Server) inbox(ctx context.Context, in *struct{ Paging }) (*page[wire.In
 		if err != nil {
 			return nil, err
 		}
-		items = append(items, more...)
+		items = append(append(items, more...), s.windowsFor(ctx, id)...)
 	}
 	desk := s.desk(ctx)
 	for _, head := range runs {
@@ -334,6 +334,6 @@ func (s *Server) inbox(ctx context.Context, in *struct{ Paging }) (*page[wire.In
 		}
 	}
 	return pageOf(ctx, in.Paging, items, func(i wire.InboxItem) place { // the oldest first
-		return place{-i.Since.UnixMilli(), strings.Join([]string{i.Run, i.Incident, i.Step, string(i.Why), i.For}, "/")}
+		return place{-i.Since.UnixMilli(), strings.Join([]string{i.Run, i.Incident, i.Window, i.Step, string(i.Why), i.For}, "/")}
 	})
 }

@@ -144,6 +144,7 @@ func TestSessionHasTheRightsOfAllRolesOfItsPersonOnEveryRoute(t *testing.T) {
 func TestDrillersDoNothingForReal(t *testing.T) {
 	n := start(t)
 	steering := []run.What{run.Paused, run.Resumed, run.Retried, run.Skipped, run.TakenOver, run.Cancelled, run.AddedApprover, run.Completed}
+	n.manifestOf(always)
 	n.asked("run-drill", plan.Drill)
 	n.asked("run-takeover", plan.Takeover)
 	runs := map[plan.Mode]string{plan.Drill: "run-drill", plan.Takeover: "run-takeover"}
@@ -200,6 +201,7 @@ func refusedTo(role wire.Role, status int) bool {
 
 func TestSecondFactorIsRequiredOfSessionsForWhatIsDoneForReal(t *testing.T) {
 	n := start(t)
+	n.manifestOf(always)
 	n.asked("real", plan.Takeover)
 	n.asked("exercise", plan.Drill)
 	n.user("cho", wire.Commander)
@@ -243,6 +245,7 @@ func TestSecondFactorIsRequiredOfSessionsForWhatIsDoneForReal(t *testing.T) {
 
 func TestWhatIsLeftOfTheStoreIsKeptForWhatIsForReal(t *testing.T) {
 	n := start(t)
+	n.manifestOf(always)
 	operator := n.as("operator")
 	n.filled = wire.Reserved
 	for mode, status := range map[plan.Mode]int{plan.Drill: 409, plan.Takeover: 200} {
@@ -255,6 +258,7 @@ func TestWhatIsLeftOfTheStoreIsKeptForWhatIsForReal(t *testing.T) {
 
 func TestRecordIsAttestedByWhoHasAPartInSuchRuns(t *testing.T) {
 	n := start(t)
+	n.manifestOf(always)
 	n.asked("r", plan.Takeover)
 	auditor := n.as("auditor")
 	auditor.want(409, "POST", "/api/v1/runs/r/words", wire.RunWord{What: run.Attested}) // it goes on
@@ -328,6 +332,7 @@ func (n *node) inbox(c *caller) string {
 
 func TestInboxHasWhatWaitsForAPersonOverAllRuns(t *testing.T) {
 	n := start(t)
+	n.manifestOf(always)
 	n.asked("first", plan.Drill)
 	n.asked("second", plan.Takeover)
 	eve, desk := n.person("eve", wire.Viewer), n.person("desk", wire.Viewer)

@@ -123,6 +123,8 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/response", onlyViewers, Everybody, "responsePlan", "The emergency response plan of a system or of a site as a file, with what it needs and nobody said", "incidents", 0, to(s.responsePlan)},
 		{"POST", "/api/v1/runs/{run}/pack", onlyAuditors, Everybody, "evidencePack", "The evidence of a run as one file, as perdure evidence verify takes it", "evidence", 0, stream("application/octet-stream", s.evidencePack)},
 		{"GET", "/api/v1/calendar", onlyViewers, Everybody, "calendar", "Windows, freezes, cut-offs and schedules as they stand now", "runs", 0, to(s.calendar)},
+		{"POST", "/api/v1/windows/{window}/approve", commanders, PlatformOnly, "approveWindow", "Approve a window of a calendar as it stands: planned runs of other people may begin in it", "runs", 0, to(s.approveWindow)},
+		{"POST", "/api/v1/windows/{window}/revoke", commanders, PlatformOnly, "revokeWindow", "Take back the approvals of a window; what has begun goes on", "runs", 0, to(s.revokeWindow)},
 		{"GET", "/api/v1/duty", onlyViewers, Everybody, "duty", "Who is on duty now and until when, gaps ahead, and people who are on duty and could not answer", "people", 0, to(s.dutyView)},
 		{"POST", "/api/v1/evidence/stretch", onlyAuditors, PlatformOnly, "evidenceStretch", "The evidence log itself from an entry on, at most 20,000 entries and about 64 MiB at a time, as one file that perdure evidence verify takes", "evidence", 0, stream("application/octet-stream", s.evidenceStretch)},
 		{"GET", "/api/v1/evidence/retirement", onlyViewers, PlatformOnly, "evidenceRetiring", "What of the evidence is old enough to be retired, and how the last retirement stands", "evidence", 0, to(s.evidenceRetiring)},

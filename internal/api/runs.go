@@ -165,19 +165,21 @@ func (s *Server) prepare(ctx context.Context, id identity, ask wire.StartRun) (w
 	if ask.ID == "" {
 		ask.ID = runID(ask.Plan, now)
 	}
-	var notes, counts []string
+	first := run.Entry{Seq: 1, At: now, By: id.Person, What: run.Started, Params: params, Text: ask.Reason, DisruptedAt: utc(ask.DisruptedAt), DetectedAt: utc(ask.DetectedAt), Factor: id.Factor}
+	var ruled ruling
 	if ask.Tabletop {
 		program = program.Tabletop()
-	} else if notes, counts, err = s.judgeStart(current, program, params, now); err != nil {
+	} else if ruled, err = s.judgeStart(ctx, current, id.Person, program, params, now); err != nil {
 		return wire.RunStart{}, err
+	} else {
+		first.Notes, first.Facts = append(overridden(program), ruled.Notes...), ruled.In.Facts()
 	}
-	first := run.Entry{Seq: 1, At: now, By: id.Person, What: run.Started, Params: params, Text: ask.Reason, Notes: notes, DisruptedAt: utc(ask.DisruptedAt), DetectedAt: utc(ask.DetectedAt), Factor: id.Factor}
 	head, err := wire.NewRun(ask.ID, program, first)
 	if err != nil {
 		return wire.RunStart{}, err
 	}
-	head.Schedules = counts
-	start := wire.RunStart{Head: head, Program: program, Journal: []run.Entry{first}}
+	head.Schedules = ruled.counts
+	start := wire.RunStart{Head: head, Program: program, Journal: []run.Entry{first}, Windows: ruled.windows}
 	start.Incident, err = s.incidentOfStart(ctx, ask, named, start, id.Person)
 	return start, err
 }
@@ -230,20 +232,37 @@ func overridden(p *plan.Program) []string {
 	return notes
 }
 
-// judgeStart gives what the calendars and the contract of the mode say of a start, and the schedules that it counts for; an error refuses it.
-func (s *Server) judgeStart(m wire.Manifest, program *plan.Program, params map[string]any, now time.Time) (notes, counts []string, err error) {
+// ruling is what the calendars say of a start.
+type ruling struct {
+	calendar.Ruling
+	counts  []string // the schedules that it counts for
+	windows int64    // revision of the approvals of windows that it begins by; 0: it needs no window
+}
+
+// judgeStart asks the calendars; an error refuses the start.
+func (s *Server) judgeStart(ctx context.Context, m wire.Manifest, by string, program *plan.Program, params map[string]any, now time.Time) (ruling, error) {
 	book, err := s.book(m)
+	var standing calendar.Standing
+	var revision int64
+	if err == nil {
+		standing, revision, err = s.approved(ctx, m, wire.Fresh)
+	}
 	if err != nil {
 		if trigger := plan.ContractOf(program.Mode).Trigger; trigger == plan.Unplanned || trigger == plan.Automatic {
-			return append(overridden(program), fmt.Sprintf("the calendars cannot be read, so nothing was checked: %v", err)), nil, nil
+			return ruling{Ruling: calendar.Ruling{Notes: []string{fmt.Sprintf("the calendars cannot be read, so nothing was checked: %v", err)}}}, nil
 		}
-		return nil, nil, err
+		return ruling{}, err
 	}
-	ruling := book.Rule(calendar.AskOf(program, params), now)
-	if ruling.Refusal != "" {
-		return nil, nil, errs.New(errs.Refused, "cannot start plan %s in mode %s: %s", program.Plan, program.Mode, ruling.Refusal)
+	ask := calendar.AskOf(program, params)
+	ask.By = by
+	out := ruling{Ruling: book.Rule(ask, standing, now), counts: book.Counts(program.Plan, program.Mode, params, now)}
+	if out.Refusal != "" {
+		return out, errs.New(errs.Refused, "cannot start plan %s in mode %s: %s", program.Plan, program.Mode, out.Refusal)
 	}
-	return append(overridden(program), ruling.Notes...), book.Counts(program.Plan, program.Mode, params, now), nil
+	if out.In != nil {
+		out.windows = revision
+	}
+	return out, nil
 }
 
 func utc(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }

@@ -102,7 +102,7 @@ func (c *caller) refusedFor(status int, why, path string, body any) {
 
 func TestSignedDecisionsOfSeveralCountInTheirOrderAndSayWhoCarriedThem(t *testing.T) {
 	n := start(t)
-	n.manifestOf(signedPlan)
+	n.manifestOf(signedPlan + always)
 	ann, cho := n.signer("ann", 1, wire.Commander), n.signer("cho", 2, wire.Auditor)
 	n.asks("r1", plan.Takeover)
 	op := n.person("olga", wire.Operator)
@@ -146,7 +146,7 @@ func TestSignedDecisionsOfSeveralCountInTheirOrderAndSayWhoCarriedThem(t *testin
 
 func TestSignedDecisionThatIsNotOfWhatIsAskedIsRefusedByName(t *testing.T) {
 	n := start(t)
-	n.manifestOf(signedPlan)
+	n.manifestOf(signedPlan + always)
 	ann, bob, eve := n.signer("ann", 1, wire.Commander), n.signer("bob", 2, wire.Commander), n.signer("eve", 3, wire.Viewer)
 	n.asks("r1", plan.Takeover)
 	n.asks("r2", plan.Takeover)
@@ -207,7 +207,7 @@ func TestSignedDecisionThatIsNotOfWhatIsAskedIsRefusedByName(t *testing.T) {
 
 func TestKeysAreAddedInASessionAndCountForRealWithASecondFactorOnly(t *testing.T) {
 	n := start(t)
-	n.manifestOf(signedPlan)
+	n.manifestOf(signedPlan + always)
 	n.user("cid", wire.Commander)
 	cid, _ := n.login(wire.Login{User: "cid", Password: password})
 	line := func(name string, seed byte) wire.NewSigningKey {

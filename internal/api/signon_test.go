@@ -284,6 +284,7 @@ func TestCodeIsGoodOnceAndTheSkewOfClocksIsAllowed(t *testing.T) {
 func TestSecondFactorIsWhatTheTokenSaysWhereTheNodeAllowsItOrThatOfHere(t *testing.T) {
 	idp := newIDP(t)
 	n := startWith(t, newProvider(t, idp))
+	n.manifestOf(always)
 	n.asked("real", plan.Takeover)
 	say := wire.RunWord{What: run.Approved, Step: "none", For: "commander"}
 	for name, c := range map[string]struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"perdure/internal/ballot"
+	"perdure/internal/calendar"
 	"perdure/internal/errs"
 	"perdure/internal/estate"
 	"perdure/internal/heldorder"
@@ -186,6 +188,38 @@ func (s *scoped) ApplyManifest(ctx context.Context, who, text string, revision i
 		return wire.Manifest{}, err
 	}
 	return s.Store.ApplyManifest(ctx, who, text, revision, groups, plan)
+}
+
+// WindowApprovals are those of windows that the tenant sees.
+func (s *scoped) WindowApprovals(ctx context.Context, r wire.Read) (calendar.Approvals, int64, error) {
+	all, revision, err := s.Store.WindowApprovals(ctx, r)
+	tenant := who(ctx).Tenant
+	if tenant == "" || err != nil {
+		return all, revision, err
+	}
+	p, _, err := s.part(ctx, tenant, r)
+	if err != nil {
+		return nil, 0, err
+	}
+	theirs := calendar.Digests(p.Calendars)
+	maps.DeleteFunc(all, func(name string, _ calendar.Approved) bool { _, ok := theirs[name]; return !ok })
+	return all, revision, nil
+}
+
+// ApproveWindow is for the platform's own people.
+func (s *scoped) ApproveWindow(ctx context.Context, revision int64, window, digest string, by calendar.Approval) (calendar.Approved, error) {
+	if err := platformOnly(ctx); err != nil {
+		return calendar.Approved{}, err
+	}
+	return s.Store.ApproveWindow(ctx, revision, window, digest, by)
+}
+
+// RevokeWindow is for the platform's own people.
+func (s *scoped) RevokeWindow(ctx context.Context, by, window, reason string) error {
+	if err := platformOnly(ctx); err != nil {
+		return err
+	}
+	return s.Store.RevokeWindow(ctx, by, window, reason)
 }
 
 func platformOnly(ctx context.Context) error {

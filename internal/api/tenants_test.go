@@ -199,7 +199,7 @@ func (n *node) of(tenant, name string, role wire.Role, participant string) strin
 // at puts what a tenant has into a path.
 func at(path, tenant string) string {
 	return strings.NewReplacer("{run}", tenant+"-run", "{group}", tenant+"-g", "{unit}", tenant+"-u", "{incident}", tenant+"-own", "{plan}", tenant+"-drill",
-		"{system}", tenant+"-core", "{site}", "a", "{id}", tenant+"-1", "{sha256}", strings.Repeat("0", 64), "{key}", "0000", "{user}", tenant+"-user", "{member}", tenant+"-a", "{name}", "x").Replace(path)
+		"{system}", tenant+"-core", "{site}", "a", "{id}", tenant+"-1", "{sha256}", strings.Repeat("0", 64), "{key}", "0000", "{user}", tenant+"-user", "{member}", tenant+"-a", "{name}", "x", "{window}", "w-both").Replace(path)
 }
 
 // Every route is walked by everybody of a tenant: nothing of another one is read or changed by any of them, and what their own are let to

@@ -41,6 +41,7 @@ func (manifests) Plan(current, next string, groups []wire.Group, incarnation est
 	for _, c := range manifest.Diff(old, set) {
 		plan.Diff = append(plan.Diff, c.String())
 	}
+	plan.Windows = calendar.Digests(set.Calendars)
 	for _, want := range set.Records() {
 		have := slices.IndexFunc(groups, func(g wire.Group) bool { return g.Record.Group == want.Group })
 		if have < 0 {

@@ -22,6 +22,7 @@ type Book struct {
 type window struct {
 	Window
 	calendar string
+	digest   string
 	when     when
 }
 
@@ -66,10 +67,9 @@ func (b *Book) add(c *Calendar) error {
 		if err != nil {
 			return fmt.Errorf("window %s: %w", w.Name, err)
 		}
-		if len(w.Modes) == 0 {
-			w.Modes = windowed()
-		}
-		b.windows = append(b.windows, window{w, c.Name, t})
+		sum := digest(c.Name, c.TimeZone, w)
+		w.Modes = w.modes()
+		b.windows = append(b.windows, window{w, c.Name, sum, t})
 	}
 	for _, f := range c.Freezes {
 		t, err := whenOf(f.Span, place)

@@ -173,8 +173,8 @@ func (c *checker) schedule(i int, at string, s *Schedule) {
 	}
 }
 
-// Shut gives the modes of a plan that need a window and for which no window of the calendars is, on whatever units it acts. Without any
-// calendar none is needed.
+// Shut gives the modes of a plan that need a window and for which no window of the calendars is, on whatever units it acts. Documents without any
+// calendar are a part of an estate: nothing is said of them.
 func Shut(calendars []Calendar, p *plan.Plan) []plan.Mode {
 	if len(calendars) == 0 {
 		return nil

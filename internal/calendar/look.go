@@ -33,6 +33,20 @@ type WindowView struct {
 	Open     bool              `json:"open"`
 	From     time.Time         `json:"from"`
 	Until    time.Time         `json:"until"`
+	// Digest is of what it allows: who approves it says which one they saw. Approvals are those of it as it stands; none: it waits for approval.
+	Digest    string     `json:"digest"`
+	Approvals []Approval `json:"approvals"`
+}
+
+// Waiting names the windows of a view that wait for approval.
+func (v *View) Waiting() []string {
+	var out []string
+	for _, w := range v.Windows {
+		if len(w.Approvals) == 0 {
+			out = append(out, w.Name)
+		}
+	}
+	return out
 }
 
 // FreezeView is a freeze that is in force, or the next time that it is.
@@ -98,8 +112,8 @@ type Run struct {
 // mostMissed bounds how many times of a schedule are looked back at.
 const mostMissed = 12
 
-// Look says how everything stands, given the runs so far.
-func (b *Book) Look(runs []Run, now time.Time) View {
+// Look says how everything stands, given which windows were approved, and the runs so far.
+func (b *Book) Look(standing Standing, runs []Run, now time.Time) View {
 	v := View{At: now.UTC(), Calendars: append([]string{}, b.calendars...), Windows: []WindowView{}, Freezes: []FreezeView{}, Cutoffs: []CutoffView{}, Schedules: []ScheduleView{}}
 	for i := range b.windows {
 		w := &b.windows[i]
@@ -109,7 +123,7 @@ func (b *Book) Look(runs []Run, now time.Time) View {
 			s, ok = w.when.after(now)
 		}
 		if ok {
-			v.Windows = append(v.Windows, WindowView{w.calendar, w.Name, w.Title, w.Modes, w.Systems, w.Units, w.Plans, open, s.from, s.until})
+			v.Windows = append(v.Windows, WindowView{w.calendar, w.Name, w.Title, w.Modes, w.Systems, w.Units, w.Plans, open, s.from, s.until, standing[w.Name].Digest, append([]Approval{}, standing[w.Name].Approvals...)})
 		}
 	}
 	for i := range b.freezes {

@@ -2,6 +2,7 @@ package calendar
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 
 // Ask is a run that somebody wants to begin.
 type Ask struct {
+	// By is who begins it; empty: nobody is known.
+	By   string
 	Plan string
 	Mode plan.Mode
 	// System is that of the plan; empty: it names none.
@@ -39,23 +42,53 @@ type Ruling struct {
 	Refusal string
 	// Notes are what whoever begins it has to know: they stand in its journal.
 	Notes []string
+	// In is the window that it begins in; nil: it needs none.
+	In *Opening
 }
 
-// Unchecked is what is said where there is no calendar.
+// Opening is a window that is open, and by whom it was approved.
+type Opening struct {
+	Calendar, Window string
+	// Until is when it and those that follow it without a gap end.
+	Until     time.Time
+	Approvals []Approval
+}
+
+// Facts are what the first entry of the journal says of a window: its name, until when it is open, and by whom it was approved, when and why; nil: the
+// run needs none.
+func (o *Opening) Facts() map[string]any {
+	if o == nil {
+		return nil
+	}
+	approved := make([]any, len(o.Approvals))
+	for i, a := range o.Approvals {
+		approved[i] = map[string]any{"by": a.By, "at": a.At.UTC().Format(time.RFC3339), "reason": a.Reason}
+	}
+	return map[string]any{"calendar": o.Calendar, "window": o.Window, "until": o.Until.Format(time.RFC3339), "approvals": approved}
+}
+
+// Unchecked is what is said where there is no calendar, of what needs no window.
 const Unchecked = "there is no calendar: no window, freeze or cut-off was looked at"
 
-// Rule says whether a run may begin now. Without any calendar everything may. An emergency is never refused, and a failover is asked
-// nothing: what speaks against an emergency is noted, measured by what a takeover would need.
-func (b *Book) Rule(a Ask, now time.Time) Ruling {
+// noWindow is said where there is no calendar, of what needs a window (W3).
+const noWindow = "mode %s needs a window that was approved, and there is no calendar (W3): put a document of kind Calendar with a window into the manifest (perdure apply), " +
+	"and have it approved by a commander who does not start the run (perdure calendar approve WINDOW --reason TEXT)"
+
+// Rule says whether a run may begin now, given which windows were approved. An emergency is never refused, and a failover is asked nothing: what speaks
+// against an emergency is noted, measured by what a takeover would need. Without any calendar everything may that needs no window.
+func (b *Book) Rule(a Ask, s Standing, now time.Time) Ruling {
+	needed := plan.ContractOf(a.Mode).Trigger == plan.InWindow
 	switch {
 	case a.Mode == plan.Failover:
 		return Ruling{}
+	case len(b.calendars) == 0 && needed:
+		return Ruling{Refusal: fmt.Sprintf(noWindow, a.Mode)}
 	case len(b.calendars) == 0:
 		return Ruling{Notes: []string{Unchecked}}
 	case a.Mode == plan.Emergency:
 		asked := a
 		asked.Mode = plan.Takeover
-		against, notes := b.judge(asked, now)
+		against, notes, _ := b.judge(asked, s, now)
 		out := Ruling{Notes: notes}
 		if against != "" {
 			out.Notes = []string{"an emergency waits for nothing, but " + against}
@@ -67,61 +100,75 @@ func (b *Book) Rule(a Ask, now time.Time) Ruling {
 		}
 		return out
 	}
-	against, notes := b.judge(a, now)
+	against, notes, in := b.judge(a, s, now)
 	if against != "" {
-		return Ruling{Refusal: against + b.whenNext(a, now)}
+		return Ruling{Refusal: against + b.whenNext(a, s, now)}
 	}
-	out := Ruling{Notes: notes}
-	if cut, at := b.nextCutoff(a.System, now); cut != nil && plan.ContractOf(a.Mode).Trigger == plan.InWindow && at.Before(now.Add(a.Longest)) {
+	out := Ruling{Notes: notes, In: in}
+	if cut, at := b.nextCutoff(a.System, now); cut != nil && needed && at.Before(now.Add(a.Longest)) {
 		out.Notes = append(out.Notes, fmt.Sprintf("it may take %s without people, longer than until %s", a.Longest, cutoffWords(cut, at, now)))
 	}
 	return out
 }
 
-// judge says what speaks against it, and what has to be known where nothing does.
-func (b *Book) judge(a Ask, now time.Time) (against string, notes []string) {
-	needed := plan.ContractOf(a.Mode).Trigger == plan.InWindow
-	windows := b.windowsFor(a)
+// judge says what speaks against it, and what has to be known where nothing does, with the window that it begins in.
+func (b *Book) judge(a Ask, s Standing, now time.Time) (against string, notes []string, in *Opening) {
 	var why []string
-	if f, s := b.forbids(a.Mode, now); f != nil {
-		why = append(why, fmt.Sprintf("freeze %s forbids mode %s until %s (%s)", f.Name, a.Mode, words(s.until), f.Reason))
+	if f, during := b.forbids(a.Mode, now); f != nil {
+		why = append(why, fmt.Sprintf("freeze %s forbids mode %s until %s (%s)", f.Name, a.Mode, words(during.until), f.Reason))
 	}
 	var until time.Time
 	var what string
-	if needed {
-		w, end := openAt(windows, now, aheadOf(a))
+	if plan.ContractOf(a.Mode).Trigger == plan.InWindow {
+		windows := b.windowsFor(a)
+		w, end := openAt(s.approved(windows, a.By), now, aheadOf(a))
+		closed, _ := openAt(windows, now, aheadOf(a))
 		switch {
 		case len(windows) == 0:
 			why = append(why, fmt.Sprintf("no window of the calendars is for plan %s in mode %s", a.Plan, a.Mode))
+		case w == nil && closed != nil:
+			why = append(why, s.lacks(closed.Name, a.By))
 		case w == nil:
 			why = append(why, fmt.Sprintf("no window is open for plan %s in mode %s", a.Plan, a.Mode))
 		default:
 			until, what = end, "what is left of window "+w.Name
+			in = &Opening{w.calendar, w.Name, end, s.by(w.Name, a.By)}
 		}
 	}
 	if len(why) > 0 {
-		return strings.Join(why, "; "), nil
+		return strings.Join(why, "; "), nil, nil
 	}
 	if f, from := b.nextFreeze(a.Mode, now); f != nil && (until.IsZero() || from.Before(until)) {
 		until, what = from, "what is left until freeze "+f.Name
 	}
 	if until.IsZero() || a.Longest <= until.Sub(now) {
-		return "", nil
+		return "", nil, in
 	}
-	return "", []string{fmt.Sprintf("it may take %s without people, longer than %s: %s, until %s", a.Longest, what, left(until, now), words(until))}
+	return "", []string{fmt.Sprintf("it may take %s without people, longer than %s: %s, until %s", a.Longest, what, left(until, now), words(until))}, in
 }
 
-// whenNext says from when on it may begin; empty: the refusal says it.
-func (b *Book) whenNext(a Ask, now time.Time) string {
+// approved leaves those that count for who begins a run in them.
+func (s Standing) approved(windows []*window, starter string) []*window {
+	return slices.DeleteFunc(slices.Clone(windows), func(w *window) bool { return len(s.by(w.Name, starter)) == 0 })
+}
+
+// whenNext says from when on it may begin; empty: the refusal says it. Where no window was approved it is the next one of those that wait.
+func (b *Book) whenNext(a Ask, s Standing, now time.Time) string {
 	windows := b.windowsFor(a)
 	if plan.ContractOf(a.Mode).Trigger != plan.InWindow || len(windows) == 0 {
 		return ""
 	}
-	w, s, ok := b.opening(a, windows, now)
-	if !ok {
-		return "; none opens any more"
+	if w, at, ok := b.opening(a, s.approved(windows, a.By), now); ok {
+		return fmt.Sprintf("; it may begin from %s (window %s, until %s)", words(at.from), w.Name, words(at.until))
 	}
-	return fmt.Sprintf("; it may begin from %s (window %s, until %s)", words(s.from), w.Name, words(s.until))
+	w, at, ok := b.opening(a, windows, now)
+	switch {
+	case !ok:
+		return "; none opens any more"
+	case at.from.Equal(now): // its lack is what was said
+		return ""
+	}
+	return fmt.Sprintf("; it may begin from %s (window %s, until %s, once it is approved)", words(at.from), w.Name, words(at.until))
 }
 
 // nextCutoff gives the first cut-off of a system after an instant, of any where none is named; nil: there is none.

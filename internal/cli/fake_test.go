@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -52,6 +53,8 @@ type fakeNode struct {
 	journal   []runs.Entry // of a run; each look sees one entry more
 	notes     []string     // what the calendars say of a start
 	held      []calendar.Run
+	approvals calendar.Approvals
+	waiting   []string // windows that wait for approval once a manifest is applied
 	incident  incident.View
 	sheet     rectification.View
 	orders    *heldorder.Ledger
@@ -107,7 +110,7 @@ func startFake(t *testing.T) *fakeNode {
 			f.applied = append(f.applied, string(body)+"@"+r.URL.Query().Get("revision"))
 			f.manifest.Revision++
 		}
-		return wire.ManifestChange{Diff: f.diff, Applied: !dry, Revision: f.manifest.Revision}
+		return wire.ManifestChange{Diff: f.diff, Applied: !dry, Revision: f.manifest.Revision, Waiting: f.waiting}
 	})
 	answer("GET /api/v1/calendar", func(*http.Request) any {
 		book, err := manifest.Calendars(manifest.File{Name: "applied", Text: []byte(f.manifest.Text)})
@@ -115,8 +118,18 @@ func startFake(t *testing.T) *fakeNode {
 			t.Error(err)
 			return nil
 		}
-		return book.Look(f.held, time.UnixMilli(now))
+		return book.Look(book.Standing(f.approvals), f.held, time.UnixMilli(now))
 	})
+	for _, word := range []string{"approve", "revoke"} {
+		answer("POST /api/v1/windows/{window}/"+word, func(r *http.Request) any {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			f.note(word + " " + r.PathValue("window") + " " + string(bytes.TrimSpace(body)))
+			return calendar.Approved{Approvals: []calendar.Approval{{By: "bob", At: time.UnixMilli(now).UTC()}}}
+		})
+	}
 	f.answerIncidents(answer)
 	f.answerRectifications(answer)
 	f.orders = &heldorder.Ledger{}

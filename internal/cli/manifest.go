@@ -191,6 +191,7 @@ func (s *session) apply(ctx context.Context, args []string, dryRun, yes bool) er
 		if s.json {
 			return s.emit(plan)
 		}
+		s.tellWaiting(plan)
 		return nil
 	}
 	if len(plan.Diff) > 0 {
@@ -209,7 +210,15 @@ func (s *session) apply(ctx context.Context, args []string, dryRun, yes bool) er
 	if done.Applied {
 		fmt.Fprintln(s.Out, s.say(manifestApplied, done.Revision))
 	}
+	s.tellWaiting(done)
 	return nil
+}
+
+// tellWaiting names the windows of a manifest in which nothing begins yet.
+func (s *session) tellWaiting(c wire.ManifestChange) {
+	if len(c.Waiting) > 0 {
+		fmt.Fprintln(s.Out, s.paint(yellow, s.say(waitingApply, strings.Join(c.Waiting, ", "))))
+	}
 }
 
 func (s *session) exportCommand() *cobra.Command {

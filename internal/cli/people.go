@@ -662,6 +662,9 @@ func (s *session) showInbox(items []wire.InboxItem) {
 	g.row(s.say(colSince), s.say(colWhat), s.say(colRun), s.say(colStep), s.say(colMode), s.say(colFor), s.say(colText))
 	for _, i := range items {
 		text := i.Text
+		if i.Window != "" {
+			text = s.say(windowWaits, i.Window, i.Window)
+		}
 		if i.Problem != nil {
 			text, _ = document.Problem(*i.Problem, document.Language(s.language()))
 		}
@@ -691,7 +694,7 @@ func (s *session) showInbox(items []wire.InboxItem) {
 		if i.Tabletop {
 			mode += " " + s.say(atATable)
 		}
-		g.row(i.Since.Local().Format("2006-01-02 15:04:05"), s.word(string(i.Why)), i.Run+i.Incident, dash(i.Step), mode, dash(i.For), strings.TrimSpace(text))
+		g.row(i.Since.Local().Format("2006-01-02 15:04:05"), s.word(string(i.Why)), i.Run+i.Incident+i.Window, dash(i.Step), mode, dash(i.For), strings.TrimSpace(text))
 	}
 	g.write(s, s.Out, "")
 }

@@ -103,6 +103,7 @@ func (f *fakeNode) servePeople(mux *http.ServeMux, answer func(pattern string, g
 			{Run: "r3", Plan: "p", Mode: plan.Emergency, Ask: runs.Ask{Why: runs.Review, Since: at.Add(time.Hour)}},
 			{Incident: "u1-1.7", Due: at.Add(3 * time.Hour), Ask: runs.Ask{Why: runs.Task, Step: "regulator", Text: "Report to the regulator", For: "commander", Since: at.Add(2 * time.Hour)}},
 			{Run: "r4", Plan: "p", Mode: plan.Drill, Due: at.Add(4 * time.Hour), Problem: &evaluation.Problem{Kind: evaluation.Attempts, Step: "switch", Attempts: 2, Text: "not yet"}, Ask: runs.Ask{Why: "rectification", Step: "2", For: "bob", Since: at.Add(3 * time.Hour)}},
+			{Window: "night", Ask: runs.Ask{Why: wire.WaitsForApproval, For: "commander", Text: "Maintenance", Since: at.Add(4 * time.Hour)}},
 		}
 	})
 }

@@ -295,6 +295,15 @@ const (
 	calendarTitle
 	calendarLine
 	noCalendar
+	askApprove
+	windowApproved
+	windowRevoked
+	colApproved
+	waitsForApproval
+	waitingStatus
+	waitingApply
+	inWindow
+	windowWaits
 	windowsTitle
 	freezesTitle
 	cutoffsTitle
@@ -701,32 +710,41 @@ var phrases = [phraseCount]text{
 	inboxFiles:        {"files: %d", "附件：%d"},
 	inboxShown:        {"[%s: perdure run attachment %s %s --out '%s']", "[%s：perdure run attachment %s %s --out '%s']"},
 
-	calendarTitle:  {"CALENDAR", "日历"},
-	calendarLine:   {"%s, at %s", "%s，%s"},
-	noCalendar:     {"there is no calendar: nothing is checked when a run is started; put a document of kind Calendar into the manifest", "没有日历：启动执行时不作任何检查；请在清单中加入 Calendar 文档"},
-	windowsTitle:   {"WINDOWS", "变更窗口"},
-	freezesTitle:   {"FREEZES", "封网期"},
-	cutoffsTitle:   {"CUT-OFFS", "日切与清算截止"},
-	schedulesTitle: {"SCHEDULES", "计划"},
-	colWindow:      {"window", "窗口"},
-	colFreeze:      {"freeze", "封网期"},
-	colCutoff:      {"cut-off", "截止"},
-	colSchedule:    {"schedule", "计划"},
-	colBegins:      {"from", "起"},
-	colUntil:       {"until", "止"},
-	colLeft:        {"time", "时间"},
-	colAppliesTo:   {"for", "适用"},
-	colReason:      {"reason", "原因"},
-	colAt:          {"at", "时刻"},
-	colLastRun:     {"last run", "最近执行"},
-	colNext:        {"next", "下次"},
-	closedWindow:   {"closed", "未开放"},
-	notYet:         {"ahead", "未到"},
-	inForce:        {"IN FORCE", "生效中"},
-	inWord:         {"in %s", "%s 后"},
-	leftWord:       {"%s left", "剩余 %s"},
-	overdueLine:    {"OVERDUE: schedule %s: no run of plan %s in mode %s within %s of %s; missed in a row: %d", "逾期：计划 %s：预案 %s（模式 %s）未在规定的 %s 内执行，应执行时刻 %s；连续错过 %d 次"},
-	overdueStatus:  {"OVERDUE: %s (perdure calendar)", "逾期计划：%s（perdure calendar）"},
+	calendarTitle:    {"CALENDAR", "日历"},
+	calendarLine:     {"%s, at %s", "%s，%s"},
+	noCalendar:       {"there is no calendar: no takeover, switch-back, experiment or change begins; put a document of kind Calendar with a window into the manifest, and have it approved", "没有日历：接管、回切、试验和变更均不能启动；请在清单中加入含窗口的 Calendar 文档，并由他人批准"},
+	askApprove:       {"Approve window %s as shown? Runs of other people may then begin in it.", "按上述内容批准窗口 %s？批准后他人可在其中启动执行。"},
+	windowApproved:   {"window %s is approved by %s", "窗口 %s 已批准：%s"},
+	windowRevoked:    {"window %s is not approved any more; what has begun goes on", "窗口 %s 的批准已撤销；已启动的执行不受影响"},
+	colApproved:      {"approved", "批准"},
+	waitsForApproval: {"waits for approval", "待批准"},
+	waitingStatus:    {"windows that wait for approval: %s (perdure calendar)", "待批准的窗口：%s（perdure calendar）"},
+	waitingApply:     {"windows that wait for approval: %s (perdure calendar approve)", "待批准的窗口：%s（perdure calendar approve）"},
+	inWindow:         {"in window %s, open until %s, approved by %s", "窗口 %s，开放至 %s，批准人 %s"},
+	windowWaits:      {"window %s waits for approval (perdure calendar approve %s --reason TEXT)", "窗口 %s 待批准（perdure calendar approve %s --reason 原因）"},
+	windowsTitle:     {"WINDOWS", "变更窗口"},
+	freezesTitle:     {"FREEZES", "封网期"},
+	cutoffsTitle:     {"CUT-OFFS", "日切与清算截止"},
+	schedulesTitle:   {"SCHEDULES", "计划"},
+	colWindow:        {"window", "窗口"},
+	colFreeze:        {"freeze", "封网期"},
+	colCutoff:        {"cut-off", "截止"},
+	colSchedule:      {"schedule", "计划"},
+	colBegins:        {"from", "起"},
+	colUntil:         {"until", "止"},
+	colLeft:          {"time", "时间"},
+	colAppliesTo:     {"for", "适用"},
+	colReason:        {"reason", "原因"},
+	colAt:            {"at", "时刻"},
+	colLastRun:       {"last run", "最近执行"},
+	colNext:          {"next", "下次"},
+	closedWindow:     {"closed", "未开放"},
+	notYet:           {"ahead", "未到"},
+	inForce:          {"IN FORCE", "生效中"},
+	inWord:           {"in %s", "%s 后"},
+	leftWord:         {"%s left", "剩余 %s"},
+	overdueLine:      {"OVERDUE: schedule %s: no run of plan %s in mode %s within %s of %s; missed in a row: %d", "逾期：计划 %s：预案 %s（模式 %s）未在规定的 %s 内执行，应执行时刻 %s；连续错过 %d 次"},
+	overdueStatus:    {"OVERDUE: %s (perdure calendar)", "逾期计划：%s（perdure calendar）"},
 
 	noArmed:         {"no plan names a run that has to be able to begin at any moment", "没有预案声明常备执行"},
 	colArmed:        {"armed", "常备"},
@@ -897,7 +915,7 @@ var words = map[string]string{
 	"ahead": "未到", "held": "已执行", "due": "待执行", "overdue": "逾期", "frozen": "封网中",
 	"unanswered": "未应答", "acknowledged": "已确认", "declined": "已谢绝", "over": "已结束", "completed": "已完成", "approved": "已同意",
 	"approval": "审批", "task": "任务", "failure": "失败处置", "note": "告知", "review": "复核",
-	"rectification": "整改", "assignment": "指派整改", "retest": "复测确认",
+	"window": "窗口批准", "rectification": "整改", "assignment": "指派整改", "retest": "复测确认",
 	"declaration": "宣告", "restoration": "恢复确认", "closure": "关闭", "detection": "监测发现", "person": "人工登记",
 	"drill": "模拟演练",
 }

@@ -121,6 +121,15 @@ func (n *realNode) want(t *testing.T, code int, text string, args ...string) {
 	}
 }
 
+// approve has cal, who starts nothing, approve a window.
+func (n *realNode) approve(t *testing.T, window string) {
+	t.Helper()
+	if _, err := os.Stat(n.path("cal.token")); err != nil {
+		n.want(t, 0, "", "token", "create", "cal", "--role", "commander", "--out", n.path("cal.token"))
+	}
+	n.want(t, 0, "is approved by", "calendar", "approve", window, "--reason", "agreed", "--yes", "--token-file", n.path("cal.token"))
+}
+
 func TestCommandLineRunsAnEstate(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a real node")
@@ -130,14 +139,33 @@ func TestCommandLineRunsAnEstate(t *testing.T) {
 	n.want(t, 0, "no manifest is applied yet", "status")
 	n.want(t, 0, "+ System corebank", "apply", "--dry-run", "../../examples/estate")
 	n.want(t, 0, "no manifest is applied yet", "status")
-	n.want(t, 0, "applied as revision", "apply", "--yes", "../../examples/estate")
+	n.want(t, 0, "windows that wait for approval: always, night (perdure calendar approve)\n", "apply", "--yes", "../../examples/estate")
 	n.want(t, 0, "nothing to change", "manifest", "diff", "../../examples/estate")
 	n.want(t, 0, "slots: 0-511", "manifest", "export")
 	n.want(t, 0, "u1-a @a", "status")
 	n.want(t, 0, "UNPROTECTED", "status")
 	n.want(t, 4, "u9", "switch", "u9", "--to", "b", "--dry-run")
-	n.want(t, 3, "", "switch", "u1", "--to", "b", "--yes")
-	n.want(t, 3, "", "run", "start", "switch-unit", "--mode", "takeover", "--set", "unit=u1", "--set", "to=b", "--yes")
+	n.want(t, 3, "window always is open and not approved (W1)", "switch", "u1", "--to", "b", "--yes")
+	n.want(t, 3, "(W1)", "run", "start", "switch-unit", "--mode", "takeover", "--set", "unit=u1", "--set", "to=b", "--yes")
+	n.want(t, 0, "windows that wait for approval: always, night (perdure calendar)\n", "status")
+	n.want(t, 0, "waits for approval", "calendar")
+	n.want(t, 2, "--reason TEXT is missing", "calendar", "approve", "always")
+	n.want(t, 2, "--yes", "calendar", "approve", "always", "--reason", "agreed")
+	n.want(t, 4, `no window "noon"`, "calendar", "approve", "noon", "--reason", "agreed", "--yes")
+	n.want(t, 0, "window always is approved by admin ", "calendar", "approve", "always", "--reason", "agreed", "--yes")
+	n.want(t, 3, "approved by admin alone, and who approves is never who starts (W2)", "switch", "u1", "--to", "b", "--yes")
+	n.approve(t, "always")
+	n.want(t, 0, "windows that wait for approval: night (perdure calendar)\n", "status")
+	n.want(t, 0, "nothing to change", "manifest", "diff", "../../examples/estate")
+	n.want(t, 7, "window night is not approved", "calendar", "revoke", "night", "--reason", "not tonight")
+	for _, args := range [][]string{{"switch", "u1", "--to", "b", "--yes"}, {"run", "start", "switch-unit", "--mode", "takeover", "--set", "unit=u1", "--set", "to=b", "--yes"}} {
+		if r := n.run(t, args...); r.code != 3 || strings.Contains(r.err, "window") { // no copy is there yet
+			t.Errorf("%q: exit %d: %s", args, r.code, r.err)
+		}
+	}
+	n.want(t, 0, "is not approved any more", "calendar", "revoke", "always", "--reason", "not tonight")
+	n.want(t, 3, "(W1)", "switch", "u1", "--to", "b", "--yes")
+	n.want(t, 0, "window.revoke", "events")
 	n.want(t, 0, "there are no runs", "run", "list")
 
 	n.want(t, 0, "", "token", "create", "vic", "--role", "viewer", "--out", n.path("vic.token"))

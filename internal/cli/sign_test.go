@@ -24,6 +24,12 @@ parameters: [{name: to, required: true}]
 steps:
 - {id: agree, approval: {of: [commander], text: "Leave for ${params.to}? 切换到 ${params.to}？"}}
 - {id: told, after: [agree], notify: {to: [operator], text: "gone"}}
+---
+apiVersion: perdure/v1
+kind: Calendar
+name: always
+timeZone: UTC
+windows: [{name: always, cron: "0 0 * * *", duration: 24h}]
 `
 
 const (
@@ -82,6 +88,7 @@ func TestApproverWhoCannotLogInDecidesByASignedText(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.want(t, 0, "applied", "apply", "--yes", manifest)
+	n.approve(t, "always")
 	if r := run(t.Context(), call{in: annsPassword + "\n", args: []string{"user", "add", "ann", "--role", "commander", "--context", n.path("operator.yaml")}}); r.code != 0 {
 		t.Fatalf("exit %d: %s", r.code, r.err)
 	}

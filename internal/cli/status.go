@@ -102,7 +102,7 @@ func (s *session) showStatus(ctx context.Context, c *client.Client, w io.Writer)
 	short, cancel := context.WithTimeout(ctx, calendarWithin)
 	defer cancel()
 	if c, err := c.Calendar(short, wire.Local); err == nil {
-		v.overdue = overdue(c)
+		v.overdue, v.waiting = overdue(c), c.Waiting()
 	}
 	if list, err := c.Armed(short); err == nil {
 		v.unfit = unfit(list)
@@ -126,8 +126,8 @@ type view struct {
 	set    *manifest.Set // nil where it is not known
 	agents map[estate.MemberID]wire.AgentState
 	seen   map[estate.MemberID]int64 // when the agent said so, Unix milliseconds
-	// overdue are schedules; people is where nobody is on duty, and of whom runs wait.
-	overdue, people []string
+	// overdue are schedules, waiting are windows that wait for approval; people is where nobody is on duty, and of whom runs wait.
+	overdue, waiting, people []string
 	// unfit are armed runs that could not begin as they have to.
 	unfit []string
 }
@@ -151,6 +151,9 @@ func (v *view) write(w io.Writer) {
 	}
 	if len(v.overdue) > 0 {
 		fmt.Fprintf(w, "  %s\n", v.paint(red, v.say(overdueStatus, strings.Join(v.overdue, ", "))))
+	}
+	if len(v.waiting) > 0 {
+		fmt.Fprintf(w, "  %s\n", v.paint(yellow, v.say(waitingStatus, strings.Join(v.waiting, ", "))))
 	}
 	if len(v.unfit) > 0 {
 		fmt.Fprintf(w, "  %s\n", v.paint(red, v.say(armedStatus, strings.Join(v.unfit, ", "))))

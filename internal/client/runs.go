@@ -45,6 +45,18 @@ func (c *Client) Calendar(ctx context.Context, r wire.Read) (calendar.View, erro
 	return get[calendar.View](ctx, c, "/api/v1/calendar", read(r))
 }
 
+// ApproveWindow approves a window as it was seen. The same again changes nothing, so it may be repeated.
+func (c *Client) ApproveWindow(ctx context.Context, window string, word wire.ApproveWindow) (calendar.Approved, error) {
+	var v calendar.Approved
+	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/windows/" + esc(window) + "/approve", in: word, out: &v, changes: true})
+	return v, err
+}
+
+// RevokeWindow takes the approvals of a window back.
+func (c *Client) RevokeWindow(ctx context.Context, window, reason string) error {
+	return c.do(ctx, call{method: http.MethodPost, path: "/api/v1/windows/" + esc(window) + "/revoke", in: wire.RevokeWindow{Reason: reason}, changes: true})
+}
+
 // Duty is who is on duty now, and what has to be seen to.
 func (c *Client) Duty(ctx context.Context) (duty.View, error) {
 	return get[duty.View](ctx, c, "/api/v1/duty", nil)

@@ -171,8 +171,11 @@ func (l *Lab) launch(r *running, p site.Process) error {
 
 // personRoles are the people of a lab with what they may do.
 var personRoles = map[string]wire.Role{
-	site.Operator: wire.Operator, "ann": wire.Commander, "bob": wire.Commander, "vera": wire.Viewer, "audrey": wire.Auditor,
+	site.Operator: wire.Operator, "ann": wire.Commander, "bob": wire.Commander, dutyManager: wire.Commander, "vera": wire.Viewer, "audrey": wire.Auditor,
 }
+
+// dutyManager approves the windows of a lab and starts nothing, so that everybody else may (W2).
+const dutyManager = "dan"
 
 // bootWait bounds how long the control plane may take to come up.
 const bootWait = 60 * time.Second
@@ -220,7 +223,23 @@ func (r *running) bootstrap(ctx context.Context) error {
 		}
 		r.nodes[p.Site] = c
 	}
-	return nil
+	return r.approveWindows(ctx)
+}
+
+// approveWindows has the windows of the estate approved as they stand: a story says where it is otherwise.
+func (r *running) approveWindows(ctx context.Context) error {
+	return until(ctx, "the windows are approved", func() error {
+		v, err := r.people[dutyManager].Calendar(ctx, wire.Fresh)
+		if err != nil {
+			return err
+		}
+		for _, w := range v.Windows {
+			if _, err := r.people[dutyManager].ApproveWindow(ctx, w.Name, wire.ApproveWindow{Digest: w.Digest, Reason: "laid out with the lab"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // person makes a token and keeps it in the person's file.
@@ -249,7 +268,7 @@ func (r *running) person(ctx context.Context, name string, role wire.Role, parti
 func (r *running) clientOf(person, node string) (*client.Client, error) {
 	token, err := os.ReadFile(r.layout.TokenFile(person))
 	if err != nil {
-		return nil, errs.New(errs.NotFound, "there is nobody called %q; there are: operator, ann, bob (commanders), vera (viewer), audrey (auditor), admin", person)
+		return nil, errs.New(errs.NotFound, "there is nobody called %q; there are: operator, ann, bob, dan (commanders), vera (viewer), audrey (auditor), admin", person)
 	}
 	table, err := hosts.Load(filepath.Join(r.layout.Dir, "hosts"))
 	if err != nil {

@@ -121,6 +121,16 @@ func (r *running) startRun(ctx context.Context, binary string, a story.StartRun)
 	return nil
 }
 
+// window has a person approve a window, or take that back.
+func (r *running) window(ctx context.Context, binary string, a story.Window) error {
+	args := []string{"calendar", "approve", a.Name, "--reason", a.Reason, "--yes"}
+	if a.Revoked {
+		args = []string{"calendar", "revoke", a.Name, "--reason", a.Reason}
+	}
+	_, err := r.command(ctx, binary, a.As, a.At, args...)
+	return refused(err, a.Refused)
+}
+
 // answerRun says a person's word to the run.
 func (r *running) answerRun(ctx context.Context, binary string, a story.Answer) error {
 	if r.run == "" {

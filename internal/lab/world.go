@@ -68,6 +68,8 @@ func (l *Lab) Do(ctx context.Context, action story.Action) error {
 		return r.orders(ctx, l.o.Binary, l.out, a)
 	case story.Fetch:
 		return r.fetch(ctx, l.o.Binary, l.out, a)
+	case story.Window:
+		return r.window(ctx, l.o.Binary, a)
 	case story.Evidence:
 		return r.evidence(ctx, l.o.Binary, l.out, a)
 	case story.Recover:

@@ -115,11 +115,11 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("rules on incidents that were taken in cannot be read: %v", err)
 			}
 			now := time.Unix(1_800_000_000, 0)
-			if _, err := json.Marshal(book.Look(nil, now)); err != nil {
+			if _, err := json.Marshal(book.Look(nil, nil, now)); err != nil {
 				t.Error(err)
 			}
 			for _, m := range plan.Modes() {
-				if r := book.Rule(calendar.Ask{Plan: "p", Mode: m, Longest: time.Hour}, now); r.Refusal != "" && m == plan.Emergency {
+				if r := book.Rule(calendar.Ask{Plan: "p", Mode: m, Longest: time.Hour}, nil, now); r.Refusal != "" && m == plan.Emergency {
 					t.Errorf("an emergency is refused: %s", r.Refusal)
 				}
 			}

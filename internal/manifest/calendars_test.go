@@ -25,7 +25,7 @@ name: later
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := book.Look(nil, time.Date(2027, 1, 1, 1, 30, 0, 0, time.UTC))
+	v := book.Look(nil, nil, time.Date(2027, 1, 1, 1, 30, 0, 0, time.UTC))
 	if len(v.Windows) != 1 || !v.Windows[0].Open {
 		t.Errorf("%+v", v)
 	}

@@ -24,9 +24,9 @@ type Entry struct {
 	Attachments []Attachment   `json:"attachments,omitempty"`
 	Outputs     map[string]any `json:"outputs,omitempty"`
 	Error       string         `json:"error,omitempty"`
-	Call        *plan.Call     `json:"call,omitempty"` // of Began, filled in
-	Text        string         `json:"text,omitempty"` // of Opened: instruction or question, filled in; else a reason or a comment
-	Facts       map[string]any `json:"facts,omitempty"`
+	Call        *plan.Call     `json:"call,omitempty"`   // of Began, filled in
+	Text        string         `json:"text,omitempty"`   // of Opened: instruction or question, filled in; else a reason or a comment
+	Facts       map[string]any `json:"facts,omitempty"`  // of Started: the window that it begins in
 	Params      map[string]any `json:"params,omitempty"` // of Started and Entered
 	Locks       []string       `json:"locks,omitempty"`  // of Began: what the step holds until it has ended
 	Posted      bool           `json:"posted,omitempty"` // of Began: what it does was posted by the transaction that wrote the entry, and is only followed

@@ -153,7 +153,7 @@ func (s *Scheduler) begin(ctx context.Context, m wire.Manifest, due calendar.Beg
 	if err != nil {
 		return err
 	}
-	ruling := s.book.Rule(calendar.AskOf(program, params), now)
+	ruling := s.book.Rule(calendar.AskOf(program, params), nil, now) // what a schedule triggers needs no window
 	if ruling.Refusal != "" {
 		return errs.New(errs.Refused, "cannot start plan %s in mode %s: %s", program.Plan, program.Mode, ruling.Refusal)
 	}

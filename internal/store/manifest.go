@@ -25,7 +25,7 @@ func (s *Store) Manifest(ctx context.Context, r wire.Read) (wire.Manifest, error
 
 // ApplyManifest puts the whole set, and what it means for the groups' records, in one transaction, or nothing.
 // The plan was made from the manifest at revision (0: there was none) and from the groups given; if any of them has changed
-// since, or the node may not act, nothing happens.
+// since, or the node may not act, nothing happens. Approvals of windows that the set has not, or not like that, are dropped with it (W5).
 func (s *Store) ApplyManifest(ctx context.Context, who, text string, revision int64, groups []wire.Group, plan wire.ManifestPlan) (wire.Manifest, error) {
 	if err := s.o.MayAct(); err != nil {
 		return wire.Manifest{}, err
@@ -42,18 +42,25 @@ func (s *Store) ApplyManifest(ctx context.Context, who, text string, revision in
 	if err != nil {
 		return wire.Manifest{}, err
 	}
-	event, err := s.event(revision, wire.Event{Who: who, What: "manifest.apply", Subject: "manifest"},
-		map[string]any{"sha256": m.SHA256, "previous": revision, "diff": plan.Diff})
+	same, drop, dropped, err := s.standing(ctx, plan.Windows)
 	if err != nil {
 		return wire.Manifest{}, err
 	}
-	conditions = append(conditions, unchanged(manifestKey, revision))
-	at, ok, err := s.commit(ctx, "apply the manifest", conditions, append(writes, write, event))
+	detail := map[string]any{"sha256": m.SHA256, "previous": revision, "diff": plan.Diff}
+	if len(dropped) > 0 {
+		detail["notApprovedAnyMore"] = dropped
+	}
+	event, err := s.event(revision, wire.Event{Who: who, What: "manifest.apply", Subject: "manifest"}, detail)
+	if err != nil {
+		return wire.Manifest{}, err
+	}
+	conditions = append(conditions, unchanged(manifestKey, revision), same)
+	at, ok, err := s.commit(ctx, "apply the manifest", conditions, append(append(writes, drop...), write, event))
 	if err != nil {
 		return wire.Manifest{}, err
 	}
 	if !ok {
-		return wire.Manifest{}, errs.New(errs.Conflict, "cannot apply the manifest: it or a group's record changed meanwhile; nothing was applied, look at the diff and apply again")
+		return wire.Manifest{}, errs.New(errs.Conflict, "cannot apply the manifest: it, a group's record or an approval of a window changed meanwhile; nothing was applied, look at the diff and apply again")
 	}
 	m.Revision = at
 	return m, nil

@@ -63,13 +63,17 @@ func (s *Store) CreateRun(ctx context.Context, start wire.RunStart) (wire.Run, e
 		if err != nil {
 			return head, err
 		}
-		revision, ok, err := s.commit(ctx, "start run "+head.ID, append(conditions, absent(head.ID)), append(writes, said...))
+		conditions = append(append(conditions, inWindow(start)...), absent(head.ID))
+		revision, ok, err := s.commit(ctx, "start run "+head.ID, conditions, append(writes, said...))
 		switch {
 		case err != nil:
 			return head, err
 		case ok:
 			head.Revision = revision
 			return head, nil
+		}
+		if err := s.checkWindow(ctx, start); err != nil {
+			return head, err
 		}
 		if _, err := s.Run(ctx, head.ID, wire.Fresh); start.Incident == nil || errs.KindOf(err) != errs.NotFound {
 			return head, s.runExists(head.ID, err)
@@ -108,13 +112,16 @@ func (s *Store) PostRun(ctx context.Context, start wire.RunStart, who string, gr
 		if err != nil {
 			return now, err
 		}
-		conditions = append(conditions, absent(head.ID), unchanged(groupsPrefix+string(group), now.Revision))
+		conditions = append(append(conditions, inWindow(start)...), absent(head.ID), unchanged(groupsPrefix+string(group), now.Revision))
 		revision, ok, err := s.commit(ctx, "start run "+head.ID, conditions, slices.Concat(creation, write, said))
 		if err != nil {
 			return now, err
 		}
 		if ok {
 			return wire.Group{Record: next, Revision: revision}, nil
+		}
+		if err := s.checkWindow(ctx, start); err != nil {
+			return now, err
 		}
 		if _, err := s.Run(ctx, head.ID, wire.Fresh); errs.KindOf(err) != errs.NotFound {
 			return now, s.runExists(head.ID, err)

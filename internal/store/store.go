@@ -31,6 +31,7 @@ const Root = "/perdure/v1/"
 // The prefixes below Root.
 const (
 	manifestKey          = "manifest"
+	windowsKey           = "windows" // the approvals of windows of calendars
 	incarnationKey       = "incarnation"
 	formatKey            = "format" // of runs' journals; absent: 1
 	nodesPrefix          = "nodes/" // what each node's program reads

@@ -15,6 +15,8 @@ type ManifestPlan struct {
 	Create []unit.Record
 	Amend  []GroupAmend
 	Remove []estate.GroupID
+	// Windows are all windows of the set's calendars, with the digests that approvals of them are of.
+	Windows map[string]string
 }
 
 // GroupAmend is one Amend transition.

@@ -219,13 +219,17 @@ type PolicyChange struct {
 // MostRetention bounds for how many days a policy says that evidence is kept, short of for ever.
 const MostRetention = 36500
 
+// WaitsForApproval is why a window of a calendar is in an inbox.
+const WaitsForApproval run.Why = "window"
+
 // InboxItem is one thing that waits for a person.
 type InboxItem struct {
-	// Run, Plan and Mode are of a run, Incident is of an incident: one of both.
+	// Run, Plan and Mode are of a run, Incident is of an incident, Window is of a window of a calendar that waits for approval: one of them.
 	Run      string    `json:"run,omitempty"`
 	Plan     string    `json:"plan,omitempty"`
 	Mode     plan.Mode `json:"mode,omitempty"`
 	Incident string    `json:"incident,omitempty"`
+	Window   string    `json:"window,omitempty"`
 	// Tabletop: the run walks its plan around a table, and nothing is done.
 	Tabletop bool `json:"tabletop,omitempty"`
 	// Shown are files that the run has made for who is asked: those of what comes before it in the plan.

@@ -78,6 +78,8 @@ type RunStart struct {
 	Journal []run.Entry
 	// Incident takes note of the start, or is opened by it; nil: the run belongs to none.
 	Incident *RunIncident
+	// Windows is the revision of the approvals of windows that it begins by, and not after another one; 0: it needs no window.
+	Windows int64
 }
 
 // RunIncident is what the start of a run says to the incident that it belongs to.

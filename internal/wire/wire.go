@@ -48,6 +48,20 @@ type ManifestChange struct {
 	// Applied is false for a dry run and where nothing changed.
 	Applied  bool  `json:"applied"`
 	Revision int64 `json:"revision"`
+	// Waiting are windows of its calendars in which nothing begins until somebody approves them.
+	Waiting []string `json:"waiting,omitempty"`
+}
+
+// ApproveWindow approves a window of a calendar.
+type ApproveWindow struct {
+	// Digest is that of the window, so that nobody approves another one than they saw.
+	Digest string `json:"digest" minLength:"1"`
+	Reason string `json:"reason" minLength:"1"`
+}
+
+// RevokeWindow takes the approvals of a window back.
+type RevokeWindow struct {
+	Reason string `json:"reason" minLength:"1"`
 }
 
 // Instance is a running instance of an application, registered with a time to live.

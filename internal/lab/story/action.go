@@ -50,6 +50,8 @@ func parseAction(word string, w *words) Action {
 		return parseOrders(w)
 	case "fetch":
 		return parseFetch(w)
+	case "window":
+		return parseWindow(w)
 	case "approve", "decline", "complete", "retry":
 		return parseAnswer(w, word)
 	case "cancel":
@@ -312,6 +314,26 @@ func parseFetch(w *words) Action {
 		}
 	}
 	return f
+}
+
+// parseWindow reads what a person says of a window.
+func parseWindow(w *words) Action {
+	a := Window{Name: w.name("a window")}
+	a.Revoked = w.one("approved", "revoked") == "revoked"
+	w.one("as")
+	a.As = w.name("a person")
+	a.Reason = "said in the story"
+	for w.more() {
+		switch w.one("at", "because", "refused") {
+		case "at":
+			a.At = estate.SiteID(w.name("the site of the node that is asked"))
+		case "because":
+			a.Reason = w.text("the reason")
+		case "refused":
+			a.Refused = refusal(w)
+		}
+	}
+	return a
 }
 
 // assignment reads NAME=VALUE.

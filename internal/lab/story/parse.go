@@ -130,7 +130,7 @@ func write(tokens []token) string {
 
 // firstWords are what a statement may begin with.
 var firstWords = []string{
-	"within", "estate", "policy", "disk", "latency", "start", "load", "step", "repeat", "switch", "accept", "verify", "release", "resend", "generate", "run", "approve", "decline", "complete", "retry", "cancel", "orders", "fetch", "evidence", "recover", "fault", "heal", "wait", "pass", "say", "kills", "check",
+	"within", "estate", "policy", "disk", "latency", "start", "load", "step", "repeat", "switch", "accept", "verify", "release", "resend", "generate", "run", "approve", "decline", "complete", "retry", "cancel", "orders", "fetch", "window", "evidence", "recover", "fault", "heal", "wait", "pass", "say", "kills", "check",
 }
 
 func (p *parser) statement(s *Statement, w *words, in *opener, lines []string) {

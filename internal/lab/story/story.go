@@ -213,6 +213,16 @@ type Fetch struct {
 	Refused string // as in Switch
 }
 
+// Window has a person approve a window of the estate's calendars, or take the approvals of it back.
+type Window struct {
+	Name    string
+	Revoked bool
+	As      string
+	At      estate.SiteID
+	Reason  string
+	Refused string // as in Switch
+}
+
 // Evidence writes the evidence of every run into a pack and verifies it without the estate.
 type Evidence struct{ At estate.SiteID }
 
@@ -328,6 +338,7 @@ func (Generate) action() {}
 func (StartRun) action() {}
 func (Answer) action()   {}
 func (Fetch) action()    {}
+func (Window) action()   {}
 func (Evidence) action() {}
 func (Fault) action()    {}
 func (Heal) action()     {}

@@ -66,6 +66,8 @@ step "lost city" emergency loss resent 3 two-owners no-survivor
   generate drill system corebank refused "a snapshot"
   run move-unit mode takeover set unit=u1 set to=b as ann at c because "window of today"
   run move-unit mode takeover set unit=u9 refused "no unit"
+  window always revoked as bob because "the branches are late"
+  window always approved as ann at c refused "another one"
   wait run asks agree 30s
   approve agree for commander as bob at c because "agreed"
   decline agree as ann refused "not who started"
