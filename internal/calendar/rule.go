@@ -46,27 +46,6 @@ type Ruling struct {
 	In *Opening
 }
 
-// Opening is a window that is open, and by whom it was approved.
-type Opening struct {
-	Calendar, Window string
-	// Until is when it and those that follow it without a gap end.
-	Until     time.Time
-	Approvals []Approval
-}
-
-// Facts are what the first entry of the journal says of a window: its name, until when it is open, and by whom it was approved, when and why; nil: the
-// run needs none.
-func (o *Opening) Facts() map[string]any {
-	if o == nil {
-		return nil
-	}
-	approved := make([]any, len(o.Approvals))
-	for i, a := range o.Approvals {
-		approved[i] = map[string]any{"by": a.By, "at": a.At.UTC().Format(time.RFC3339), "reason": a.Reason}
-	}
-	return map[string]any{"calendar": o.Calendar, "window": o.Window, "until": o.Until.Format(time.RFC3339), "approvals": approved}
-}
-
 // Unchecked is what is said where there is no calendar, of what needs no window.
 const Unchecked = "there is no calendar: no window, freeze or cut-off was looked at"
 

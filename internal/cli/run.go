@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"perdure/internal/calendar"
 	"perdure/internal/client"
 	"perdure/internal/errs"
 	"perdure/internal/manifest"
@@ -496,29 +497,10 @@ func (s *session) showEntry(e run.Entry) {
 	}
 	rest := strings.Join(slices.DeleteFunc([]string{to, e.Text, carried(e.Signed), e.Error}, func(t string) bool { return t == "" }), "; ")
 	fmt.Fprintf(s.Out, "%s  %-10s %s\n", e.At.Local().Format("15:04:05.000"), s.paint(c, word), strings.TrimRight(fmt.Sprintf("%-28s %-12s %s", dash(e.Node), e.By, rest), " "))
-	if e.What == run.Started {
-		s.showOpening(e.Facts)
+	if in := calendar.OpeningOf(e.Facts); e.What == run.Started && in != nil {
+		fmt.Fprintln(s.Out, s.say(inWindow, in.Window, placed(in.Until), in.By()))
 	}
 	s.showNotes(e.Notes)
-}
-
-// showOpening tells in which window a run has begun.
-func (s *session) showOpening(facts map[string]any) {
-	window, ok := facts["window"].(string)
-	if !ok {
-		return
-	}
-	var by []string
-	list, _ := facts["approvals"].([]any)
-	for _, a := range list {
-		one, _ := a.(map[string]any)
-		by = append(by, fmt.Sprint(one["by"]))
-	}
-	until := fmt.Sprint(facts["until"])
-	if t, err := time.Parse(time.RFC3339, until); err == nil {
-		until = placed(t)
-	}
-	fmt.Fprintln(s.Out, s.say(inWindow, window, until, strings.Join(by, ", ")))
 }
 
 // wordCommand says one thing to a run.

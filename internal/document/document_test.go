@@ -48,7 +48,7 @@ steps:
 `
 
 const switchJournal = `
-0s ann started - {"text":"power works at a","disruptedAt":"2026-11-22T07:59:30Z","detectedAt":"2026-11-22T07:59:50Z","params":{"to":"b","count":0}}
+0s ann started - {"text":"power works at a","disruptedAt":"2026-11-22T07:59:30Z","detectedAt":"2026-11-22T07:59:50Z","params":{"to":"b","count":0},"facts":{"calendar":"ops","window":"night","until":"2026-11-22T08:30:00Z","approvals":[{"by":"bob","at":"2026-11-21T09:00:00Z","reason":"agreed"},{"by":"cho","at":"2026-11-21T10:00:00Z","reason":"agreed"}]}}
 0s node:a took - {"term":1}
 1s node:a began look {"attempt":1,"call":{"driver":"world","action":"look","target":"a"}}
 3s node:a ended look {"attempt":1,"outcome":"done"}

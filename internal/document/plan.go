@@ -635,6 +635,9 @@ func (w *planWriter) start() Section {
 	if w.program.Mode == plan.Emergency {
 		row("do.incident", w.role("viewer"), "perdure incident list --open")
 	}
+	if w.row.Trigger == plan.InWindow {
+		row("do.window", w.role("commander"), "perdure calendar approve WINDOW --reason TEXT")
+	}
 	row("do.start", w.role(w.starter()), startCommand(w.plan, w.program.Mode))
 	row("do.watch", w.role("viewer"), "perdure run watch RUN")
 	names, _ := w.asked()
@@ -648,7 +651,7 @@ func (w *planWriter) start() Section {
 // windows are when it may be started, for modes that need one.
 func (w *planWriter) windows() Section {
 	s := Section{Title: w.t.say("windows"), Head: w.heads("calendar", "window", "whenOpen", "zone")}
-	if w.row.Trigger != plan.InWindow || len(w.Set.Calendars) == 0 {
+	if w.row.Trigger != plan.InWindow {
 		return s
 	}
 	book, err := calendar.Open(w.Set.Calendars)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"perdure/internal/calendar"
 	"perdure/internal/errs"
 	"perdure/internal/heldorder"
 	"perdure/internal/measure"
@@ -149,6 +150,9 @@ func (w *writer) summary() Section {
 	fact("startedBy", m.StartedBy)
 	if m.Reason != "" {
 		fact("reason", m.Reason)
+	}
+	if in := calendar.OpeningOf(w.src.Journal[0].Facts); in != nil {
+		fact("beganIn", t.say("beganIn.window", in.Window, w.at(in.Until), in.By()))
 	}
 	if !m.DisruptedAt.IsZero() {
 		fact("disruptedAt", w.at(m.DisruptedAt))

@@ -94,7 +94,7 @@ var english = catalogue{
 	"summary": "Summary", "parameters": "Parameters", "clocks": "Five clocks", "steps": "Steps", "people": "People", "deviations": "Deviations",
 	"path": "Critical path", "undoing": "Undoing", "evidence": "Evidence",
 
-	"run": "Run", "plan": "Plan", "mode": "Mode", "startedBy": "Started by", "reason": "Reason", "start": "Start", "end": "End",
+	"run": "Run", "plan": "Plan", "mode": "Mode", "startedBy": "Started by", "beganIn": "Window", "beganIn.window": "%s, open until %s, approved by %s", "reason": "Reason", "start": "Start", "end": "End",
 	"outcome": "Outcome", "asOf": "As of", "entryOf": "entry %d of the journal, %s", "notOver": "not over", "zone": "Time zone", "disruptedAt": "Service disrupted", "detectedAt": "Disruption detected",
 	"duration": "Duration", "rto.disruption": "Recovery time from the disruption", "rto.start": "Recovery time from the start of the run", "target": "Recovery time objective",
 	"verdict": "Objective", "met": "met", "missed": "missed", "unknown": "not known", "counts": "Steps settled", "of": "%d of %d",
@@ -341,6 +341,7 @@ var english = catalogue{
 	"do.tabletop":         "Walk it around a table beforehand; nothing is done",
 	"do.preflight":        "Look ahead: times, and what speaks against the start",
 	"do.incident":         "Look for the incident that it is for",
+	"do.window":           "Have the window approved, by another person than starts it",
 	"do.start":            "Start it",
 	"do.watch":            "Follow it",
 	"do.inbox":            "Decide and do what is asked",
@@ -637,7 +638,7 @@ var chinese = catalogue{
 	"summary": "概要", "parameters": "参数", "clocks": "五个时钟", "steps": "步骤", "people": "人员", "deviations": "偏差",
 	"path": "关键路径", "undoing": "撤销", "evidence": "证据",
 
-	"run": "执行", "plan": "预案", "mode": "模式", "startedBy": "发起人", "reason": "原因", "start": "开始", "end": "结束",
+	"run": "执行", "plan": "预案", "mode": "模式", "startedBy": "发起人", "beganIn": "所在窗口", "beganIn.window": "%s，开放至 %s，批准人 %s", "reason": "原因", "start": "开始", "end": "结束",
 	"outcome": "结果", "asOf": "截至", "entryOf": "日志第 %d 条，%s", "notOver": "尚未结束", "zone": "时区", "disruptedAt": "业务中断", "detectedAt": "发现中断",
 	"duration": "历时", "rto.disruption": "恢复时间（自中断起）", "rto.start": "恢复时间（自执行开始起）", "target": "恢复时间目标",
 	"verdict": "目标达成情况", "met": "达成", "missed": "未达成", "unknown": "未知", "counts": "已完结步骤", "of": "%d / %d",
@@ -884,6 +885,7 @@ var chinese = catalogue{
 	"do.tabletop":         "事先桌面推演，不执行任何操作",
 	"do.preflight":        "预检：预计用时与不利因素",
 	"do.incident":         "查找对应的中断事件",
+	"do.window":           "由发起人以外的人批准窗口",
 	"do.start":            "发起执行",
 	"do.watch":            "跟踪执行",
 	"do.inbox":            "处理待办：审批与任务",
