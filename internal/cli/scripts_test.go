@@ -84,11 +84,11 @@ func TestStoriesThatFailedAreToldAgainAndThoseThatPassedAreNot(t *testing.T) {
 		revision, broken, want string
 		ok                     bool
 	}{
-		{"1", "full-disk", "store-trouble full-disk one-way confirm min-in-sync lost-city cold-restore two-owners starved generated drill drill-broken", false},
+		{"1", "full-disk", "store-trouble full-disk one-way confirm living-owner min-in-sync lost-city cold-restore two-owners starved generated drill drill-broken", false},
 		{"1", "full-disk", "full-disk", false},
 		{"1", "", "full-disk", true},
 		{"1", "", "", true},
-		{"2", "", "store-trouble full-disk one-way confirm min-in-sync lost-city cold-restore two-owners starved generated drill drill-broken", true},
+		{"2", "", "store-trouble full-disk one-way confirm living-owner min-in-sync lost-city cold-restore two-owners starved generated drill drill-broken", true},
 	} {
 		said, ok := script(t, []string{"REVISION=" + run.revision, "BROKEN=" + run.broken}, stories)
 		if got := ran(); ok != run.ok || got != run.want {
