@@ -2,9 +2,14 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"perdure/internal/errs"
+	"perdure/internal/manifest"
+	"perdure/internal/run"
 	"perdure/internal/wire"
 )
 
@@ -55,6 +60,9 @@ func (s *Server) applyOnce(ctx context.Context, id identity, text string, revisi
 	if err != nil {
 		return wire.ManifestChange{}, err
 	}
+	if plan.Runs, err = s.spared(ctx, plan.Takes); err != nil {
+		return wire.ManifestChange{}, err
+	}
 	approvals, _, err := s.d.Store.WindowApprovals(ctx, wire.Fresh)
 	if err != nil {
 		return wire.ManifestChange{}, err
@@ -69,4 +77,62 @@ func (s *Server) applyOnce(ctx context.Context, id identity, text string, revisi
 	}
 	change.Applied, change.Revision = true, applied.Revision
 	return change, nil
+}
+
+// spared refuses to take away what a run that is under way goes by (R5): whatever is applied changes nothing in it. Where no run does, it gives the
+// revision of the newest change of any of them.
+func (s *Server) spared(ctx context.Context, takes []manifest.Taking) (newest int64, err error) {
+	if len(takes) == 0 {
+		return 0, nil
+	}
+	runs, err := s.d.Store.Runs(ctx, wire.Fresh)
+	if err != nil {
+		return 0, err
+	}
+	var held []string
+	for _, head := range runs {
+		newest = max(newest, head.Revision)
+		if head.Phase == run.Over || head.Tabletop {
+			continue
+		}
+		what, err := s.heldBy(ctx, head, takes)
+		if err != nil {
+			return 0, err
+		}
+		if what != "" {
+			held = append(held, what)
+		}
+	}
+	if len(held) == 0 {
+		return newest, nil
+	}
+	const most = 5
+	more := ""
+	if n := len(held) - most; n > 0 {
+		held, more = held[:most], fmt.Sprintf("; and %d runs more", n)
+	}
+	return 0, errs.New(errs.Refused, "cannot apply the manifest while runs that go by what it takes away are under way: %s%s. Wait until they are over or end them (perdure run cancel), then apply again",
+		strings.Join(held, "; "), more)
+}
+
+// heldBy says what of it a run goes by: the first thing, of a unit that it acts on. What a run finds out only on its way may be any unit.
+func (s *Server) heldBy(ctx context.Context, head wire.Run, takes []manifest.Taking) (string, error) {
+	program, err := s.d.Store.Program(ctx, head.ID)
+	if err != nil {
+		return "", err
+	}
+	journal, err := s.d.Store.Journal(ctx, head.ID, 0)
+	if err != nil {
+		return "", err
+	}
+	if len(journal) == 0 {
+		return "", errs.New(errs.Internal, "run %s has no journal", head.ID)
+	}
+	targets, all := program.Targets("", journal[0].Params)
+	for _, t := range takes {
+		if (!all || slices.Contains(targets, string(t.Unit))) && (!t.Practice || !head.Real()) {
+			return fmt.Sprintf("run %s of plan %s in mode %s, started by %s, acts on unit %s, and %s", head.ID, head.Plan, head.Mode, head.StartedBy, t.Unit, t.What), nil
+		}
+	}
+	return "", nil
 }

@@ -42,6 +42,7 @@ func (manifests) Plan(current, next string, groups []wire.Group, incarnation est
 		plan.Diff = append(plan.Diff, c.String())
 	}
 	plan.Windows = calendar.Digests(set.Calendars)
+	plan.Takes = manifest.Takes(old, set)
 	for _, want := range set.Records() {
 		have := slices.IndexFunc(groups, func(g wire.Group) bool { return g.Record.Group == want.Group })
 		if have < 0 {

@@ -50,14 +50,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// nodeProcess is a node whose notes are effects that can be counted.
+// nodeProcess is a node whose notes, and whatever is done to units and to their sandboxes, are effects that can be counted.
 func nodeProcess(file string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	var c NodeConfig
 	err := LoadConfig(file, &c)
 	if err == nil {
-		err = c.run(ctx, resource.Set{"notify": effects{os.Getenv(effectsVar)}})
+		counted := effects{os.Getenv(effectsVar)}
+		err = c.run(ctx, resource.Set{"notify": counted, "unit": counted, "sandbox": counted})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -132,12 +132,19 @@ func TestDiffNamesWhatChangesAndPermitWhatMayNot(t *testing.T) {
 			if err := manifest.Permit(s, s); err != nil {
 				t.Errorf("a set may not stay as it is: %v", err)
 			}
+			if k := manifest.Takes(s, s); len(k) > 0 {
+				t.Errorf("a set takes from itself: %v", k)
+			}
 		}
-		out := manifest.Diff(from, to).String()
+		var out strings.Builder
+		out.WriteString(manifest.Diff(from, to).String())
 		if err := manifest.Permit(from, to); err != nil {
-			out += "refused:\n" + err.Error() + "\n"
+			fmt.Fprintf(&out, "refused:\n%v\n", err)
 		}
-		return out
+		for _, k := range manifest.Takes(from, to) {
+			fmt.Fprintf(&out, "takes from %s of %s: %s%s\n", k.Unit, k.System, k.What, map[bool]string{true: ", in practice"}[k.Practice])
+		}
+		return out.String()
 	})
 }
 

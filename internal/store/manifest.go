@@ -55,12 +55,15 @@ func (s *Store) ApplyManifest(ctx context.Context, who, text string, revision in
 		return wire.Manifest{}, err
 	}
 	conditions = append(conditions, unchanged(manifestKey, revision), same)
+	if len(plan.Takes) > 0 { // no run that was not looked at
+		conditions = append(conditions, clientv3.Compare(clientv3.CreateRevision(Root+runsPrefix), "<", plan.Runs+1).WithPrefix())
+	}
 	at, ok, err := s.commit(ctx, "apply the manifest", conditions, append(append(writes, drop...), write, event))
 	if err != nil {
 		return wire.Manifest{}, err
 	}
 	if !ok {
-		return wire.Manifest{}, errs.New(errs.Conflict, "cannot apply the manifest: it, a group's record or an approval of a window changed meanwhile; nothing was applied, look at the diff and apply again")
+		return wire.Manifest{}, errs.New(errs.Conflict, "cannot apply the manifest: it, a group's record or an approval of a window changed, or a run began, meanwhile; nothing was applied, look at the diff and apply again")
 	}
 	m.Revision = at
 	return m, nil

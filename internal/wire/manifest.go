@@ -2,6 +2,7 @@ package wire
 
 import (
 	"perdure/internal/estate"
+	"perdure/internal/manifest"
 	"perdure/internal/unit"
 )
 
@@ -17,6 +18,10 @@ type ManifestPlan struct {
 	Remove []estate.GroupID
 	// Windows are all windows of the set's calendars, with the digests that approvals of them are of.
 	Windows map[string]string
+	// Takes is what runs that are under way may not lose. Runs is the revision of the newest change of a run when it was found that none of them
+	// does: where one has begun since, nothing is applied.
+	Takes []manifest.Taking
+	Runs  int64
 }
 
 // GroupAmend is one Amend transition.
