@@ -83,17 +83,25 @@ func (m *memory) say(t testing.TB, id string, e run.Entry) {
 	t.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.told(id, e); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// told is say, with the store locked.
+func (m *memory) told(id string, e run.Entry) error {
 	r, err := run.Replay(id, m.programs[id], m.journals[id])
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	held := r.Held()
 	e.Seq, e.At = r.Seq+1, time.Now()
 	if err := r.Advance(e); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	after := r.Held()
 	m.write(m.heads[id].At(r), []run.Entry{e}, nil, slices.DeleteFunc(held, func(l string) bool { return slices.Contains(after, l) }))
+	return nil
 }
 
 func (m *memory) write(head wire.Run, entries []run.Entry, take, release []string) wire.Run {
@@ -202,6 +210,11 @@ func (m *memory) Claim(_ context.Context, id string) (runner.Claim, error) {
 func (m *memory) lose(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.lost(id)
+}
+
+// lost is lose, with the store locked.
+func (m *memory) lost(id string) {
 	close(m.claims[id].lost)
 	m.claims[id] = nil
 }
