@@ -42,6 +42,7 @@ steps:
 // whatever is applied and whichever node is killed; what it does not go by changes freely. Once it is over the system may go, and what the control
 // plane knows of its data stays.
 func TestSystemThatIsDeletedDisabledOrEditedMidRunChangesNothingInIt(t *testing.T) {
+	t.Parallel() // it waits for leases and elections more than for the machine
 	r := newRolled(t, "a")
 	text := exampleText(t) + heldPlans
 	apply := func(text string) error {
