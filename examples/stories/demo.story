@@ -155,4 +155,6 @@ step "the city is lost, copies pinned in c" emergency zh "同城全失，C 有�
   wait gap closed 20s
   pass 2s
 end
+# Its switches were runs of plans too.
+evidence at c
 check
