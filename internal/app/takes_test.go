@@ -1,6 +1,8 @@
 package app
 
 import (
+	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"syscall"
@@ -13,6 +15,7 @@ import (
 	"perdure/internal/manifest"
 	"perdure/internal/plan"
 	"perdure/internal/run"
+	"perdure/internal/store"
 	"perdure/internal/unit"
 	"perdure/internal/wire"
 )
@@ -167,5 +170,83 @@ func TestSystemThatIsDeletedDisabledOrEditedMidRunChangesNothingInIt(t *testing.
 	}
 	if _, left := picture(); !cmp.Equal(records, left) {
 		t.Errorf("records changed with the system that went:\n%s", cmp.Diff(records, left))
+	}
+}
+
+// TestManifestTakesNothingFromASwitchThatIsUnderWay: an emergency with a loss waits for people to accept it, and everything that it needs is still there when
+// they do, or do not.
+func TestManifestTakesNothingFromASwitchThatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, "a")
+	e.start("a")
+	e.ready("a")
+	c := e.client("a")
+	text := strings.Replace(exampleText(t), "failover: auto", "failover: confirm", 1)
+	set, err := manifest.Parse(manifest.File{Name: "x", Text: []byte(text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := store.New((&rolled{estateOfNodes: e}).raw("a"), store.Options{Node: "test", Logger: slog.New(slog.DiscardHandler)})
+	begun, err := st.Incarnation(t.Context(), wire.Fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range set.Records() { // open, with a copy in sync, and no agent that would change anything of it
+		rec := unit.Bootstrap(want.Group, want.System, want.Units, want.Policy, want.Members, want.Owner.Member, begun.Incarnation)
+		rec.State = unit.Open
+		for _, m := range rec.Members {
+			if m.Role == unit.SyncRole && m.ID != rec.Owner.Member {
+				rec.InSync = []estate.Life{{Member: m.ID}}
+			}
+		}
+		if err := st.Quorum().CreateGroup(t.Context(), "test", rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply := func(text string) error {
+		_, err := c.ApplyManifest(t.Context(), []byte(text), 0, false)
+		return err
+	}
+	if err := apply(text); err != nil {
+		t.Fatal(err)
+	}
+	posted, err := c.Switch(t.Context(), "u1", wire.SwitchRequest{To: "c", Mode: unit.Emergency, Reason: "the city is lost"})
+	if err != nil || !posted.Switch.Active() {
+		t.Fatalf("%+v, %v", posted, err)
+	}
+	before, err := c.Group(t.Context(), "u1", wire.Fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bank := set.System("corebank")
+	group := bank.Group("u1")
+	members := group.Members
+	group.Members = slices.DeleteFunc(slices.Clone(members), func(m manifest.Member) bool { return m.Site == "c" })
+	withoutTarget := string(manifest.Export(set))
+	group.Members = members
+	set.System("reports").DependsOn = nil
+	set.Systems = slices.DeleteFunc(slices.Clone(set.Systems), func(s manifest.System) bool { return s.Name == "corebank" })
+	withoutSystem := string(manifest.Export(set))
+	for what, next := range map[string]string{"copy u1-c of group u1 is gone": withoutTarget, "system corebank is gone": withoutSystem} {
+		if err := apply(next); errs.KindOf(err) != errs.Refused || !strings.Contains(err.Error(), "run "+posted.Run+" of plan switch-unit in mode emergency") || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	after, err := c.Group(t.Context(), "u1", wire.Fresh)
+	if diff := cmp.Diff(before.Record, after.Record); diff != "" || err != nil {
+		t.Errorf("the record changed: %v\n%s", err, diff)
+	}
+	if _, err := c.Abort(t.Context(), "u1", wire.AbortRequest{Reason: "it is back"}); err != nil {
+		t.Fatal(err)
+	}
+	e.until("the run is over", func() (bool, string) {
+		state, err := c.Run(t.Context(), posted.Run)
+		return err == nil && state.Run.Phase == run.Over, fmt.Sprint(state.Run.Phase, err)
+	})
+	if err := apply(withoutSystem); err != nil {
+		t.Error(err)
+	}
+	if left, err := c.Group(t.Context(), "u1", wire.Fresh); err != nil || left.Record.Ownership != before.Record.Ownership || left.Record.Owner != before.Record.Owner || len(left.Record.Members) != 3 {
+		t.Errorf("the record of a group that no manifest names: %+v, %v", left.Record, err)
 	}
 }
