@@ -115,20 +115,13 @@ func (s *Server) spared(ctx context.Context, takes []manifest.Taking) (newest in
 		strings.Join(held, "; "), more)
 }
 
-// heldBy says what of it a run goes by: the first thing, of a unit that it acts on. What a run finds out only on its way may be any unit.
+// heldBy says what of it a run goes by: the first thing, of a unit that it may still act on. What a run finds out only on its way may be any unit.
 func (s *Server) heldBy(ctx context.Context, head wire.Run, takes []manifest.Taking) (string, error) {
-	program, err := s.d.Store.Program(ctx, head.ID)
+	_, r, err := s.replay(ctx, head.ID)
 	if err != nil {
 		return "", err
 	}
-	journal, err := s.d.Store.Journal(ctx, head.ID, 0)
-	if err != nil {
-		return "", err
-	}
-	if len(journal) == 0 {
-		return "", errs.New(errs.Internal, "run %s has no journal", head.ID)
-	}
-	targets, all := program.Targets("", journal[0].Params)
+	targets, all := r.Ahead()
 	for _, t := range takes {
 		if (!all || slices.Contains(targets, string(t.Unit))) && (!t.Practice || !head.Real()) {
 			return fmt.Sprintf("run %s of plan %s in mode %s, started by %s, acts on unit %s, and %s", head.ID, head.Plan, head.Mode, head.StartedBy, t.Unit, t.What), nil

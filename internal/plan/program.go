@@ -317,9 +317,14 @@ func (p *Program) foresee(params map[string]any, visit func(n *Node, scope Scope
 // Targets gives what a driver, or any where none is named, acts on in a run with the parameters, each once. all is false where some of it is known only while it runs:
 // it is computed from what a step found.
 func (p *Program) Targets(driver string, params map[string]any) (targets []string, all bool) {
+	return p.TargetsOf(params, func(n *Node) bool { return driver == "" || n.Step.Act.Driver == driver })
+}
+
+// TargetsOf is Targets of the actions for which of is true.
+func (p *Program) TargetsOf(params map[string]any, of func(n *Node) bool) (targets []string, all bool) {
 	all = true
 	p.foresee(params, func(n *Node, scope Scope, known bool) {
-		if n.Step.Act == nil || driver != "" && n.Step.Act.Driver != driver {
+		if n.Step.Act == nil || !of(n) {
 			return
 		}
 		target, err := FillText(n.Step.Act.Target, scope)
