@@ -100,7 +100,8 @@ func (d *Document) body() string {
 		}
 	}
 	b.WriteString(`<w:p/>`) // Word wants a paragraph behind the last table
-	b.WriteString(`<w:sectPr><w:footerReference w:type="default" r:id="rId2"/><w:pgSz w:w="16838" w:h="11906" w:orient="landscape"/><w:pgMar w:top="720" w:right="720" w:bottom="720" w:left="720" w:header="360" w:footer="360" w:gutter="0"/></w:sectPr></w:body></w:document>`)
+	// The foot has room below the text: where it has not, LibreOffice lets tables run over the end of a page, and their rows are lost.
+	b.WriteString(`<w:sectPr><w:footerReference w:type="default" r:id="rId2"/><w:pgSz w:w="16838" w:h="11906" w:orient="landscape"/><w:pgMar w:top="720" w:right="720" w:bottom="1080" w:left="720" w:header="360" w:footer="400" w:gutter="0"/></w:sectPr></w:body></w:document>`)
 	return b.String()
 }
 
